@@ -1,1 +1,5 @@
-//! The room archive.
+//! The Parquet archive.
+
+mod settings;
+
+pub use settings::ArchiveSettings;

@@ -1,1 +1,5 @@
-//! The room kafka.
+//! The adapter to Kafka.
+
+mod settings;
+
+pub use settings::KafkaSettings;

@@ -1,1 +1,5 @@
-//! The room pipeline.
+//! Assembly of the three stages.
+
+mod settings;
+
+pub use settings::{Settings, Topics};

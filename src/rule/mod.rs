@@ -1,1 +1,5 @@
-//! The room rule.
+//! Rules and the life of an alert.
+
+mod settings;
+
+pub use settings::{Bound, Rule, SubjectPattern};

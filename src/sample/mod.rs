@@ -1,1 +1,5 @@
-//! The room sample.
+//! Which scored posts are kept for training.
+
+mod settings;
+
+pub use settings::Policy;

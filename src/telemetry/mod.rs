@@ -1,1 +1,5 @@
-//! The room telemetry.
+//! Logs and metrics.
+
+mod settings;
+
+pub use settings::{LogFormat, LogSettings};

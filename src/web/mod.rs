@@ -1,1 +1,5 @@
-//! The room web.
+//! The page, metrics and health.
+
+mod settings;
+
+pub use settings::WebSettings;

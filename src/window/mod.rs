@@ -1,1 +1,5 @@
-//! The room window.
+//! Windows of mentions, novelty and the index.
+
+mod settings;
+
+pub use settings::IndexSettings;
