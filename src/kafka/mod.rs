@@ -1,0 +1,5 @@
+//! The adapter to Kafka.
+
+mod settings;
+
+pub use settings::KafkaSettings;

@@ -1,0 +1,5 @@
+//! Assembly of the three stages.
+
+mod settings;
+
+pub use settings::{Settings, Topics};

@@ -1,0 +1,5 @@
+//! The page, metrics and health.
+
+mod settings;
+
+pub use settings::WebSettings;
