@@ -13,3 +13,4 @@
 )]
 
 mod layering;
+mod monitoring;

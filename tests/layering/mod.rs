@@ -79,6 +79,9 @@ pub const FROM_FLOOR_2: &[&str] = &["tokio", "tokio_util", "futures_util", "trac
 /// Parts of `std` that floors 0 and 1 do without, for the same reason.
 pub const STD_FROM_FLOOR_2: &[&str] = &["fs", "thread", "env", "net", "process"];
 
+/// What a room of the lower floors may use nevertheless: the system's clock waits by putting its thread to sleep.
+pub const STD_NEVERTHELESS: &[(&str, &str)] = &[("time", "thread")];
+
 /// Names that say nothing about what is inside.
 pub const EMPTY_NAMES: &[&str] =
     &["utils", "util", "common", "helpers", "helper", "types", "manager", "handler", "engine", "misc"];

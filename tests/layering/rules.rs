@@ -3,7 +3,7 @@
 use super::source::Source;
 use super::{
     EMPTY_NAMES, FILE_LINES_MAX, FROM_FLOOR_2, FUNCTION_LINES_MAX, OPENING_LINES_MAX, OWNED, ROOMS, Room,
-    STD_FROM_FLOOR_2,
+    STD_FROM_FLOOR_2, STD_NEVERTHELESS,
 };
 
 fn find_room(name: &str) -> Option<&'static Room> {
@@ -89,7 +89,8 @@ pub fn purity(source: &Source) -> Vec<String> {
             faults.push(fault(source, at, &format!("floors 0 and 1 do without `{first}`")));
         }
         for part in next {
-            if first == "std" && STD_FROM_FLOOR_2.contains(&part) {
+            let allowed = STD_NEVERTHELESS.contains(&(source.room(), part));
+            if first == "std" && STD_FROM_FLOOR_2.contains(&part) && !allowed {
                 faults.push(fault(source, at, &format!("floors 0 and 1 do without `std::{part}`")));
             }
         }
