@@ -21,11 +21,12 @@ def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has asked about is not running."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
         return False
-    return True
+    return "State:\tZ" not in status
 
 
 def test_a_library_that_does_not_exist_is_refused_with_a_remedy() -> None:

@@ -28,12 +28,22 @@ running() {
     echo "$pid"
 }
 
+# Whether a process is gone. A zombie whose threads have ended is: it holds no port and no file, and waits for a parent
+# that may never ask. An empty command line is not enough, since a dying process has one before it lets go.
+gone() {
+    if [ -d /proc/self ]; then
+        [ ! -d "/proc/$1" ] || { grep -q '^State:.Z' "/proc/$1/status" && [ "$(ls "/proc/$1/task" | wc -l)" -le 1 ]; } 2>/dev/null
+    else
+        ! kill -0 "$1" 2>/dev/null
+    fi
+}
+
 # end SIGNAL SECONDS: signals the broker and waits until it is gone, with SIGKILL when the time is over.
 end() {
     local pid deadline=$((SECONDS + $2))
     pid=$(running) || { rm -f "$dir/pid"; return 0; }
     kill "-$1" "$pid" 2>/dev/null || true
-    while running >/dev/null; do
+    until gone "$pid"; do
         if [ $SECONDS -ge $deadline ]; then
             note "the broker in $dir did not stop within $2 s and is killed"
             kill -KILL "$pid" 2>/dev/null || true
