@@ -9,9 +9,10 @@ use crossbeam_channel::{Sender, TrySendError};
 
 use crate::event::{Action, Alert, AlertState, Reason, ScoredPost};
 use crate::metrics;
+use crate::model::ScoreStats;
 use crate::pipeline::archive::ArchiveNote;
 use crate::pipeline::score::ScoreNote;
-use crate::pipeline::signal::{Counts, SignalNote};
+use crate::pipeline::signal::SignalNote;
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Timestamp};
 use crate::web::{Board, DeadLetterLine};
@@ -83,20 +84,19 @@ impl Witness {
         self.metrics.observe(&metrics::COMMIT, &[stage, outcome], took.as_secs_f64());
     }
 
-    /// State of the signal stage.
-    pub(in crate::pipeline) fn signal_counts(&self, counts: &[Counts]) {
-        let subjects: usize = counts.iter().map(|count| count.subjects).sum();
-        #[expect(clippy::cast_precision_loss, reason = "subjects are bounded")]
-        self.metrics.set(&metrics::SUBJECTS, &[], subjects as f64);
-        for count in counts {
-            for (reason, number) in count.ignored() {
-                self.metrics.add(&metrics::MENTIONS_IGNORED, &[reason], number);
-            }
-        }
-        for severity in ["info", "warning", "critical"] {
-            let firing: usize = counts.iter().map(|count| count.firing(severity)).sum();
-            #[expect(clippy::cast_precision_loss, reason = "alerts are bounded")]
-            self.metrics.set(&metrics::ALERTS_FIRING, &[severity], firing as f64);
+    /// A pool went through the model.
+    #[expect(clippy::cast_precision_loss, reason = "sizes of batches")]
+    pub(in crate::pipeline) fn scoring(&self, posts: usize, stats: &ScoreStats) {
+        let metrics = &self.metrics;
+        metrics.observe(&metrics::POOL_POSTS, &[], posts as f64);
+        metrics.add(&metrics::CACHE, &["hit"], stats.cache_hits);
+        metrics.add(&metrics::CACHE, &["miss"], stats.cache_misses);
+        for batch in &stats.batches {
+            metrics.observe(&metrics::BATCH_ROWS, &[], batch.rows as f64);
+            metrics.observe(&metrics::INFERENCE, &[], batch.seconds);
+            let padding = batch.padded_tokens.saturating_sub(batch.text_tokens);
+            metrics.add(&metrics::TOKENS, &["text"], u64::try_from(batch.text_tokens).unwrap_or(0));
+            metrics.add(&metrics::TOKENS, &["padding"], u64::try_from(padding).unwrap_or(0));
         }
     }
 

@@ -58,7 +58,7 @@ impl Preparer {
         Prepared { scorer, batch }
     }
 
-    fn draft(&self, record: Record, scorer: &dyn Scorer) -> Draft {
+    pub(in crate::pipeline) fn draft(&self, record: Record, scorer: &dyn Scorer) -> Draft {
         let Some(source) = self.sources.iter().find(|source| source.topic == record.partition.topic) else {
             let message = "no source of the pipeline reads this topic".to_owned();
             return dead(record, crate::event::Reason::InvalidField, message);
