@@ -34,7 +34,7 @@ pub use intake::{Intake, Taken, WentBack};
 pub use lease::Lease;
 pub use ledger::{Disorder, Ledger};
 pub use place::{Partition, Position, Span, partition_for};
-pub use record::{Headers, Output, Record};
+pub use record::{Headers, Output, Record, Row};
 pub use transaction::{Fault, Transaction};
 
 #[cfg(test)]

@@ -73,3 +73,13 @@ impl Output {
         headers + self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
     }
 }
+
+/// What one input row caused: its outputs, and a note for whoever watches commits (metrics, the tape). A note is not
+/// part of the guarantee.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row<N> {
+    /// Written with the row's progress, or not at all.
+    pub outputs: Vec<Output>,
+    /// For the witness.
+    pub note: N,
+}
