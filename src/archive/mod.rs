@@ -1,0 +1,5 @@
+//! The Parquet archive.
+
+mod settings;
+
+pub use settings::ArchiveSettings;

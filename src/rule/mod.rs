@@ -1,0 +1,5 @@
+//! Rules and the life of an alert.
+
+mod settings;
+
+pub use settings::{Bound, Rule, SubjectPattern};

@@ -1,0 +1,147 @@
+//! The ledger: batches come back here, in any order, and leave as epochs whose spans touch.
+
+use std::collections::BTreeMap;
+
+use crate::stream::batch::Part;
+use crate::stream::{Batch, Closed, Epoch, Lease, Partition, Position};
+
+/// How many parts of a partition may wait for an earlier one before that one counts as lost.
+const WAITING_MAX: usize = 64;
+
+/// What the ledger knows of one partition.
+#[derive(Debug)]
+struct Account<T> {
+    lease: Lease,
+    /// Where the open rows begin: the position of the last close.
+    from: Position,
+    /// Where the next part must begin.
+    next: Position,
+    rows: Vec<T>,
+    /// Parts that came before their turn, by where they begin.
+    waiting: BTreeMap<Position, Part<T>>,
+}
+
+/// Collects what was done under each lease until an epoch is closed.
+#[derive(Debug)]
+pub struct Ledger<T> {
+    accounts: BTreeMap<Partition, Account<T>>,
+}
+
+/// Work that was lost or done twice; the stage stops.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disorder {
+    /// A part begins before what is already there ends.
+    #[error("{partition}: a batch begins at {from}, but everything before {next} is already there")]
+    Overlap {
+        /// Where.
+        partition: Partition,
+        /// Where the batch begins.
+        from: Position,
+        /// Where it should have begun.
+        next: Position,
+    },
+    /// A part never came.
+    #[error("{partition}: the batch that begins at {next} is lost")]
+    Gap {
+        /// Where.
+        partition: Partition,
+        /// Where the missing one begins.
+        next: Position,
+    },
+}
+
+impl<T> Default for Ledger<T> {
+    fn default() -> Self {
+        Self { accounts: BTreeMap::new() }
+    }
+}
+
+impl<T> Ledger<T> {
+    /// Opens an account at the committed position.
+    pub fn assign(&mut self, lease: Lease, committed: Position) {
+        let partition = lease.partition().clone();
+        let account = Account { lease, from: committed, next: committed, rows: Vec::new(), waiting: BTreeMap::new() };
+        self.accounts.insert(partition, account);
+    }
+
+    /// Closes an account and drops what is in it: the partition was reset, revoked or lost.
+    pub fn release(&mut self, partition: &Partition) {
+        self.accounts.remove(partition);
+    }
+
+    /// Takes a batch in. Parts whose lease is gone are dropped: their partition was reset.
+    ///
+    /// # Errors
+    /// [`Disorder`] when something came twice or not at all.
+    pub fn add(&mut self, batch: Batch<T>) -> Result<(), Disorder> {
+        for part in batch.parts {
+            let Some(account) = self.accounts.get_mut(part.progress.lease.partition()) else { continue };
+            if account.lease != part.progress.lease || !account.lease.is_live() {
+                continue;
+            }
+            let from = part.progress.span.from;
+            if from < account.next || account.waiting.contains_key(&from) {
+                let partition = part.progress.lease.partition().clone();
+                return Err(Disorder::Overlap { partition, from, next: account.next });
+            }
+            account.waiting.insert(from, part);
+            while let Some(next) = account.waiting.remove(&account.next) {
+                account.next = next.progress.span.until;
+                account.rows.extend(next.rows);
+            }
+            if account.waiting.len() > WAITING_MAX {
+                return Err(Disorder::Gap { partition: account.lease.partition().clone(), next: account.next });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds rows that stand for no progress (a tick) to a partition that is assigned; says whether it is.
+    pub fn add_aside(&mut self, partition: &Partition, rows: Vec<T>) -> bool {
+        let Some(account) = self.accounts.get_mut(partition) else { return false };
+        account.rows.extend(rows);
+        true
+    }
+
+    /// The rows that are open, all partitions together.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.accounts.values().map(|account| account.rows.len()).sum()
+    }
+
+    /// Whether there is nothing to close.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.accounts.values().all(|account| account.rows.is_empty() && account.from == account.next)
+    }
+
+    /// The open rows of one partition.
+    #[must_use]
+    pub fn rows(&self, partition: &Partition) -> &[T] {
+        self.accounts.get(partition).map_or(&[], |account| &account.rows)
+    }
+
+    /// The position up to which a partition is done in order.
+    #[must_use]
+    pub fn next(&self, partition: &Partition) -> Option<Position> {
+        self.accounts.get(partition).map(|account| account.next)
+    }
+
+    /// Closes everything that is open. An epoch carries the position of *every* assigned partition with rows or
+    /// progress; `None` when there is nothing.
+    pub fn close(&mut self) -> Option<Epoch<T>> {
+        let partitions: Vec<Partition> = self.accounts.keys().cloned().collect();
+        let parts: Vec<Closed<T>> = partitions.iter().filter_map(|partition| self.close_part(partition)).collect();
+        if parts.is_empty() { None } else { Some(Epoch::new(parts)) }
+    }
+
+    /// Closes one partition; `None` when it has neither rows nor progress.
+    pub fn close_part(&mut self, partition: &Partition) -> Option<Closed<T>> {
+        let account = self.accounts.get_mut(partition)?;
+        if account.rows.is_empty() && account.from == account.next {
+            return None;
+        }
+        let from = std::mem::replace(&mut account.from, account.next);
+        Some(Closed::new(account.lease.clone(), from, account.next, std::mem::take(&mut account.rows)))
+    }
+}

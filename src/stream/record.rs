@@ -1,0 +1,91 @@
+//! Records as a log gives and takes them: bytes, not yet events.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::stream::{Ends, Partition, Position};
+use crate::time::Timestamp;
+
+/// Record headers in their order; names may repeat, values may be null.
+pub type Headers = Vec<(String, Option<Bytes>)>;
+
+/// A record that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Where it stands.
+    pub partition: Partition,
+    /// Its offset there.
+    pub offset: i64,
+    /// When it was appended (the record's timestamp).
+    pub appended_at: Timestamp,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value.
+    pub value: Option<Bytes>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+impl Record {
+    /// The position after it.
+    #[must_use]
+    pub const fn next(&self) -> Position {
+        Position::after(self.offset)
+    }
+
+    /// Bytes of key, value and headers.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        headers + self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// The first header of that name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&Bytes> {
+        self.headers.iter().find(|(found, _)| found == name).and_then(|(_, value)| value.as_ref())
+    }
+}
+
+impl Ends for Record {
+    fn next(&self) -> Position {
+        Self::next(self)
+    }
+}
+
+/// A record to be written. The partition is decided by us, never by a client's cached metadata.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// Topic name.
+    pub topic: Arc<str>,
+    /// Partition number.
+    pub partition: i32,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value.
+    pub value: Option<Bytes>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+impl Output {
+    /// Bytes of key, value and headers.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();
+        headers + self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// What one input row caused: its outputs, and a note for whoever watches commits (metrics, the tape). A note is not
+/// part of the guarantee.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row<N> {
+    /// Written with the row's progress, or not at all.
+    pub outputs: Vec<Output>,
+    /// For the witness.
+    pub note: N,
+}

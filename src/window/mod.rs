@@ -1,0 +1,5 @@
+//! Windows of mentions, novelty and the index.
+
+mod settings;
+
+pub use settings::IndexSettings;
