@@ -1,0 +1,9 @@
+//! The signal stage: mentions in, index and alerts out.
+
+mod desk;
+mod due;
+mod memory;
+mod state;
+
+pub use memory::SignalSettings;
+pub use state::{Counts, Finding, PartitionState};
