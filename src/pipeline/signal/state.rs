@@ -45,7 +45,6 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct PartitionState {
     settings: Arc<SignalSettings>,
-    partition: i32,
     now: Timestamp,
     resumed_at: Timestamp,
     is_live: bool,
@@ -72,14 +71,13 @@ struct Posts {
 }
 
 impl PartitionState {
-    /// An empty state of that partition of mentions. First [`PartitionState::restore`], then fold the look-back in
+    /// An empty state of one partition of mentions. First [`PartitionState::restore`], then fold the look-back in
     /// (`live` false), then what is new.
     #[must_use]
-    pub fn new(settings: Arc<SignalSettings>, partition: i32) -> Self {
+    pub fn new(settings: Arc<SignalSettings>) -> Self {
         let retractions = Retractions::new(settings.horizon());
         Self {
             settings,
-            partition,
             now: Timestamp::MIN,
             resumed_at: Timestamp::MIN,
             is_live: false,
@@ -94,12 +92,6 @@ impl PartitionState {
             known_until: HashMap::new(),
             counts: Counts::default(),
         }
-    }
-
-    /// The partition number.
-    #[must_use]
-    pub const fn partition(&self) -> i32 {
-        self.partition
     }
 
     /// Puts every alert where its last record left it. Takes all records of the partition's alerts, or the latest of
