@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::stream::{Partition, Position};
+use crate::stream::{Ends, Partition, Position};
 use crate::time::Timestamp;
 
 /// Record headers in their order; names may repeat, values may be null.
@@ -46,6 +46,12 @@ impl Record {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&Bytes> {
         self.headers.iter().find(|(found, _)| found == name).and_then(|(_, value)| value.as_ref())
+    }
+}
+
+impl Ends for Record {
+    fn next(&self) -> Position {
+        Self::next(self)
     }
 }
 
