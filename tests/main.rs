@@ -1,1 +1,16 @@
-//! One module a promise.
+//! One binary, one module a promise.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::float_cmp,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests may fail loudly, and ask the environment and the wall clock"
+)]
+
+mod layering;
+mod monitoring;

@@ -1,5 +1,32 @@
-//! The adapter to Kafka.
+//! The adapter to Kafka: the one room that knows rdkafka.
+//!
+//! [`Source`] reads for a stage (its polling thread, what happens when partitions come and go, back-pressure);
+//! [`Producer`] makes the port through which a stage commits; `topics` keeps the pipeline's topics; [`PlainProducer`]
+//! and [`Tail`] serve the command line. The guarantee itself is in [`crate::stream`]: this room only does as it says.
+//! All calls block; none is made from an async task.
 
+mod client;
+mod desk;
+mod error;
+mod membership;
+mod outlet;
+mod placement;
+mod plain;
+mod rebalance;
+mod reports;
+mod scout;
 mod settings;
+mod source;
+mod tail;
+mod topics;
+mod transaction;
+mod wire;
 
+pub use error::KafkaError;
+pub use membership::{Lag, Membership, Rebalances};
+pub use plain::PlainProducer;
 pub use settings::KafkaSettings;
+pub use source::{ReadBack, Source, SourceConfig, SourceHandle};
+pub use tail::Tail;
+pub use topics::{TopicFinding, TopicPlan, TopicReport, Upkeep, ensure_topics, inspect_topics, partition_counts};
+pub use transaction::{KafkaTransaction, Producer};

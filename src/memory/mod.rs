@@ -1,1 +1,16 @@
-//! The room memory.
+//! The in-process log: topics, groups, transactions and a source, without a broker.
+//!
+//! `play` and `demo` run the real stages on it with simulated time; tests script faults into it. It keeps what Kafka
+//! does and a naive fake would not: transaction markers own offsets, a member that the group has left behind is
+//! fenced, aborted outputs are never seen, and an unknown outcome may or may not have happened.
+
+mod log;
+mod source;
+mod transaction;
+
+pub use log::Log;
+pub use source::{ReadBack, Source};
+pub use transaction::{Call, Script, Scripted, Transactions};
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! no way to take the rows and leave the progress: a batch ends in a [`Ledger`](crate::stream::Ledger) or it is lost,
 //! and a lost one is found as a gap.
 
-use crate::stream::{Lease, Span};
+use crate::stream::{Lease, Position, Span};
 
 /// What is done when the rows are done: one lease's span. Not `Clone`, minted only in `stream`.
 #[derive(Debug)]
@@ -26,6 +26,12 @@ pub(in crate::stream) struct Part<T> {
 #[must_use = "a dropped batch is lost work: reset its partitions"]
 pub struct Batch<T> {
     pub(in crate::stream) parts: Vec<Part<T>>,
+}
+
+/// A row that knows the position after it.
+pub trait Ends {
+    /// The position after it.
+    fn next(&self) -> Position;
 }
 
 /// Two row counts that must agree do not.
@@ -88,6 +94,33 @@ impl<T> Batch<T> {
         }
         let mut values = values.into_iter();
         Ok(self.transform(|rows| rows.into_iter().zip(values.by_ref()).collect()))
+    }
+
+    /// The first `count` rows and the rest, each with its progress: `next` says where a row ends.
+    pub fn split_at(self, count: usize) -> (Self, Self)
+    where
+        T: Ends,
+    {
+        let (mut head, mut tail) = (Self::default(), Self::default());
+        let mut room = count;
+        for mut part in self.parts {
+            if part.rows.len() <= room && tail.parts.is_empty() {
+                room -= part.rows.len();
+                head.parts.push(part);
+                continue;
+            }
+            let rest = part.rows.split_off(room.min(part.rows.len()));
+            room = 0;
+            let Progress { lease, span } = part.progress;
+            let cut = part.rows.last().map_or(span.from, Ends::next);
+            if !part.rows.is_empty() {
+                let progress = Progress { lease: lease.clone(), span: Span { from: span.from, until: cut } };
+                head.parts.push(Part { progress, rows: part.rows });
+            }
+            let progress = Progress { lease, span: Span { from: cut, until: span.until } };
+            tail.parts.push(Part { progress, rows: rest });
+        }
+        (head, tail)
     }
 
     /// Appends another batch. A part that goes on where one of the same lease ends is joined to it.

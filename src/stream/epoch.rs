@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::stream::transaction::{Fault, Transaction};
-use crate::stream::{Lease, Output, Partition, Position, Span};
+use crate::stream::{Lease, Partition, Position, Row, Span};
 use crate::time::Clock;
 
 /// One partition's closed rows.
@@ -53,10 +53,9 @@ impl<T> Closed<T> {
     }
 
     /// The rows were published outside the log, up to `until` (another writer may have decided a different end):
-    /// what is left to do is to commit that end.
-    pub fn published(self, until: Position) -> Epoch<Output> {
-        let span = Span { from: self.span.from, until };
-        Epoch::new(vec![Closed { lease: self.lease, span, rows: Vec::new() }])
+    /// what is left to do is to commit that end, with the rows that remain.
+    pub fn published(self, until: Position) -> Epoch<T> {
+        Epoch::new(vec![Self { lease: self.lease, span: Span { from: self.span.from, until }, rows: self.rows }])
     }
 }
 
@@ -129,7 +128,7 @@ impl<T> Epoch<T> {
     }
 }
 
-impl Epoch<Output> {
+impl<N> Epoch<Row<N>> {
     /// Commits it through `port`: outputs and offsets together or not at all ([`Delivery::ExactlyOnce`]), or offsets
     /// only after every output was acknowledged ([`Delivery::AtLeastOnce`]). Parts with a dead lease are taken out.
     pub fn commit(
@@ -180,7 +179,7 @@ impl Epoch<Output> {
     ) -> Result<(), Setback> {
         let begun = tries.repeat(port, |port| port.begin());
         self.settle(port, begun, tries)?;
-        for output in self.rows() {
+        for output in self.rows().flat_map(|row| &row.outputs) {
             let produced = tries.repeat(port, |port| port.produce(output));
             self.settle(port, produced, tries)?;
         }
@@ -221,7 +220,7 @@ impl Epoch<Output> {
         offsets: &[(Partition, Position)],
         tries: &mut Tries<'_>,
     ) -> Result<(), Setback> {
-        for output in self.rows() {
+        for output in self.rows().flat_map(|row| &row.outputs) {
             tries.repeat(port, |port| port.produce(output)).map_err(setback_of)?;
         }
         tries.repeat(port, |port| port.flush()).map_err(setback_of)?;

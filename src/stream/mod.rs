@@ -27,14 +27,14 @@ mod place;
 mod record;
 mod transaction;
 
-pub use batch::{Batch, CountMismatch};
+pub use batch::{Batch, CountMismatch, Ends};
 pub use epoch::{Closed, Delivery, Epoch, Outcome, Patience};
 pub use feed::{Assignment, Command, Feed};
 pub use intake::{Intake, Taken, WentBack};
 pub use lease::Lease;
 pub use ledger::{Disorder, Ledger};
 pub use place::{Partition, Position, Span, partition_for};
-pub use record::{Headers, Output, Record};
+pub use record::{Headers, Output, Record, Row};
 pub use transaction::{Fault, Transaction};
 
 #[cfg(test)]

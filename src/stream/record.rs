@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::stream::{Partition, Position};
+use crate::stream::{Ends, Partition, Position};
 use crate::time::Timestamp;
 
 /// Record headers in their order; names may repeat, values may be null.
@@ -49,6 +49,12 @@ impl Record {
     }
 }
 
+impl Ends for Record {
+    fn next(&self) -> Position {
+        Self::next(self)
+    }
+}
+
 /// A record to be written. The partition is decided by us, never by a client's cached metadata.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
@@ -72,4 +78,14 @@ impl Output {
             self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();
         headers + self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
     }
+}
+
+/// What one input row caused: its outputs, and a note for whoever watches commits (metrics, the tape). A note is not
+/// part of the guarantee.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row<N> {
+    /// Written with the row's progress, or not at all.
+    pub outputs: Vec<Output>,
+    /// For the witness.
+    pub note: N,
 }

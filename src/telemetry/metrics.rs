@@ -1,6 +1,6 @@
 //! The families of [`crate::metrics`], registered and rendered with the `prometheus` crate.
 //!
-//! Label sets are bounded: a family takes at most [`SERIES_MAX`] series, more are counted into the label value `other`.
+//! Label sets are bounded: a family takes at most `SERIES_MAX` series, more are counted into the label value `other`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opt
 use crate::metrics::{ALL, BUILD_INFO, Family, Kind};
 
 /// Series a family may have.
-pub const SERIES_MAX: usize = 1_000;
+const SERIES_MAX: usize = 1_000;
 
 enum Series {
     Counter(CounterVec),

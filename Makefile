@@ -1,0 +1,18 @@
+# Every target is a script in scripts/, which can be run, and read, by itself. ARGS hands arguments on:
+# make demo ARGS=--exit
+.PHONY: demo test model bench advisories
+
+demo:
+	@scripts/demo.sh $(ARGS)
+
+test:
+	@scripts/test.sh $(ARGS)
+
+model:
+	@DATA="$(DATA)" scripts/model.sh $(ARGS)
+
+bench:
+	@scripts/bench.sh $(ARGS)
+
+advisories:
+	@scripts/advisories.sh $(ARGS)

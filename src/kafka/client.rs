@@ -1,0 +1,173 @@
+//! How each kind of client is set up. Three layers, lowest first: what suits us, what the user passes on, what the
+//! guarantee needs; so nobody can switch the guarantee off, and everything else is open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError as Theirs;
+
+use crate::kafka::{KafkaError, KafkaSettings};
+use crate::time::Clock;
+
+/// What our records may be larger than the largest input: headers, and the JSON around a text.
+pub(super) const RECORD_OVERHEAD: usize = 64 << 10;
+
+/// How long one question to the broker may take before it is asked again.
+pub(super) const ASK: Duration = Duration::from_secs(3);
+
+/// `max.poll.interval.ms`: a source that does not poll for so long is put out of its group.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(300);
+
+/// The largest record that our clients send, in bytes.
+pub(super) const fn record_bytes_max(settings: &KafkaSettings) -> usize {
+    settings.record_bytes_max + RECORD_OVERHEAD
+}
+
+fn layered(settings: &KafkaSettings, ours: &[(&str, String)], guarantee: &[(&str, String)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set_log_level(RDKafkaLogLevel::Info);
+    config.set("reconnect.backoff.max.ms", "2000");
+    for (name, value) in ours {
+        config.set(*name, value);
+    }
+    for (name, value) in &settings.properties {
+        config.set(name, value);
+    }
+    config.set("bootstrap.servers", &settings.bootstrap_servers);
+    for (name, value) in guarantee {
+        config.set(*name, value);
+    }
+    config
+}
+
+fn text(value: impl ToString) -> String {
+    value.to_string()
+}
+
+/// A consumer. `group` is always named, joined only by who subscribes. The prefetch queue is bounded at 16 MiB over
+/// all partitions, or one largest record if that is more.
+pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -> ClientConfig {
+    let largest = record_bytes_max(settings);
+    let fetch = largest.max(4 << 20);
+    let ours = [
+        ("client.id", text(client_id)),
+        ("session.timeout.ms", text(6_000)),
+        ("heartbeat.interval.ms", text(1_500)),
+        ("fetch.max.bytes", text(fetch)),
+        ("max.partition.fetch.bytes", text(largest)),
+        ("fetch.queue.backoff.ms", text(20)),
+        ("queued.min.messages", text(20_000)),
+        ("queued.max.messages.kbytes", text((largest.max(16 << 20)) / 1024)),
+        ("statistics.interval.ms", text(1_000)),
+    ];
+    let guarantee = [
+        ("group.id", text(group)),
+        ("group.protocol", text("classic")),
+        ("partition.assignment.strategy", text("cooperative-sticky")),
+        ("enable.auto.commit", text(false)),
+        ("enable.auto.offset.store", text(false)),
+        ("isolation.level", text("read_committed")),
+        ("auto.offset.reset", text("error")),
+        ("max.poll.interval.ms", text(POLL_INTERVAL.as_millis())),
+        ("message.max.bytes", text(fetch)),
+        ("receive.message.max.bytes", text(fetch.saturating_mul(2).max(100_000_000))),
+        ("allow.auto.create.topics", text(false)),
+    ];
+    layered(settings, &ours, &guarantee)
+}
+
+/// A producer; with `transactional_id` one of transactions. At most 64 MiB wait in it.
+pub(super) fn producer(settings: &KafkaSettings, client_id: &str, transactional_id: Option<&str>) -> ClientConfig {
+    let ours = [
+        ("client.id", text(client_id)),
+        ("compression.type", text("lz4")),
+        ("linger.ms", text(2)),
+        ("queue.buffering.max.kbytes", text(64 << 10)),
+        ("queue.buffering.max.messages", text(100_000)),
+    ];
+    let mut guarantee = vec![
+        ("enable.idempotence", text(true)),
+        ("acks", text("all")),
+        ("max.in.flight.requests.per.connection", text(5)),
+        ("message.max.bytes", text(record_bytes_max(settings))),
+        ("message.timeout.ms", text(settings.transaction_timeout.as_millis())),
+    ];
+    if let Some(id) = transactional_id {
+        guarantee.push(("transactional.id", text(id)));
+        guarantee.push(("transaction.timeout.ms", text(settings.transaction_timeout.as_millis())));
+    }
+    layered(settings, &ours, &guarantee)
+}
+
+/// Only what reaches the brokers.
+pub(super) fn plain(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
+    layered(settings, &[("client.id", text(client_id))], &[])
+}
+
+/// A context that passes librdkafka's log on and does nothing else.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        pass_on(level, facility, message);
+    }
+
+    fn error(&self, error: Theirs, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// librdkafka's log in ours. What it calls an error is retried by it: a warning for us.
+pub(super) fn pass_on(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error
+        | RDKafkaLogLevel::Warning => tracing::warn!(facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(facility, "{message}"),
+        RDKafkaLogLevel::Debug => tracing::debug!(facility, "{message}"),
+    }
+}
+
+/// Asks for the partition count of each topic until every one has answered; a topic that is not there has 0.
+///
+/// # Errors
+/// [`KafkaError::Unavailable`] when no broker answered within `start_timeout`.
+pub(super) fn reach<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    settings: &KafkaSettings,
+    topics: &[Arc<str>],
+    clock: &dyn Clock,
+) -> Result<Vec<(Arc<str>, i32)>, KafkaError> {
+    let began = clock.monotonic();
+    let mut found = Vec::with_capacity(topics.len());
+    for topic in topics {
+        loop {
+            let left = settings.start_timeout.saturating_sub(clock.monotonic().saturating_sub(began));
+            match client.fetch_metadata(Some(topic), left.min(ASK)) {
+                Ok(metadata) => {
+                    let it = metadata.topics().iter().find(|it| it.name() == &**topic && it.error().is_none());
+                    found.push((topic.clone(), it.map_or(0, |it| i32::try_from(it.partitions().len()).unwrap_or(0))));
+                    break;
+                }
+                Err(error) if left.is_zero() => {
+                    let (servers, waited) = (settings.bootstrap_servers.clone(), settings.start_timeout);
+                    return Err(KafkaError::Unavailable { servers, waited, last: error.to_string() });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, servers = %settings.bootstrap_servers, "waiting for the brokers");
+                    clock.pause(left.min(Duration::from_millis(200)));
+                }
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,79 @@
+//! What can go wrong before or beside the work on records. A fault inside a commit is a
+//! [`Fault`](crate::stream::Fault); a source that gives up says so with [`Feed::Failed`](crate::stream::Feed).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A call to Kafka that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KafkaError {
+    /// librdkafka refuses the settings; values are never part of the text.
+    #[error("librdkafka refuses the settings: {0}")]
+    Settings(String),
+    /// Nobody answered within the time that the settings give; the process exits with 69.
+    #[error("no broker at {servers} answered within {} s: {last}", waited.as_secs())]
+    Unavailable {
+        /// The bootstrap servers.
+        servers: String,
+        /// How long it was tried.
+        waited: Duration,
+        /// The last error.
+        last: String,
+    },
+    /// Topics that are needed are not there.
+    #[error("missing topics: {}; create them with `bellwether topics`", .0.join(", "))]
+    MissingTopics(Vec<String>),
+    /// A step was not done by its deadline.
+    #[error("{what} was not done within {} s", waited.as_secs())]
+    TimedOut {
+        /// What.
+        what: String,
+        /// How long it was tried.
+        waited: Duration,
+    },
+    /// The committed position of a group is not on the log any more.
+    #[error(
+        "the committed position {committed} of {partition} is not on the log, which holds [{low}..{high}): records were \
+         deleted before they were read, or the topic was made anew; set the group's offsets yourself to go on"
+    )]
+    OutOfRange {
+        /// `topic/number`.
+        partition: String,
+        /// What the group committed.
+        committed: i64,
+        /// The first position that is there.
+        low: i64,
+        /// The end.
+        high: i64,
+    },
+    /// The broker or the client refused a call.
+    #[error("{what}: {why}")]
+    Refused {
+        /// The call.
+        what: &'static str,
+        /// Its answer.
+        why: String,
+    },
+    /// No such partition.
+    #[error("{0} has no partition {1}")]
+    NoPartition(Arc<str>, i32),
+}
+
+impl KafkaError {
+    /// A call that was refused.
+    pub(super) fn refused(what: &'static str, why: impl ToString) -> Self {
+        Self::Refused { what, why: why.to_string() }
+    }
+}
+
+impl From<rdkafka::error::KafkaError> for KafkaError {
+    fn from(error: rdkafka::error::KafkaError) -> Self {
+        use rdkafka::error::KafkaError as Theirs;
+        match error {
+            // The fourth field is the value, which may be a secret.
+            Theirs::ClientConfig(_, why, name, _) => Self::Settings(format!("{name}: {why}")),
+            Theirs::ClientCreation(why) => Self::Settings(why),
+            other => Self::refused("kafka", other),
+        }
+    }
+}

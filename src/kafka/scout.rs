@@ -1,0 +1,186 @@
+//! A scout asks about partitions and reads short stretches of them, beside the subscription and in no group.
+//!
+//! Two clients: one reads uncommitted, because only that one is told the real end of a partition (a read-committed
+//! client is told an end that an open transaction holds back); the other reads committed records.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as Theirs;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+
+use crate::kafka::client::{self, ASK, Quiet};
+use crate::kafka::{KafkaError, KafkaSettings, wire};
+use crate::stream::{Partition, Position, Record};
+use crate::time::{Clock, Timestamp};
+
+/// Where a partition begins and ends, open transactions included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) low: i64,
+    pub(super) high: i64,
+}
+
+/// The two clients.
+pub(super) struct Scout {
+    open: BaseConsumer<Quiet>,
+    stable: BaseConsumer<Quiet>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A moment by which something must be done.
+#[derive(Clone)]
+pub(super) struct Deadline {
+    clock: Arc<dyn Clock>,
+    at: Duration,
+    span: Duration,
+}
+
+impl Deadline {
+    /// `span` from now.
+    pub(super) fn after(clock: &Arc<dyn Clock>, span: Duration) -> Self {
+        Self { clock: clock.clone(), at: clock.monotonic() + span, span }
+    }
+
+    /// What is left; zero when it has passed.
+    pub(super) fn left(&self) -> Duration {
+        self.at.saturating_sub(self.clock.monotonic())
+    }
+
+    /// The error of who missed it.
+    pub(super) fn missed(&self, what: impl Into<String>) -> KafkaError {
+        KafkaError::TimedOut { what: what.into(), waited: self.span }
+    }
+
+    /// Asks until there is an answer, with a short pause between.
+    pub(super) fn ask<T>(
+        &self,
+        what: &str,
+        mut question: impl FnMut(Duration) -> Result<T, Theirs>,
+    ) -> Result<T, KafkaError> {
+        loop {
+            let left = self.left();
+            match question(left.min(ASK)) {
+                Ok(answer) => return Ok(answer),
+                Err(error) if left.is_zero() => return Err(self.missed(format!("{what} ({error})"))),
+                Err(error) => {
+                    tracing::debug!(%error, what, "asking again");
+                    self.clock.pause(left.min(Duration::from_millis(100)));
+                }
+            }
+        }
+    }
+}
+
+impl Scout {
+    /// Two clients; nothing is asked yet. `group` is named for access rules only, and never joined.
+    pub(super) fn new(settings: &KafkaSettings, group: &str, clock: &Arc<dyn Clock>) -> Result<Self, KafkaError> {
+        let mut config = client::consumer(settings, group, &format!("{group}-scout"));
+        config.set("statistics.interval.ms", "0");
+        config.set("queued.max.messages.kbytes", "4096");
+        let stable = config.clone().set("enable.partition.eof", "true").create_with_context(Quiet)?;
+        let open = config.set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
+        Ok(Self { open, stable, clock: clock.clone() })
+    }
+
+    /// Where a partition begins and really ends.
+    pub(super) fn bounds(&self, at: &Partition, deadline: &Deadline) -> Result<Bounds, KafkaError> {
+        let ask = |limit| self.open.fetch_watermarks(&at.topic, at.number, limit);
+        let (low, high) = deadline.ask(&format!("asking for the end of {at}"), ask)?;
+        Ok(Bounds { low, high })
+    }
+
+    /// The first position of each partition whose record was appended at or after `since`; none where all are older.
+    pub(super) fn since(
+        &self,
+        partitions: &[Partition],
+        since: Timestamp,
+        deadline: &Deadline,
+    ) -> Result<Vec<Option<i64>>, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for at in partitions {
+            list.add_partition_offset(&at.topic, at.number, Offset::Offset(since.millis().max(0)))?;
+        }
+        let ask = |limit| self.open.offsets_for_times(list.clone(), limit);
+        let found = deadline.ask("asking for positions by time", ask)?;
+        let position = |at: &Partition| match found.find_partition(&at.topic, at.number)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok(partitions.iter().map(position).collect())
+    }
+
+    /// All committed records in `[from, until)`, oldest first, at most `limit` of them.
+    ///
+    /// Waits first until no open transaction hides anything before `until`: from then on the end of the partition is
+    /// at or behind `until`, and reaching it says that nothing is left, even where only transaction markers are.
+    pub(super) fn read(
+        &self,
+        at: &Partition,
+        from: Position,
+        until: Position,
+        limit: usize,
+        deadline: &Deadline,
+    ) -> Result<Vec<Record>, KafkaError> {
+        let mut records = Vec::new();
+        let low = self.stable_until(at, until, deadline)?;
+        let from = from.max(Position::at(low));
+        if from >= until {
+            return Ok(records);
+        }
+        self.stable.assign(&wire::list([(at, from)])?)?;
+        let done = self.collect(at, until, limit, deadline, &mut records);
+        self.stable.unassign()?;
+        done.map(|()| records)
+    }
+
+    /// Waits until everything before `until` is decided; returns the first position that is there.
+    fn stable_until(&self, at: &Partition, until: Position, deadline: &Deadline) -> Result<i64, KafkaError> {
+        loop {
+            let ask = |limit| self.stable.fetch_watermarks(&at.topic, at.number, limit);
+            let (low, stable) = deadline.ask(&format!("asking for the stable end of {at}"), ask)?;
+            if stable >= until.offset() {
+                return Ok(low);
+            }
+            let left = deadline.left();
+            if left.is_zero() {
+                return Err(deadline.missed(format!("waiting for an open transaction on {at}")));
+            }
+            self.clock.pause(left.min(Duration::from_millis(100)));
+        }
+    }
+
+    fn collect(
+        &self,
+        at: &Partition,
+        until: Position,
+        limit: usize,
+        deadline: &Deadline,
+        records: &mut Vec<Record>,
+    ) -> Result<(), KafkaError> {
+        while records.len() < limit {
+            let left = deadline.left();
+            match self.stable.poll(left.min(Duration::from_millis(500))) {
+                Some(Ok(message)) => {
+                    if Position::at(message.offset()) >= until {
+                        return Ok(());
+                    }
+                    let record = wire::record(&message, &at.topic);
+                    let last = record.next() >= until;
+                    records.push(record);
+                    if last {
+                        return Ok(());
+                    }
+                }
+                Some(Err(Theirs::PartitionEOF(_))) => return Ok(()),
+                Some(Err(error)) => tracing::debug!(%error, partition = %at, "reading back"),
+                None => {}
+            }
+            if left.is_zero() {
+                return Err(deadline.missed(format!("reading {at} back")));
+            }
+        }
+        Ok(())
+    }
+}

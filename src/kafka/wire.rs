@@ -1,0 +1,70 @@
+//! Records and positions as librdkafka has them, and as we have them. Nothing is decided here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
+use rdkafka::util::IntoOpaque;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::kafka::KafkaError;
+use crate::stream::{Output, Partition, Position, Record};
+use crate::time::Timestamp;
+
+/// Copies a message out of librdkafka's memory.
+pub(super) fn record(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(Bytes::copy_from_slice))).collect()
+    });
+    Record {
+        partition: Partition::new(topic, message.partition()),
+        offset: message.offset(),
+        appended_at: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
+        key: message.key().map(Bytes::copy_from_slice),
+        value: message.payload().map(Bytes::copy_from_slice),
+        headers,
+    }
+}
+
+/// The record to send for an output, for its own partition.
+pub(super) fn outgoing<O: IntoOpaque>(output: &Output, opaque: O) -> BaseRecord<'_, [u8], [u8], O> {
+    let mut record = BaseRecord::with_opaque_to(&output.topic, opaque).partition(output.partition);
+    if let Some(key) = &output.key {
+        record = record.key(key.as_ref());
+    }
+    if let Some(value) = &output.value {
+        record = record.payload(value.as_ref());
+    }
+    if !output.headers.is_empty() {
+        let mut headers = OwnedHeaders::new_with_capacity(output.headers.len());
+        for (key, value) in &output.headers {
+            headers = headers.insert(Header { key, value: value.as_deref() });
+        }
+        record = record.headers(headers);
+    }
+    record
+}
+
+/// A list of partitions with their positions.
+///
+/// # Errors
+/// When librdkafka does not take an offset.
+pub(super) fn list<'a>(
+    positions: impl IntoIterator<Item = (&'a Partition, Position)>,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (at, position) in positions {
+        list.add_partition_offset(&at.topic, at.number, Offset::Offset(position.offset()))?;
+    }
+    Ok(list)
+}
+
+/// A list of partitions without positions.
+pub(super) fn bare_list<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for at in partitions {
+        list.add_partition(&at.topic, at.number);
+    }
+    list
+}

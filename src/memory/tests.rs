@@ -1,0 +1,230 @@
+//! Every outcome of a commit, by script, and what a reader sees afterwards.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::memory::{Call, Log, Script, Scripted, Source, Transactions};
+use crate::stream::{
+    Command, Delivery, Epoch, Fault, Feed, Intake, Lease, Ledger, Outcome, Output, Partition, Patience, Position, Row,
+};
+use crate::time::{Clock, ManualClock, Timestamp};
+
+struct World {
+    log: Log,
+    clock: Arc<ManualClock>,
+    script: Script,
+    group: Arc<str>,
+    port: Transactions,
+    lease: Lease,
+    ledger: Ledger<Row<()>>,
+    intake: Intake,
+}
+
+fn topic(name: &str) -> Arc<str> {
+    Arc::from(name)
+}
+
+fn output(topic_name: &str, text: &str) -> Output {
+    Output {
+        topic: topic(topic_name),
+        partition: 0,
+        key: None,
+        value: Some(Bytes::copy_from_slice(text.as_bytes())),
+        headers: Vec::new(),
+    }
+}
+
+/// Three posts on the log, taken in, each with one output.
+fn world() -> World {
+    let log = Log::new();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000)));
+    log.create(&topic("posts"), 1);
+    log.create(&topic("scored"), 1);
+    for text in ["a", "b", "c"] {
+        log.append(&output("posts", text), clock.now()).unwrap();
+    }
+    let (script, group) = (Script::default(), topic("score"));
+    log.next_generation(&group);
+    let port = Transactions::new(log.clone(), group.clone(), clock.clone(), script.clone());
+    let mut source = Source::new(log.clone(), group.clone(), None, clock.clone());
+    source.assign_topic(&topic("posts"));
+    let Some(Feed::Assigned(assignment)) = source.poll(10) else { panic!("no assignment") };
+    let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
+    intake.assign(assignment.lease.clone(), assignment.committed);
+    ledger.assign(assignment.lease.clone(), assignment.committed);
+    let Some(Feed::Records { lease, records }) = source.poll(10) else { panic!("no records") };
+    let taken = intake.take(&lease, records).unwrap();
+    let rows = taken.live.map(|record| {
+        let text = String::from_utf8_lossy(&record.value.unwrap()).into_owned();
+        Row { outputs: vec![output("scored", &text)], note: () }
+    });
+    ledger.add(rows).unwrap();
+    World { log, clock, script, group, port, lease, ledger, intake }
+}
+
+impl World {
+    fn fail(&self, call: Call, fault: Fault, done: bool) {
+        self.script.push(Scripted { call, fault, done });
+    }
+
+    fn commit(&mut self, epoch: &mut Epoch<Row<()>>, delivery: Delivery) -> Outcome {
+        epoch.commit(&mut self.port, delivery, Patience::default(), &*self.clock)
+    }
+
+    fn scored(&self) -> Vec<String> {
+        let partition = Partition::new(&topic("scored"), 0);
+        let records = self.log.read(&partition, Position::at(0), 100);
+        records.iter().map(|record| String::from_utf8_lossy(record.value.as_ref().unwrap()).into_owned()).collect()
+    }
+
+    fn committed(&self) -> i64 {
+        self.log.committed(&self.group, &Partition::new(&topic("posts"), 0)).offset()
+    }
+}
+
+fn retriable() -> Fault {
+    Fault::Retriable("again".to_owned())
+}
+
+fn abortable() -> Fault {
+    Fault::Abortable("abort".to_owned())
+}
+
+const BOTH: [Delivery; 2] = [Delivery::ExactlyOnce, Delivery::AtLeastOnce];
+
+#[test]
+fn a_commit_writes_outputs_and_position_together() {
+    for delivery in BOTH {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        assert!(matches!(world.commit(&mut epoch, delivery), Outcome::Committed(_)));
+        assert_eq!(world.scored(), ["a", "b", "c"]);
+        assert_eq!(world.committed(), 3);
+    }
+}
+
+#[test]
+fn a_retriable_fault_repeats_the_call_and_writes_once() {
+    for call in [Call::Begin, Call::Produce, Call::ReadMetadata, Call::SendOffsets, Call::Commit] {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        world.fail(call, retriable(), false);
+        world.fail(call, retriable(), false);
+        assert!(matches!(world.commit(&mut epoch, Delivery::ExactlyOnce), Outcome::Committed(_)), "{call:?}");
+        assert_eq!((world.scored().len(), world.committed(), world.script.left()), (3, 3, 0), "{call:?}");
+    }
+}
+
+#[test]
+fn an_abortable_fault_tries_the_same_epoch_again() {
+    for call in [Call::Produce, Call::SendOffsets, Call::Commit] {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        world.fail(call, abortable(), false);
+        assert!(matches!(world.commit(&mut epoch, Delivery::ExactlyOnce), Outcome::Committed(_)), "{call:?}");
+        assert_eq!((world.scored().len(), world.committed()), (3, 3), "{call:?}");
+    }
+}
+
+#[test]
+fn a_fenced_member_commits_nothing_and_names_what_to_reset() {
+    for delivery in BOTH {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        world.log.next_generation(&world.group);
+        let fenced = vec![Partition::new(&topic("posts"), 0)];
+        assert_eq!(world.commit(&mut epoch, delivery), Outcome::Fenced(fenced));
+        assert_eq!(world.committed(), 0);
+        if delivery == Delivery::ExactlyOnce {
+            assert!(world.scored().is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_unknown_outcome_halts_whether_it_happened_or_not() {
+    for done in [true, false] {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        world.fail(Call::Commit, Fault::Unknown("no answer".to_owned()), done);
+        world.fail(Call::Abort, Fault::Fatal("an abort must not be tried".to_owned()), false);
+        assert_eq!(world.commit(&mut epoch, Delivery::ExactlyOnce), Outcome::Halt("no answer".to_owned()));
+        assert_eq!(world.script.left(), 1, "no abort after an unknown outcome");
+        // The log says which it was, to whoever starts next: all or nothing.
+        let expected = if done { (3, 3) } else { (0, 0) };
+        assert_eq!((world.scored().len(), world.committed()), expected);
+    }
+}
+
+#[test]
+fn a_fatal_fault_halts() {
+    let mut world = world();
+    let mut epoch = world.ledger.close().unwrap();
+    world.fail(Call::SendOffsets, Fault::Fatal("producer fenced".to_owned()), false);
+    assert_eq!(world.commit(&mut epoch, Delivery::ExactlyOnce), Outcome::Halt("producer fenced".to_owned()));
+}
+
+#[test]
+fn patience_is_bounded() {
+    let mut world = world();
+    let mut epoch = world.ledger.close().unwrap();
+    for _ in 0..100 {
+        world.fail(Call::Commit, retriable(), false);
+    }
+    let outcome = world.commit(&mut epoch, Delivery::ExactlyOnce);
+    assert!(matches!(&outcome, Outcome::Halt(why) if why.contains("after 10 attempts")), "{outcome:?}");
+    assert_eq!(world.committed(), 0);
+}
+
+#[test]
+fn a_dead_lease_takes_its_part_out() {
+    for delivery in BOTH {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        world.lease.turn_off();
+        assert_eq!(world.commit(&mut epoch, delivery), Outcome::Committed(Vec::new()));
+        assert_eq!((world.scored().len(), world.committed()), (0, 0));
+    }
+}
+
+#[test]
+fn a_bad_delivery_report_commits_no_offset_until_all_are_good() {
+    let mut world = world();
+    let mut epoch = world.ledger.close().unwrap();
+    world.fail(Call::Flush, abortable(), true);
+    assert!(matches!(world.commit(&mut epoch, Delivery::AtLeastOnce), Outcome::Committed(_)));
+    assert_eq!(world.committed(), 3);
+    assert_eq!(world.scored().len(), 6, "at least once: written again, never lost");
+}
+
+#[test]
+fn markers_own_offsets_and_readers_skip_them() {
+    let mut world = world();
+    let mut epoch = world.ledger.close().unwrap();
+    world.commit(&mut epoch, Delivery::ExactlyOnce);
+    let partition = Partition::new(&topic("scored"), 0);
+    assert_eq!(world.log.end(&partition), Position::at(4), "three records and a marker");
+    assert_eq!(world.log.read(&partition, Position::at(0), 10).len(), 3);
+}
+
+#[test]
+fn a_reset_reads_again_from_the_committed_position_under_a_new_lease() {
+    let world = world();
+    let mut source = Source::new(world.log.clone(), world.group.clone(), None, world.clock.clone());
+    let partition = Partition::new(&topic("posts"), 0);
+    source.assign(partition.clone());
+    assert!(matches!(source.poll(2), Some(Feed::Assigned(_))));
+    let Some(Feed::Records { lease: old, records }) = source.poll(2) else { panic!("records") };
+    assert_eq!(records.len(), 2);
+    source.command(Command::Reset(partition.clone()));
+    assert!(!old.is_live());
+    let Some(Feed::Assigned(again)) = source.poll(2) else { panic!("assigned again") };
+    assert_eq!(again.committed, Position::at(0));
+    let Some(Feed::Records { lease, records }) = source.poll(9) else { panic!("records again") };
+    assert!(lease.is_live() && lease != old && records.len() == 3);
+    source.lose(&partition);
+    assert!(!lease.is_live());
+    assert!(world.intake.lease(&partition).is_some());
+}

@@ -1,0 +1,187 @@
+//! A transactional producer on the in-process log, with faults by script.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::memory::Log;
+use crate::stream::{Fault, Output, Partition, Position, Transaction};
+use crate::time::Clock;
+
+/// The calls that a script can make fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// `begin`.
+    Begin,
+    /// `produce`.
+    Produce,
+    /// `read_metadata`.
+    ReadMetadata,
+    /// `send_offsets`.
+    SendOffsets,
+    /// `commit`.
+    Commit,
+    /// `abort`.
+    Abort,
+    /// `flush`.
+    Flush,
+    /// `commit_offsets`.
+    CommitOffsets,
+}
+
+/// One fault of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scripted {
+    /// The call that fails next time.
+    pub call: Call,
+    /// How.
+    pub fault: Fault,
+    /// Whether the call did its work all the same: an unknown outcome can mean either.
+    pub done: bool,
+}
+
+/// Faults, each used once, in order per call. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Script(Arc<Mutex<VecDeque<Scripted>>>);
+
+impl Script {
+    /// Adds a fault.
+    pub fn push(&self, scripted: Scripted) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(scripted);
+    }
+
+    /// How many faults have not been used.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn next(&self, call: Call) -> Option<Scripted> {
+        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = faults.iter().position(|scripted| scripted.call == call)?;
+        faults.remove(index)
+    }
+}
+
+/// A producer with its group membership.
+pub struct Transactions {
+    log: Log,
+    group: Arc<str>,
+    generation: Option<u64>,
+    metadata: Option<u64>,
+    clock: Arc<dyn Clock>,
+    script: Script,
+    open: Option<Open>,
+    sent: Vec<Output>,
+}
+
+#[derive(Default)]
+struct Open {
+    outputs: Vec<Output>,
+    offsets: Vec<(Partition, Position)>,
+}
+
+impl Transactions {
+    /// A producer whose consumer joins `group` now.
+    #[must_use]
+    pub fn new(log: Log, group: Arc<str>, clock: Arc<dyn Clock>, script: Script) -> Self {
+        let generation = Some(log.generation(&group));
+        Self { log, group, generation, metadata: None, clock, script, open: None, sent: Vec::new() }
+    }
+
+    /// The consumer joins the group's present generation (after it was fenced).
+    pub fn rejoin(&mut self) {
+        self.generation = Some(self.log.generation(&self.group));
+    }
+
+    fn scripted(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+        match self.script.next(call) {
+            None => work(self),
+            Some(scripted) => {
+                if scripted.done {
+                    work(self)?;
+                }
+                Err(scripted.fault)
+            }
+        }
+    }
+
+    fn fenced(&self, generation: Option<u64>) -> bool {
+        generation != Some(self.log.generation(&self.group))
+    }
+}
+
+impl Transaction for Transactions {
+    fn begin(&mut self) -> Result<(), Fault> {
+        self.scripted(Call::Begin, |this| {
+            if this.open.is_some() {
+                return Err(Fault::Fatal("a transaction is open already".to_owned()));
+            }
+            this.open = Some(Open::default());
+            Ok(())
+        })
+    }
+
+    fn produce(&mut self, output: &Output) -> Result<(), Fault> {
+        self.scripted(Call::Produce, |this| {
+            match &mut this.open {
+                Some(open) => open.outputs.push(output.clone()),
+                None => this.sent.push(output.clone()),
+            }
+            Ok(())
+        })
+    }
+
+    fn read_metadata(&mut self) -> Result<(), Fault> {
+        self.scripted(Call::ReadMetadata, |this| {
+            this.metadata = this.generation;
+            Ok(())
+        })
+    }
+
+    fn send_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
+        self.scripted(Call::SendOffsets, |this| {
+            let metadata = this.metadata.take();
+            if this.fenced(metadata) {
+                return Err(Fault::FencedMember("illegal generation".to_owned()));
+            }
+            let Some(open) = &mut this.open else { return Err(Fault::Fatal("no transaction is open".to_owned())) };
+            open.offsets.extend_from_slice(offsets);
+            Ok(())
+        })
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        self.scripted(Call::Commit, |this| {
+            let Some(open) = this.open.take() else { return Err(Fault::Fatal("no transaction is open".to_owned())) };
+            let now = this.clock.now();
+            this.log
+                .commit(&open.outputs, true, &this.group, &open.offsets, now)
+                .map_err(|error| Fault::Fatal(error.to_string()))
+        })
+    }
+
+    fn abort(&mut self) -> Result<(), Fault> {
+        self.scripted(Call::Abort, |this| {
+            this.open = None;
+            Ok(())
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.scripted(Call::Flush, |this| {
+            let now = this.clock.now();
+            let sent = std::mem::take(&mut this.sent);
+            this.log.commit(&sent, false, &this.group, &[], now).map_err(|error| Fault::Fatal(error.to_string()))
+        })
+    }
+
+    fn commit_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
+        self.scripted(Call::CommitOffsets, |this| {
+            if this.fenced(this.generation) {
+                return Err(Fault::FencedMember("illegal generation".to_owned()));
+            }
+            let now = this.clock.now();
+            this.log.commit(&[], false, &this.group, offsets, now).map_err(|error| Fault::Fatal(error.to_string()))
+        })
+    }
+}

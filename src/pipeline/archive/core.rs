@@ -1,0 +1,228 @@
+//! The archive stage's core: one open segment a partition, ended by rows, bytes, age, a revoke or the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::{decode_label, decode_scored};
+use crate::event::Sample;
+use crate::pipeline::archive::{ArchiveNote, ArchiveRow, Dataset, Segment, SegmentDone};
+use crate::pipeline::flow::Flow;
+use crate::pipeline::score::Routes;
+use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
+use crate::sample::Policy;
+use crate::stream::{Feed, Lease, Partition, Record};
+use crate::time::Timestamp;
+
+/// When a segment ends, and what goes into it.
+#[derive(Debug, Clone)]
+pub struct ArchiveLimits {
+    /// At this many rows.
+    pub rows: usize,
+    /// At about this many bytes.
+    pub bytes: usize,
+    /// At this age.
+    pub age: Duration,
+    /// What is kept.
+    pub policy: Policy,
+    /// End when what was there at the start is done.
+    pub until_end: bool,
+}
+
+/// An open segment's size.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    since: Timestamp,
+    rows: usize,
+    bytes: usize,
+}
+
+type ArchiveEffect = Effect<Segment, ArchiveNote>;
+
+/// The core.
+#[derive(Debug)]
+pub struct ArchiveCore {
+    flow: Flow<ArchiveRow>,
+    open: BTreeMap<Partition, Open>,
+    /// Partitions whose segment is being written.
+    writing: Vec<Partition>,
+    /// Published segments that wait for the commit that is under way.
+    published: Vec<SegmentDone>,
+    /// Partitions where another writer decided a different end: they begin again there after the commit.
+    elsewhere: Vec<Partition>,
+    labels: Arc<str>,
+    limits: ArchiveLimits,
+    routes: Routes,
+}
+
+impl ArchiveCore {
+    /// A core with nothing assigned.
+    #[must_use]
+    pub fn new(limits: ArchiveLimits, routes: Routes) -> Self {
+        Self {
+            flow: Flow::new(Duration::ZERO, limits.until_end),
+            open: BTreeMap::new(),
+            writing: Vec::new(),
+            published: Vec::new(),
+            elsewhere: Vec::new(),
+            labels: routes.topics.labels.clone(),
+            limits,
+            routes,
+        }
+    }
+
+    fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<ArchiveEffect> {
+        match feed {
+            Feed::Assigned(assignment) => self.flow.assign(&assignment.lease, assignment.committed),
+            Feed::Records { lease, records } => return self.records(&lease, records, now),
+            Feed::Revoked { partitions, .. } => self.flow.revoke(partitions),
+            Feed::Lost { partitions } => self.forget(&partitions),
+            Feed::End { partition } => self.flow.end(partition),
+            Feed::Trouble(_) => {}
+            Feed::Failed(why) => return vec![Effect::Halt(why)],
+        }
+        Vec::new()
+    }
+
+    fn forget(&mut self, partitions: &[Partition]) {
+        self.flow.drop_all(partitions);
+        self.open.retain(|at, _| !partitions.contains(at));
+    }
+
+    fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Timestamp) -> Vec<ArchiveEffect> {
+        if self.flow.is_finishing() {
+            return Vec::new();
+        }
+        let taken = match self.flow.take(lease, records) {
+            Ok(taken) => taken,
+            Err(why) => return vec![Effect::Halt(why)],
+        };
+        if taken.live.is_empty() {
+            return Vec::new();
+        }
+        let open = self.open.entry(lease.partition().clone()).or_insert(Open { since: now, rows: 0, bytes: 0 });
+        open.rows += taken.live.len();
+        open.bytes += taken.live.rows().map(Record::size).sum::<usize>();
+        let (labels, policy, routes) = (&self.labels, self.limits.policy, &self.routes);
+        let rows = taken.live.map(|record| row(&record, labels, policy, routes));
+        self.flow.add(rows, now).err().map(Effect::Halt).into_iter().collect()
+    }
+
+    /// Closes the segments that are due, as long as the workers have room.
+    fn close(&mut self, now: Timestamp) -> Vec<ArchiveEffect> {
+        let mut effects = Vec::new();
+        let all = self.flow.is_finishing() || self.flow.all_ended();
+        let due: Vec<Partition> = self
+            .open
+            .iter()
+            .filter(|(at, open)| {
+                let large = open.rows >= self.limits.rows || open.bytes >= self.limits.bytes;
+                let leaving = self.flow.revoked().contains(*at);
+                let free = !self.is_busy(at);
+                free && (all || large || leaving || now.since(open.since) >= self.limits.age)
+            })
+            .map(|(at, _)| at.clone())
+            .collect();
+        for partition in due {
+            if self.writing.len() >= WORK_MAX {
+                break;
+            }
+            self.open.remove(&partition);
+            if let Some(closed) = self.flow.close_part(&partition) {
+                let dataset = if partition.topic == self.labels { Dataset::Labels } else { Dataset::Samples };
+                self.writing.push(partition);
+                effects.push(Effect::Work(Segment { dataset, closed }));
+            }
+        }
+        effects
+    }
+
+    fn is_busy(&self, partition: &Partition) -> bool {
+        self.writing.contains(partition)
+            || self.elsewhere.contains(partition)
+            || self.published.iter().any(|done| done.partition() == partition)
+    }
+
+    /// Commits one published end at a time.
+    fn commit(&mut self) -> Option<ArchiveEffect> {
+        if self.flow.is_committing() || self.published.is_empty() {
+            return None;
+        }
+        let done = self.published.remove(0);
+        if done.ends_elsewhere() {
+            self.elsewhere.push(done.partition().clone());
+        }
+        Some(self.flow.publish(done.into_epoch()))
+    }
+
+    /// After a commit: partitions whose segment another writer ended begin again behind that end.
+    fn begin_again(&mut self) -> Vec<ArchiveEffect> {
+        let partitions = std::mem::take(&mut self.elsewhere);
+        self.open.retain(|at, _| !partitions.contains(at));
+        self.flow.reset(&partitions)
+    }
+
+    fn is_done(&self) -> bool {
+        let idle = self.open.is_empty() && self.writing.is_empty() && self.published.is_empty();
+        idle && !self.flow.is_committing() && (self.flow.is_finishing() || self.flow.all_ended())
+    }
+}
+
+fn row(record: &Record, labels: &Arc<str>, policy: Policy, routes: &Routes) -> ArchiveRow {
+    let at = record.appended_at;
+    let decoded = if record.partition.topic == *labels {
+        decode_label(record).map(|label| ArchiveRow::Label(Box::new(label), at))
+    } else {
+        decode_scored(record).map(|scored| match policy.decide(&scored.post_id) {
+            Some(kept) => {
+                let sample = Sample { scored, reason: kept.reason, probability: kept.probability };
+                ArchiveRow::Sample(Box::new(sample), at)
+            }
+            None => ArchiveRow::NotKept(at),
+        })
+    };
+    decoded.unwrap_or_else(|letter| ArchiveRow::Dead {
+        output: Box::new(routes.dead_letter(&letter)),
+        reason: letter.reason,
+        message: letter.message,
+        at,
+        next: record.next(),
+    })
+}
+
+impl Stage for ArchiveCore {
+    type Job = Segment;
+    type Done = Result<SegmentDone, String>;
+    type Note = ArchiveNote;
+
+    fn on(&mut self, event: Event<Self::Done>, now: Timestamp) -> Vec<ArchiveEffect> {
+        let mut effects = match event {
+            Event::Feed(feed) => self.feed(feed, now),
+            Event::Done(Ok(done)) => {
+                self.writing.retain(|at| at != done.partition());
+                self.published.push(done);
+                Vec::new()
+            }
+            Event::Done(Err(why)) => vec![Effect::Halt(why)],
+            Event::Committed(outcome) => {
+                let mut effects = self.flow.committed(outcome);
+                effects.extend(self.begin_again());
+                effects
+            }
+            Event::Turn => Vec::new(),
+            Event::Finish => {
+                self.flow.finish();
+                Vec::new()
+            }
+        };
+        effects.extend(self.close(now));
+        effects.extend(self.commit());
+        let busy: Vec<Partition> =
+            self.flow.revoked().iter().filter(|at| self.is_busy(at) || self.open.contains_key(*at)).cloned().collect();
+        effects.extend(self.flow.settle(|at| busy.contains(at)));
+        if self.is_done() {
+            effects.push(Effect::Finished);
+        }
+        effects
+    }
+}

@@ -1,0 +1,10 @@
+//! The archive stage: scored posts and labels to Parquet segments.
+//!
+//! A segment is published by creating its file only if it is absent; then its end is committed, and never anything
+//! else. `core` decides when a segment ends, `work` writes it.
+
+mod core;
+mod work;
+
+pub use self::core::{ArchiveCore, ArchiveLimits};
+pub use work::{ArchiveNote, ArchiveRow, Dataset, Segment, SegmentDone, Worker};

@@ -1,0 +1,206 @@
+//! What the stages have in common: the way from intake to commit, with revokes, resets and the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::pipeline::stage::Effect;
+use crate::stream::{
+    Batch, Closed, Command, Epoch, Intake, Lease, Ledger, Outcome, Partition, Position, Record, Row, Taken,
+};
+use crate::time::Timestamp;
+
+/// An epoch is closed at this many rows even before its interval is over.
+const EPOCH_ROWS_MAX: usize = 20_000;
+
+/// Intake, ledger and the commit that is under way.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Flow<R> {
+    pub(in crate::pipeline) intake: Intake,
+    pub(in crate::pipeline) ledger: Ledger<R>,
+    committing: BTreeSet<Partition>,
+    revoked: BTreeSet<Partition>,
+    ended: BTreeSet<Partition>,
+    assigned: BTreeMap<Partition, Lease>,
+    opened_at: Option<Timestamp>,
+    interval: Duration,
+    until_end: bool,
+    finishing: bool,
+}
+
+impl<R> Flow<R> {
+    pub(in crate::pipeline) fn new(interval: Duration, until_end: bool) -> Self {
+        Self {
+            intake: Intake::default(),
+            ledger: Ledger::default(),
+            committing: BTreeSet::new(),
+            revoked: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            assigned: BTreeMap::new(),
+            opened_at: None,
+            interval,
+            until_end,
+            finishing: false,
+        }
+    }
+
+    /// A partition begins.
+    pub(in crate::pipeline) fn assign(&mut self, lease: &Lease, committed: Position) {
+        let partition = lease.partition().clone();
+        self.revoked.remove(&partition);
+        self.ended.remove(&partition);
+        self.intake.assign(lease.clone(), committed);
+        self.ledger.assign(lease.clone(), committed);
+        self.assigned.insert(partition, lease.clone());
+    }
+
+    /// Partitions go: no more is read, what is done is still committed.
+    pub(in crate::pipeline) fn revoke(&mut self, partitions: Vec<Partition>) {
+        for partition in partitions {
+            self.intake.release(&partition);
+            self.revoked.insert(partition);
+        }
+    }
+
+    /// Partitions are gone.
+    pub(in crate::pipeline) fn drop_all(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            self.intake.release(partition);
+            self.ledger.release(partition);
+            self.assigned.remove(partition);
+            self.revoked.remove(partition);
+            self.ended.remove(partition);
+        }
+    }
+
+    /// Takes records in; an error is a reason to halt.
+    pub(in crate::pipeline) fn take(&mut self, lease: &Lease, records: Vec<Record>) -> Result<Taken, String> {
+        self.intake.take(lease, records).map_err(|error| error.to_string())
+    }
+
+    /// Takes finished rows in; an error is a reason to halt.
+    pub(in crate::pipeline) fn add(&mut self, batch: Batch<R>, now: Timestamp) -> Result<(), String> {
+        self.ledger.add(batch).map_err(|error| error.to_string())?;
+        self.mark_open(now);
+        Ok(())
+    }
+
+    /// Adds rows without progress, such as ticks.
+    pub(in crate::pipeline) fn add_aside(&mut self, partition: &Partition, rows: Vec<R>, now: Timestamp) {
+        if self.ledger.add_aside(partition, rows) {
+            self.mark_open(now);
+        }
+    }
+
+    fn mark_open(&mut self, now: Timestamp) {
+        if self.opened_at.is_none() && !self.ledger.is_empty() {
+            self.opened_at = Some(now);
+        }
+    }
+
+    /// Everything of this partition that was there at the start was handed over.
+    pub(in crate::pipeline) fn end(&mut self, partition: Partition) {
+        self.ended.insert(partition);
+    }
+
+    /// Take nothing new.
+    pub(in crate::pipeline) fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    pub(in crate::pipeline) const fn is_finishing(&self) -> bool {
+        self.finishing
+    }
+
+    /// The partitions that are on their way out.
+    pub(in crate::pipeline) const fn revoked(&self) -> &BTreeSet<Partition> {
+        &self.revoked
+    }
+
+    /// Whether a commit is under way.
+    pub(in crate::pipeline) fn is_committing(&self) -> bool {
+        !self.committing.is_empty()
+    }
+
+    /// With `--until-end`: whether every assigned partition was handed over whole.
+    pub(in crate::pipeline) fn all_ended(&self) -> bool {
+        self.until_end && !self.assigned.is_empty() && self.assigned.keys().all(|at| self.ended.contains(at))
+    }
+
+    /// Marks one closed partition as being committed (the archive commits a partition at a time).
+    pub(in crate::pipeline) fn begin_commit(&mut self, partition: Partition) {
+        self.committing.insert(partition);
+    }
+
+    /// Revoked partitions of which nothing is open or being committed, and of which `busy` says no; they are
+    /// forgotten here.
+    pub(in crate::pipeline) fn settle<J, N>(&mut self, busy: impl Fn(&Partition) -> bool) -> Option<Effect<J, N>> {
+        let done = |at: &Partition| !self.committing.contains(at) && self.ledger.rows(at).is_empty() && !busy(at);
+        let settled: Vec<Partition> = self.revoked.iter().filter(|at| done(at)).cloned().collect();
+        self.drop_all(&settled);
+        (!settled.is_empty()).then_some(Effect::Settled(settled))
+    }
+
+    /// What to do with partitions that were fenced: each begins again.
+    pub(in crate::pipeline) fn reset<J, N>(&mut self, partitions: &[Partition]) -> Vec<Effect<J, N>> {
+        let mut effects = Vec::new();
+        for partition in partitions {
+            let lease = self.intake.release(partition);
+            if let Some(lease) = lease.or_else(|| self.assigned.get(partition).cloned()) {
+                lease.turn_off();
+            }
+            let leaving = self.revoked.contains(partition);
+            self.ledger.release(partition);
+            self.ended.remove(partition);
+            if !leaving {
+                effects.push(Effect::Source(Command::Reset(partition.clone())));
+                effects.push(Effect::WasReset(partition.clone()));
+            }
+        }
+        effects
+    }
+}
+
+impl<N> Flow<Row<N>> {
+    /// Closes and commits when it is time: the interval is over, the epoch is large, a partition is leaving, or the
+    /// end has come.
+    pub(in crate::pipeline) fn close_if_due<J>(&mut self, now: Timestamp) -> Option<Effect<J, N>> {
+        if self.is_committing() || self.ledger.is_empty() {
+            return None;
+        }
+        let aged = self.opened_at.is_none_or(|at| now.since(at) >= self.interval);
+        let leaving = self.revoked.iter().any(|at| !self.ledger.rows(at).is_empty());
+        let full = self.ledger.len() >= EPOCH_ROWS_MAX;
+        if !(aged || full || leaving || self.finishing || self.all_ended()) {
+            return None;
+        }
+        let epoch = self.ledger.close()?;
+        self.opened_at = None;
+        self.committing = epoch.parts().iter().map(|part| part.partition().clone()).collect();
+        Some(Effect::Commit(epoch))
+    }
+}
+
+impl<R> Flow<R> {
+    /// A commit ended: what follows.
+    pub(in crate::pipeline) fn committed<J, N>(&mut self, outcome: Outcome) -> Vec<Effect<J, N>> {
+        self.committing.clear();
+        match outcome {
+            Outcome::Committed(_) => Vec::new(),
+            Outcome::Fenced(partitions) => self.reset(&partitions),
+            Outcome::Halt(why) => vec![Effect::Halt(why)],
+        }
+    }
+
+    /// Closes one partition's rows for a segment.
+    pub(in crate::pipeline) fn close_part(&mut self, partition: &Partition) -> Option<Closed<R>> {
+        self.ledger.close_part(partition)
+    }
+
+    /// One epoch of a published segment.
+    pub(in crate::pipeline) fn publish<J, N>(&mut self, epoch: Epoch<Row<N>>) -> Effect<J, N> {
+        for part in epoch.parts() {
+            self.begin_commit(part.partition().clone());
+        }
+        Effect::Commit(epoch)
+    }
+}

@@ -1,0 +1,197 @@
+//! The score stage's core: fills pools, hands them out, orders what comes back, closes epochs, writes ticks.
+
+use std::time::Duration;
+
+use crate::event::{MentionRecord, Tick};
+use crate::pipeline::flow::Flow;
+use crate::pipeline::score::{Routes, ScoreNote};
+use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
+use crate::stream::{Batch, Command, Feed, Lease, Partition, Record, Row};
+use crate::time::Timestamp;
+
+/// What the core needs to know.
+#[derive(Debug, Clone)]
+pub struct ScoreSettings {
+    /// Posts that are sorted and scored together.
+    pub pool_posts_max: usize,
+    /// How long a post may wait for its pool to fill.
+    pub pool_wait_max: Duration,
+    /// How long an epoch is open.
+    pub commit_interval: Duration,
+    /// End when what was there at the start is done.
+    pub until_end: bool,
+    /// The partition whose owner writes ticks: the first of the first input.
+    pub tick_partition: Partition,
+    /// How often.
+    pub tick_interval: Duration,
+}
+
+/// When the next tick is due; ticks stand at whole multiples of the interval.
+#[derive(Debug)]
+pub struct Ticker {
+    partition: Partition,
+    interval: Duration,
+    last: Option<i64>,
+}
+
+impl Ticker {
+    /// The slot of `now`, when no tick was written in it yet.
+    fn due(&mut self, now: Timestamp) -> bool {
+        let interval = i64::try_from(self.interval.as_micros()).unwrap_or(i64::MAX).max(1);
+        let slot = now.micros().div_euclid(interval);
+        let due = self.last.is_none_or(|last| slot > last);
+        if due {
+            self.last = Some(slot);
+        }
+        due
+    }
+}
+
+type ScoreEffect = Effect<Batch<Record>, ScoreNote>;
+
+/// The core.
+#[derive(Debug)]
+pub struct ScoreCore {
+    flow: Flow<Row<ScoreNote>>,
+    pool: Batch<Record>,
+    pool_since: Option<Timestamp>,
+    working: usize,
+    paused: bool,
+    ticker: Ticker,
+    routes: Routes,
+    settings: ScoreSettings,
+}
+
+impl ScoreCore {
+    /// A core with nothing assigned.
+    #[must_use]
+    pub fn new(settings: ScoreSettings, routes: Routes) -> Self {
+        let ticker =
+            Ticker { partition: settings.tick_partition.clone(), interval: settings.tick_interval, last: None };
+        Self {
+            flow: Flow::new(settings.commit_interval, settings.until_end),
+            pool: Batch::default(),
+            pool_since: None,
+            working: 0,
+            paused: false,
+            ticker,
+            routes,
+            settings,
+        }
+    }
+
+    fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<ScoreEffect> {
+        match feed {
+            Feed::Assigned(assignment) => self.flow.assign(&assignment.lease, assignment.committed),
+            Feed::Records { lease, records } => return self.records(&lease, records, now),
+            Feed::Revoked { partitions, .. } => self.flow.revoke(partitions),
+            Feed::Lost { partitions } => self.flow.drop_all(&partitions),
+            Feed::End { partition } => self.flow.end(partition),
+            Feed::Trouble(_) => {}
+            Feed::Failed(why) => return vec![Effect::Halt(why)],
+        }
+        Vec::new()
+    }
+
+    fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Timestamp) -> Vec<ScoreEffect> {
+        if self.flow.is_finishing() {
+            return Vec::new();
+        }
+        match self.flow.take(lease, records) {
+            Ok(taken) => {
+                if !taken.live.is_empty() {
+                    self.pool_since.get_or_insert(now);
+                    self.pool.merge(taken.live);
+                }
+                Vec::new()
+            }
+            Err(why) => vec![Effect::Halt(why)],
+        }
+    }
+
+    /// Hands the pool out: at once when nobody is at work, else when it is full or has waited long enough.
+    fn hand_out(&mut self, now: Timestamp) -> Option<ScoreEffect> {
+        if self.flow.is_finishing() {
+            self.pool = Batch::default();
+        }
+        if self.pool.is_empty() || self.working >= WORK_MAX {
+            return None;
+        }
+        let waited = self.pool_since.is_none_or(|at| now.since(at) >= self.settings.pool_wait_max);
+        if self.working > 0 && !waited && self.pool.len() < self.settings.pool_posts_max {
+            return None;
+        }
+        self.working += 1;
+        self.pool_since = None;
+        let pool = std::mem::take(&mut self.pool);
+        let (pool, rest) = pool.split_at(self.settings.pool_posts_max);
+        if !rest.is_empty() {
+            self.pool_since = Some(now);
+            self.pool = rest;
+        }
+        Some(Effect::Work(pool))
+    }
+
+    /// Asks the source to wait while two pools are waiting, and to go on when less than one is.
+    fn throttle(&mut self) -> Option<ScoreEffect> {
+        let waiting = self.pool.len();
+        if !self.paused && waiting >= self.settings.pool_posts_max.saturating_mul(2) {
+            self.paused = true;
+            return Some(Effect::Source(Command::Pause));
+        }
+        if self.paused && waiting < self.settings.pool_posts_max {
+            self.paused = false;
+            return Some(Effect::Source(Command::Resume));
+        }
+        None
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        let partition = self.ticker.partition.clone();
+        let owned = self.flow.intake.lease(&partition).is_some();
+        if !owned || self.flow.is_finishing() || !self.ticker.due(now) {
+            return;
+        }
+        let record = MentionRecord::Tick(Tick { at: now });
+        let row = Row { outputs: self.routes.to_every_mentions_partition(&record, now), note: ScoreNote::Tick };
+        self.flow.add_aside(&partition, vec![row], now);
+    }
+
+    fn is_done(&self) -> bool {
+        let idle = self.working == 0 && self.pool.is_empty() && self.flow.ledger.is_empty();
+        idle && !self.flow.is_committing() && (self.flow.is_finishing() || self.flow.all_ended())
+    }
+}
+
+impl Stage for ScoreCore {
+    type Job = Batch<Record>;
+    type Done = Batch<Row<ScoreNote>>;
+    type Note = ScoreNote;
+
+    fn on(&mut self, event: Event<Self::Done>, now: Timestamp) -> Vec<ScoreEffect> {
+        let mut effects = match event {
+            Event::Feed(feed) => self.feed(feed, now),
+            Event::Done(batch) => {
+                self.working = self.working.saturating_sub(1);
+                self.flow.add(batch, now).err().map(Effect::Halt).into_iter().collect()
+            }
+            Event::Committed(outcome) => self.flow.committed(outcome),
+            Event::Turn => Vec::new(),
+            Event::Finish => {
+                self.flow.finish();
+                Vec::new()
+            }
+        };
+        if !self.flow.all_ended() {
+            self.tick(now);
+        }
+        effects.extend(self.hand_out(now));
+        effects.extend(self.throttle());
+        effects.extend(self.flow.close_if_due(now));
+        effects.extend(self.flow.settle(|_| false));
+        if self.is_done() {
+            effects.push(Effect::Finished);
+        }
+        effects
+    }
+}

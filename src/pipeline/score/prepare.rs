@@ -1,0 +1,93 @@
+//! The first half of scoring a pool: decode, clean, find the language, link, tokenise. Pure, one post after the other.
+
+use std::sync::Arc;
+
+use crate::clean;
+use crate::codec::{SourceSettings, decode_post};
+use crate::entity::Linker;
+use crate::event::{Abstention, Action, DeadLetter, Post, SubjectLink};
+use crate::model::{Encoded, Scorer, Slot};
+use crate::stream::{Batch, Record};
+
+/// A record on its way to a verdict.
+#[derive(Debug)]
+pub enum Draft {
+    /// To be scored.
+    Post(Box<DraftPost>),
+    /// It cannot be used.
+    Dead(Box<DeadLetter>),
+}
+
+/// A post on its way to a verdict.
+#[derive(Debug)]
+pub struct DraftPost {
+    pub(in crate::pipeline) record: Record,
+    pub(in crate::pipeline) post: Post,
+    pub(in crate::pipeline) text: String,
+    pub(in crate::pipeline) lang: Option<&'static str>,
+    pub(in crate::pipeline) links: Vec<SubjectLink>,
+    /// What the model is asked, or why it is not.
+    pub(in crate::pipeline) question: Result<Encoded, Abstention>,
+}
+
+/// A pool, ready for the model that it was tokenised for.
+pub struct Prepared {
+    /// The one model that scores this pool.
+    pub scorer: Arc<dyn Scorer>,
+    /// The drafts with their progress.
+    pub batch: Batch<Draft>,
+}
+
+/// What preparing needs.
+#[derive(Clone)]
+pub struct Preparer {
+    /// The inputs.
+    pub sources: Arc<[SourceSettings]>,
+    /// The instruments.
+    pub linker: Arc<Linker>,
+    /// The model.
+    pub slot: Arc<Slot>,
+}
+
+impl Preparer {
+    /// Prepares a pool.
+    #[must_use]
+    pub fn prepare(&self, pool: Batch<Record>) -> Prepared {
+        let scorer = self.slot.get();
+        let batch = pool.map(|record| self.draft(record, &*scorer));
+        Prepared { scorer, batch }
+    }
+
+    pub(in crate::pipeline) fn draft(&self, record: Record, scorer: &dyn Scorer) -> Draft {
+        let Some(source) = self.sources.iter().find(|source| source.topic == record.partition.topic) else {
+            let message = "no source of the pipeline reads this topic".to_owned();
+            return dead(record, crate::event::Reason::InvalidField, message);
+        };
+        let post = match decode_post(&record, source) {
+            Ok(post) => post,
+            Err(letter) => return Draft::Dead(Box::new(letter)),
+        };
+        let text = clean::clean(&post.text);
+        let links =
+            if post.action == Action::Deleted { Vec::new() } else { self.linker.link(&text, &post.symbols).links };
+        let lang = clean::language(&text);
+        let foreign = clean::foreign(&text, scorer.languages());
+        let question = if post.action == Action::Deleted {
+            Err(Abstention::Deleted)
+        } else if text.is_empty() {
+            Err(Abstention::EmptyText)
+        } else if foreign.is_some() {
+            Err(Abstention::UnknownLanguage)
+        } else {
+            match scorer.encode(&text) {
+                Ok(encoded) => Ok(encoded),
+                Err(failure) => return dead(record, crate::event::Reason::NotScorable, failure.to_string()),
+            }
+        };
+        Draft::Post(Box::new(DraftPost { record, post, text, lang: foreign.or(lang), links, question }))
+    }
+}
+
+fn dead(record: Record, reason: crate::event::Reason, message: String) -> Draft {
+    Draft::Dead(Box::new(DeadLetter { record, stage: "score", reason, message }))
+}

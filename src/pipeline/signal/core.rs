@@ -1,0 +1,197 @@
+//! The signal stage's core: folds mentions into the state of their partition and commits what follows from them.
+//!
+//! One state a partition, made on assignment from what is on the log (mentions before the committed position are
+//! replay: state yes, output no; alerts were read back by the source), dropped when the partition goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::{Envelope, decode_alert, decode_mention};
+use crate::event::{Alert, Index, MentionRecord, Origin, Reason, Severity};
+use crate::metrics;
+use crate::pipeline::flow::Flow;
+use crate::pipeline::score::Routes;
+use crate::pipeline::signal::{Counts, Finding, PartitionState, SignalSettings};
+use crate::pipeline::stage::{Effect, Event, Stage};
+use crate::pipeline::witness::Witness;
+use crate::stream::{Assignment, Feed, Lease, Output, Partition, Record, Row};
+use crate::time::Timestamp;
+
+/// What is said about a committed row of the signal stage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SignalNote {
+    /// A mention, retraction or tick was folded in.
+    Folded {
+        /// Index records that followed.
+        indices: Vec<Index>,
+        /// Alert records that followed.
+        alerts: Vec<Alert>,
+        /// When the post behind a mention was published.
+        published_at: Option<Timestamp>,
+    },
+    /// A record became a dead letter.
+    Dead(Reason, String),
+}
+
+type SignalEffect = Effect<(), SignalNote>;
+
+/// The core.
+pub struct SignalCore {
+    flow: Flow<Row<SignalNote>>,
+    states: BTreeMap<Partition, PartitionState>,
+    settings: Arc<SignalSettings>,
+    routes: Routes,
+}
+
+impl SignalCore {
+    /// A core with nothing assigned.
+    #[must_use]
+    pub fn new(settings: Arc<SignalSettings>, routes: Routes, commit_interval: Duration, until_end: bool) -> Self {
+        Self { flow: Flow::new(commit_interval, until_end), states: BTreeMap::new(), settings, routes }
+    }
+
+    fn assign(&mut self, assignment: Assignment) -> Vec<SignalEffect> {
+        let mut alerts = Vec::with_capacity(assignment.restored.len());
+        for record in assignment.restored.iter().filter(|record| record.value.is_some()) {
+            match decode_alert(record) {
+                Ok(alert) => alerts.push(alert),
+                Err(letter) => {
+                    let place = format!("{} offset {}", record.partition, record.offset);
+                    return vec![Effect::Halt(format!("an alert at {place} cannot be read back: {}", letter.message))];
+                }
+            }
+        }
+        let partition = assignment.lease.partition().clone();
+        let mut state = PartitionState::new(self.settings.clone());
+        state.restore(alerts);
+        self.states.insert(partition, state);
+        self.flow.assign(&assignment.lease, assignment.committed);
+        Vec::new()
+    }
+
+    fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Timestamp) -> Vec<SignalEffect> {
+        if self.flow.is_finishing() {
+            return Vec::new();
+        }
+        let taken = match self.flow.take(lease, records) {
+            Ok(taken) => taken,
+            Err(why) => return vec![Effect::Halt(why)],
+        };
+        let Some(state) = self.states.get_mut(lease.partition()) else { return Vec::new() };
+        for record in &taken.replay {
+            if let Ok(mention) = decode_mention(record) {
+                state.fold(mention, &origin_of(record), record.appended_at, false);
+            }
+        }
+        let routes = &self.routes;
+        let rows = taken.live.map(|record| fold(state, &record, routes));
+        self.flow.add(rows, now).err().map(Effect::Halt).into_iter().collect()
+    }
+
+    fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<SignalEffect> {
+        match feed {
+            Feed::Assigned(assignment) => return self.assign(assignment),
+            Feed::Records { lease, records } => return self.records(&lease, records, now),
+            Feed::Revoked { partitions, .. } => self.flow.revoke(partitions),
+            Feed::Lost { partitions } => self.flow.drop_all(&partitions),
+            Feed::End { partition } => self.flow.end(partition),
+            Feed::Trouble(_) => {}
+            Feed::Failed(why) => return vec![Effect::Halt(why)],
+        }
+        Vec::new()
+    }
+
+    fn is_done(&self) -> bool {
+        let idle = self.flow.ledger.is_empty() && !self.flow.is_committing();
+        idle && (self.flow.is_finishing() || self.flow.all_ended())
+    }
+}
+
+fn origin_of(record: &Record) -> Origin {
+    Origin { topic: record.partition.topic.clone(), partition: record.partition.number, offset: record.offset }
+}
+
+fn fold(state: &mut PartitionState, record: &Record, routes: &Routes) -> Row<SignalNote> {
+    let mention = match decode_mention(record) {
+        Ok(mention) => mention,
+        Err(letter) => {
+            let note = SignalNote::Dead(letter.reason, letter.message.clone());
+            return Row { outputs: vec![routes.dead_letter(&letter)], note };
+        }
+    };
+    let published_at = match &mention {
+        MentionRecord::Mention(mention) => Some(mention.published_at),
+        MentionRecord::Retraction(_) | MentionRecord::Tick(_) => None,
+    };
+    let trace = record.header("traceparent").map(|value| String::from_utf8_lossy(value).into_owned());
+    let findings = state.fold(mention, &origin_of(record), record.appended_at, true);
+    let (mut indices, mut alerts) = (Vec::new(), Vec::new());
+    let mut outputs = Vec::with_capacity(findings.len());
+    for finding in findings {
+        match finding {
+            Finding::Index(index) => {
+                outputs.push(index_output(&routes.envelope, &index, record.partition.number, routes));
+                indices.push(index);
+            }
+            Finding::Alert(alert) => {
+                let payload = routes.envelope.alert(&alert, trace.as_deref());
+                outputs.push(payload.to(&routes.topics.alerts, record.partition.number));
+                alerts.push(*alert);
+            }
+        }
+    }
+    Row { outputs, note: SignalNote::Folded { indices, alerts, published_at } }
+}
+
+fn index_output(envelope: &Envelope, index: &Index, partition: i32, routes: &Routes) -> Output {
+    envelope.index(index).to(&routes.topics.index, partition)
+}
+
+impl Stage for SignalCore {
+    type Job = ();
+    type Done = ();
+    type Note = SignalNote;
+
+    fn on(&mut self, event: Event<()>, now: Timestamp) -> Vec<SignalEffect> {
+        let mut effects = match event {
+            Event::Feed(feed) => self.feed(feed, now),
+            Event::Done(()) | Event::Turn => Vec::new(),
+            Event::Committed(outcome) => self.flow.committed(outcome),
+            Event::Finish => {
+                self.flow.finish();
+                Vec::new()
+            }
+        };
+        effects.extend(self.flow.close_if_due(now));
+        effects.extend(self.flow.settle(|_| false));
+        let intake = &self.flow.intake;
+        let revoked = self.flow.revoked();
+        self.states.retain(|partition, _| intake.lease(partition).is_some() || revoked.contains(partition));
+        if self.is_done() {
+            effects.push(Effect::Finished);
+        }
+        effects
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "subjects and alerts are bounded")]
+    fn tell(&mut self, witness: &Witness) {
+        let counts: Vec<Counts> = self.states.values_mut().map(PartitionState::take_counts).collect();
+        let total = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>();
+        witness.metrics.set(&metrics::SUBJECTS, &[], total(|count| count.subjects) as f64);
+        let ignored: [(&str, fn(&Counts) -> u64); 4] = [
+            ("late", |count| count.late),
+            ("overflow", |count| count.overflow),
+            ("retracted", |count| count.retracted),
+            ("stale", |count| count.stale),
+        ];
+        for (reason, of) in ignored {
+            witness.metrics.add(&metrics::MENTIONS_IGNORED, &[reason], total(of));
+        }
+        for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
+            let firing: u64 =
+                counts.iter().flat_map(|count| count.firing).filter(|(of, _)| *of == severity).map(|(_, n)| n).sum();
+            witness.metrics.set(&metrics::ALERTS_FIRING, &[&severity.to_string()], firing as f64);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What the page shows: the state of the stages, the latest posts and alerts. Bounded; nothing reads it but the page.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::event::{Alert, AlertState, ScoredPost};
+use crate::time::Timestamp;
+
+/// Latest posts that are kept.
+const POSTS_MAX: usize = 50;
+/// Latest alert records that are kept, and alerts that are shown as firing.
+const ALERTS_MAX: usize = 100;
+/// Latest dead letters that are kept.
+const DEAD_LETTERS_MAX: usize = 20;
+/// Seconds over which a rate is taken.
+const RATE_SECONDS: i64 = 10;
+
+/// One stage, as last reported.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StageStatus {
+    /// Whether it works.
+    pub ready: bool,
+    /// Why it does not, or what it does.
+    pub detail: String,
+    /// Partitions assigned.
+    pub partitions: usize,
+    /// Records between the committed positions and the ends, where it is known.
+    pub lag: Option<i64>,
+    /// Rows committed since the start.
+    pub rows: u64,
+    /// Rows committed a second over the last ten seconds.
+    pub rows_per_second: f64,
+    #[serde(skip)]
+    recent: VecDeque<(i64, u64)>,
+}
+
+/// A dead letter for the page.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetterLine {
+    /// When.
+    pub at: Timestamp,
+    /// The stage that gave up.
+    pub stage: &'static str,
+    /// The class of the failure.
+    pub reason: String,
+    /// What was wrong.
+    pub message: String,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    stages: BTreeMap<&'static str, StageStatus>,
+    posts: VecDeque<ScoredPost>,
+    alerts: VecDeque<Alert>,
+    firing: BTreeMap<String, Alert>,
+    dead_letters: VecDeque<DeadLetterLine>,
+    model: String,
+    finished: bool,
+}
+
+/// The board. Shared behind an `Arc`; every method holds its lock for moments only, which is why it is a plain mutex.
+#[derive(Debug)]
+pub struct Board {
+    pipeline: String,
+    inner: Mutex<Inner>,
+}
+
+/// A picture of the board.
+#[derive(Debug, Clone, Serialize)]
+pub struct Snapshot {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The model that answers.
+    pub model: String,
+    /// Whether the input is through (`play`).
+    pub finished: bool,
+    /// By stage.
+    pub stages: BTreeMap<&'static str, StageStatus>,
+    /// Latest first.
+    pub posts: Vec<ScoredPost>,
+    /// Latest first.
+    pub alerts: Vec<Alert>,
+    /// What is firing now, by fingerprint.
+    pub firing: Vec<Alert>,
+    /// Latest first.
+    pub dead_letters: Vec<DeadLetterLine>,
+}
+
+impl Board {
+    /// An empty board.
+    #[must_use]
+    pub fn new(pipeline: &str) -> Self {
+        Self { pipeline: pipeline.to_owned(), inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which model answers.
+    pub fn model(&self, model: impl Into<String>) {
+        self.inner().model = model.into();
+    }
+
+    /// The input is through.
+    pub fn finish(&self) {
+        self.inner().finished = true;
+    }
+
+    /// Whether a stage works, and what there is to say of it.
+    pub fn stage(&self, stage: &'static str, ready: bool, detail: impl Into<String>) {
+        let mut inner = self.inner();
+        let status = inner.stages.entry(stage).or_default();
+        status.ready = ready;
+        status.detail = detail.into();
+    }
+
+    /// A stage's partitions and lag.
+    pub fn progress(&self, stage: &'static str, partitions: usize, lag: Option<i64>) {
+        let mut inner = self.inner();
+        let status = inner.stages.entry(stage).or_default();
+        status.partitions = partitions;
+        status.lag = lag;
+    }
+
+    /// Rows that a stage committed at `now`.
+    pub fn committed(&self, stage: &'static str, rows: u64, now: Timestamp) {
+        let mut inner = self.inner();
+        let status = inner.stages.entry(stage).or_default();
+        status.rows += rows;
+        let second = now.millis().div_euclid(1_000);
+        match status.recent.back_mut() {
+            Some((at, count)) if *at == second => *count += rows,
+            _ => status.recent.push_back((second, rows)),
+        }
+        while status.recent.front().is_some_and(|(at, _)| *at <= second - RATE_SECONDS) {
+            status.recent.pop_front();
+        }
+    }
+
+    /// A post was scored.
+    pub fn scored(&self, post: &ScoredPost) {
+        push(&mut self.inner().posts, post.clone(), POSTS_MAX);
+    }
+
+    /// An alert changed.
+    pub fn alert(&self, alert: &Alert) {
+        let mut inner = self.inner();
+        match alert.state {
+            AlertState::Firing => {
+                if inner.firing.len() < ALERTS_MAX || inner.firing.contains_key(&alert.fingerprint) {
+                    inner.firing.insert(alert.fingerprint.clone(), alert.clone());
+                }
+            }
+            AlertState::Pending | AlertState::Resolved => {
+                inner.firing.remove(&alert.fingerprint);
+            }
+        }
+        push(&mut inner.alerts, alert.clone(), ALERTS_MAX);
+    }
+
+    /// A record became a dead letter.
+    pub fn dead_letter(&self, line: DeadLetterLine) {
+        push(&mut self.inner().dead_letters, line, DEAD_LETTERS_MAX);
+    }
+
+    /// Whether every stage works; `Err` names those that do not and why.
+    ///
+    /// # Errors
+    /// When a stage is not ready, or none has reported yet.
+    pub fn readiness(&self) -> Result<(), String> {
+        let inner = self.inner();
+        let waiting: Vec<String> = inner
+            .stages
+            .iter()
+            .filter(|(_, status)| !status.ready)
+            .map(|(stage, status)| format!("{stage}: {}", status.detail))
+            .collect();
+        if inner.stages.is_empty() {
+            return Err("no stage has started yet".to_owned());
+        }
+        if waiting.is_empty() { Ok(()) } else { Err(waiting.join("; ")) }
+    }
+
+    /// A picture of it at `now`.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "rows of ten seconds")]
+    pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        let inner = self.inner();
+        let since = now.millis().div_euclid(1_000) - RATE_SECONDS;
+        let mut stages = inner.stages.clone();
+        for status in stages.values_mut() {
+            let rows: u64 = status.recent.iter().filter(|(at, _)| *at > since).map(|(_, count)| count).sum();
+            status.rows_per_second = rows as f64 / RATE_SECONDS as f64;
+        }
+        Snapshot {
+            pipeline: self.pipeline.clone(),
+            model: inner.model.clone(),
+            finished: inner.finished,
+            stages,
+            posts: inner.posts.iter().rev().cloned().collect(),
+            alerts: inner.alerts.iter().rev().cloned().collect(),
+            firing: inner.firing.values().cloned().collect(),
+            dead_letters: inner.dead_letters.iter().rev().cloned().collect(),
+        }
+    }
+}
+
+fn push<T>(ring: &mut VecDeque<T>, item: T, most: usize) {
+    if ring.len() >= most {
+        ring.pop_front();
+    }
+    ring.push_back(item);
+}
