@@ -89,11 +89,7 @@ impl Assembly {
     /// What preparing a pool needs.
     #[must_use]
     pub fn preparer(&self) -> Preparer {
-        Preparer {
-            sources: self.settings.sources.clone().into(),
-            linker: self.linker.clone(),
-            slot: self.slot.clone(),
-        }
+        Preparer { sources: self.settings.sources.clone().into(), linker: self.linker.clone(), slot: self.slot.clone() }
     }
 
     /// Where records go.
@@ -167,7 +163,9 @@ impl Assembly {
     ///
     /// # Errors
     /// When the archive cannot be opened.
-    pub fn archive_worker(&self) -> Result<impl FnMut(Segment) -> Result<SegmentDone, String> + Send + use<>, AssembleError> {
+    pub fn archive_worker(
+        &self,
+    ) -> Result<impl FnMut(Segment) -> Result<SegmentDone, String> + Send + use<>, AssembleError> {
         let store = Store::open(&self.settings.archive)?;
         let metrics = self.witness.metrics.clone();
         let mut worker = Worker {

@@ -157,7 +157,8 @@ pub fn run(assembly: &Assembly, options: &RunOptions, shutdown: Receiver<()>) ->
     for finding in &report.findings {
         tracing::warn!(topic = %finding.topic, "{}; {}", finding.message, finding.remedy);
     }
-    let launch = Launch { assembly: assembly.clone(), counts, until_end: options.until_end, instance: instance(assembly) };
+    let launch =
+        Launch { assembly: assembly.clone(), counts, until_end: options.until_end, instance: instance(assembly) };
     Fleet::start(&launch, options).wait(assembly, shutdown)
 }
 
@@ -341,13 +342,7 @@ impl Launch {
         Ok(Link { feed, source })
     }
 
-    fn shell<S: Stage>(
-        &self,
-        stage: StageName,
-        core: S,
-        link: Link,
-        signals: Signals,
-    ) -> Result<Shell<S>, RunError>
+    fn shell<S: Stage>(&self, stage: StageName, core: S, link: Link, signals: Signals) -> Result<Shell<S>, RunError>
     where
         S::Note: Told,
     {

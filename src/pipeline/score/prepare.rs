@@ -68,11 +68,8 @@ impl Preparer {
             Err(letter) => return Draft::Dead(Box::new(letter)),
         };
         let text = clean::clean(&post.text);
-        let links = if post.action == Action::Deleted {
-            Vec::new()
-        } else {
-            self.linker.link(&text, &post.symbols).links
-        };
+        let links =
+            if post.action == Action::Deleted { Vec::new() } else { self.linker.link(&text, &post.symbols).links };
         let lang = clean::language(&text);
         let foreign = clean::foreign(&text, scorer.languages());
         let question = if post.action == Action::Deleted {
