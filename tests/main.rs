@@ -13,4 +13,5 @@
 )]
 
 mod layering;
+mod model;
 mod monitoring;
