@@ -55,8 +55,9 @@ pub struct Witness {
     pub tape_waits: bool,
 }
 
-/// How a note is told.
-pub(in crate::pipeline) trait Told {
+/// How a note is told to a witness.
+pub trait Told {
+    /// Tells it, committed at `now`.
     fn tell(&self, witness: &Witness, now: Timestamp);
 }
 
