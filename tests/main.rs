@@ -13,5 +13,6 @@
 )]
 
 mod kafka;
+mod config;
 mod layering;
 mod monitoring;
