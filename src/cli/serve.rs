@@ -1,15 +1,17 @@
 //! What every running command shares: the page, signals, and the assembly with its model.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::Scorer;
-use crate::onnx::Bundle;
+use crate::config::ort_dylib_path;
+use crate::model::ModelSettings;
+use crate::onnx::{Bundle, RuntimeHints, runtime};
 use crate::pipeline::{Assembly, Settings, TapeEvent, Witness};
 use crate::telemetry::Metrics;
 use crate::time::Clock;
@@ -71,6 +73,35 @@ impl Service {
     }
 }
 
+/// Signals without a page.
+pub struct Stopped {
+    _runtime: Runtime,
+    stopped: Receiver<()>,
+}
+
+impl Stopped {
+    /// Whether somebody asked to stop.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected))
+    }
+}
+
+/// Waits for signals, without a page.
+///
+/// # Errors
+/// When the runtime cannot be started.
+pub fn stopped() -> Result<Stopped> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let (stop, stopped) = bounded(0);
+    runtime.spawn(signals(stop));
+    Ok(Stopped { _runtime: runtime, stopped })
+}
+
 /// Holds `stop` until the first signal; the second one ends the process.
 async fn signals(stop: Sender<()>) {
     use tokio::signal::unix::{SignalKind, signal};
@@ -93,6 +124,24 @@ async fn signals(stop: Sender<()>) {
     std::process::exit(130);
 }
 
+/// Finds ONNX Runtime and loads a model.
+///
+/// # Errors
+/// When either is missing or wrong; the message says what to do.
+pub fn bundle(settings: &ModelSettings, clock: Arc<dyn Clock>) -> Result<Bundle> {
+    Ok(Bundle::load(settings, &runtime(&runtime_hints())?, clock)?)
+}
+
+/// Where ONNX Runtime is looked for.
+#[must_use]
+pub fn runtime_hints() -> RuntimeHints {
+    RuntimeHints {
+        dylib: ort_dylib_path(),
+        executable_dir: std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned)),
+        working_dir: std::env::current_dir().ok(),
+    }
+}
+
 /// Loads the model and joins the parts. `clock` is the time of records, `wall` that of latencies.
 ///
 /// # Errors
@@ -104,7 +153,7 @@ pub fn assembly(
     wall: Arc<dyn Clock>,
     tape: Option<(Sender<TapeEvent>, bool)>,
 ) -> Result<Assembly> {
-    let scorer: Arc<dyn Scorer> = Arc::new(Bundle::load(&settings.model, wall.clone())?);
+    let scorer = Arc::new(bundle(&settings.model, wall.clone())?);
     let (tape, tape_waits) = tape.map_or((None, false), |(tape, waits)| (Some(tape), waits));
     let witness =
         Witness { metrics: service.metrics.clone(), board: service.board.clone(), clock: wall, tape, tape_waits };

@@ -91,7 +91,7 @@ impl Tape {
         }
         match event {
             TapeEvent::Scored(post) => self.scored(post),
-            TapeEvent::Alert(alert) => self.alert(alert),
+            TapeEvent::Alert { alert, .. } => self.alert(alert),
             TapeEvent::Dead { stage, reason, message } => {
                 self.summary.dead_letters += 1;
                 self.print(&format!("{}  {stage}: {reason}: {message}", self.paint("2;31", "dead letter")));
