@@ -105,8 +105,17 @@ pub(super) fn read(sections: Vec<Section<'_>>, rules: &[Rule]) -> Vec<TestCase> 
 }
 
 fn post(mut section: Section<'_>) -> CasePost {
-    let action = word(&mut section, "action", &[("created", Action::Created), ("updated", Action::Updated), ("deleted", Action::Deleted)]);
-    let labels = [("negative", Some("negative")), ("neutral", Some("neutral")), ("positive", Some("positive")), ("abstained", None)];
+    let action = word(
+        &mut section,
+        "action",
+        &[("created", Action::Created), ("updated", Action::Updated), ("deleted", Action::Deleted)],
+    );
+    let labels = [
+        ("negative", Some("negative")),
+        ("neutral", Some("neutral")),
+        ("positive", Some("positive")),
+        ("abstained", None),
+    ];
     let action = action.unwrap_or_default();
     let gone = action == Action::Deleted;
     if gone && !section.has("id") {

@@ -12,7 +12,9 @@ const PREFIX: &str = "BELLWETHER__";
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn environment() -> Vec<(String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// The ONNX Runtime library that `ORT_DYLIB_PATH` names.
@@ -37,7 +39,8 @@ pub(super) fn lay_over(root: &mut Table, variables: impl Iterator<Item = (String
             problems.push(Problem {
                 place,
                 message,
-                remedy: "a variable reads BELLWETHER__SECTION__KEY, one of a list BELLWETHER__SOURCE__0__TOPIC".to_owned(),
+                remedy: "a variable reads BELLWETHER__SECTION__KEY, one of a list BELLWETHER__SOURCE__0__TOPIC"
+                    .to_owned(),
             });
         }
     }

@@ -27,10 +27,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Every problem that was found, in the order of their places.
-pub fn load(
-    path: &Path,
-    environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Loaded, Vec<Problem>> {
+pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Vec<Problem>> {
     let file: Arc<str> = Arc::from(path.display().to_string());
     let text = std::fs::read_to_string(path).map_err(|error| vec![unreadable(&file, &error)])?;
     let (mut root, mut problems) = tree::parse(&file, &text);
@@ -120,9 +117,11 @@ fn check_look_back(root: &Section<'_>, settings: &Settings) {
     let longest = settings.rules.iter().map(|rule| rule.over).max().unwrap_or_default().max(settings.index.horizon);
     let look_back = longest + settings.index.novelty_window;
     if settings.kafka.retention <= look_back {
-        let (kept, needed) = (super::units::show_duration(settings.kafka.retention), super::units::show_duration(look_back));
+        let (kept, needed) =
+            (super::units::show_duration(settings.kafka.retention), super::units::show_duration(look_back));
         let message = format!("mentions are kept for {kept}, but windows are rebuilt from the last {needed} of them");
-        let remedy = format!("set kafka.retention above \"{needed}\", or shorten index.novelty_window or the rules' `over`");
+        let remedy =
+            format!("set kafka.retention above \"{needed}\", or shorten index.novelty_window or the rules' `over`");
         root.problem("kafka", message, remedy);
     }
 }

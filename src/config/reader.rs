@@ -150,7 +150,11 @@ impl<'a> Section<'a> {
         let table = value.and_then(|value| match &value.node {
             Node::Table(table) => Some(table),
             node => {
-                self.problem(key, format!("expected a table, found {}", node.kind()), format!("write [{}]", self.full(key)));
+                self.problem(
+                    key,
+                    format!("expected a table, found {}", node.kind()),
+                    format!("write [{}]", self.full(key)),
+                );
                 None
             }
         });
