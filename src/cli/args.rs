@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cli::play::Speed;
+use crate::pipeline::StageName;
+
 /// A streaming pipeline for market sentiment.
 ///
 /// Start with `bellwether demo`. Exit codes: 0 done, 64 bad pipeline file or command line, 65 bad data, 69 something
@@ -69,26 +72,12 @@ pub enum Command {
     Bench(Bench),
 }
 
-/// How fast posts follow each other.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Speed {
-    /// So many times as fast as they were published; 1 is real time.
-    Times(f64),
-    /// As fast as possible.
-    Max,
-}
-
-impl std::str::FromStr for Speed {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "max" {
-            return Ok(Self::Max);
-        }
-        match text.parse::<f64>() {
-            Ok(times) if times.is_finite() && times > 0.0 => Ok(Self::Times(times)),
-            _ => Err("use 1 (real time), another number of times as fast, such as 60, or max".to_owned()),
-        }
+/// Reads `--speed`.
+fn speed(text: &str) -> Result<Speed, String> {
+    match (text, text.parse::<u32>()) {
+        ("max", _) => Ok(Speed::Max),
+        (_, Ok(times)) if times > 0 => Ok(Speed::Times(times)),
+        _ => Err("use 1 (real time), another whole number of times as fast, such as 60, or max".to_owned()),
     }
 }
 
@@ -96,7 +85,7 @@ impl std::str::FromStr for Speed {
 #[derive(Debug, Clone, Args)]
 pub struct Demo {
     /// How fast: 1, 60, … or max (default: an hour of posts in about a minute)
-    #[arg(long)]
+    #[arg(long, value_parser = speed)]
     pub speed: Option<Speed>,
     /// End when all is through, instead of keeping the page up
     #[arg(long)]
@@ -114,15 +103,9 @@ pub struct Play {
     /// Posts as JSON lines; - is standard input
     #[arg(long, value_name = "PATH")]
     pub input: PathBuf,
-    /// The input topic that the posts are for (default: each line's "@topic", else the only one)
-    #[arg(long)]
-    pub topic: Option<String>,
     /// How fast: 1, 60, … or max
-    #[arg(long, default_value = "max")]
+    #[arg(long, default_value = "max", value_parser = speed)]
     pub speed: Speed,
-    /// Play no more than so many posts
-    #[arg(long, value_name = "N")]
-    pub limit: Option<u64>,
     /// End when all is through, instead of keeping the page up
     #[arg(long)]
     pub exit: bool,
@@ -131,15 +114,10 @@ pub struct Play {
     pub json: bool,
 }
 
-/// A stage of the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Stage {
-    /// Posts to scored posts and mentions.
-    Score,
-    /// Mentions to index and alerts.
-    Signal,
-    /// Scored posts and labels to Parquet.
-    Archive,
+/// Reads one of `--stages`.
+fn stage(text: &str) -> Result<StageName, String> {
+    let known = StageName::ALL.map(StageName::as_str).join(", ");
+    StageName::ALL.into_iter().find(|stage| stage.as_str() == text).ok_or_else(|| format!("the stages are {known}"))
 }
 
 /// `bellwether run`.
@@ -148,8 +126,8 @@ pub struct Run {
     /// The pipeline file
     pub file: PathBuf,
     /// The stages that this process runs, separated by commas (default: all)
-    #[arg(long, value_delimiter = ',', value_name = "STAGES")]
-    pub stages: Vec<Stage>,
+    #[arg(long, value_delimiter = ',', value_name = "STAGES", value_parser = stage)]
+    pub stages: Vec<StageName>,
     /// Work off what is there, through all stages, then end
     #[arg(long)]
     pub until_end: bool,
@@ -160,9 +138,6 @@ pub struct Run {
 pub struct Watch {
     /// The pipeline file
     pub file: PathBuf,
-    /// One JSON object a line instead of the tape
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `bellwether topics`.
@@ -186,11 +161,11 @@ pub struct Replay {
     /// Posts as JSON lines; - is standard input
     #[arg(long, value_name = "PATH")]
     pub input: PathBuf,
-    /// The input topic (default: each line's "@topic", else the only one)
+    /// The input topic (default: each line's "@topic", else the first that can read the post)
     #[arg(long)]
     pub topic: Option<String>,
     /// How fast: 1, 60, … or max
-    #[arg(long, default_value = "max")]
+    #[arg(long, default_value = "max", value_parser = speed)]
     pub speed: Speed,
     /// Send no more than so many posts
     #[arg(long, value_name = "N")]

@@ -1,20 +1,20 @@
 //! `bellwether clean`: JSON lines in, the same lines with a cleaned `text` out. What the trainer reads came through it.
 
 use crate::cli::args::Clean;
-use crate::cli::{Failure, Lines, Output, Row};
+use crate::cli::{Failure, Input, Output, Row};
 
 /// Runs the command.
 ///
 /// # Errors
 /// With 65 at the first line that is no object with a text.
 pub fn run(arguments: &Clean) -> Result<(), Failure> {
-    let mut lines = Lines::open(arguments.input.as_deref())?;
+    let mut input = Input::open(arguments.input.as_deref())?;
     let mut output = Output::new();
-    while let Some((number, mut row)) = next_row(&mut lines)? {
-        let text = text_of(&row, &lines, number)?;
+    while let Some((number, mut row)) = next_row(&mut input)? {
+        let text = text_of(&row, &input, number)?;
         row.set("text", &crate::clean::clean(&text))?;
         output.json(&row)?;
-        if !lines.has_more_at_hand() {
+        if !input.has_more_at_hand() {
             output.flush()?;
         }
     }
@@ -22,15 +22,15 @@ pub fn run(arguments: &Clean) -> Result<(), Failure> {
 }
 
 /// The next object with the number of its line.
-pub(super) fn next_row(lines: &mut Lines) -> Result<Option<(usize, Row)>, Failure> {
-    let Some((number, text)) = lines.next()?.map(|line| (line.number, line.text.to_owned())) else { return Ok(None) };
-    Row::read(lines, number, &text).map(|row| Some((number, row)))
+pub(super) fn next_row(input: &mut Input) -> Result<Option<(usize, Row)>, Failure> {
+    let Some((number, text)) = input.next_line()? else { return Ok(None) };
+    Row::read(input, number, &text).map(|row| Some((number, row)))
 }
 
 /// The text of a row.
-pub(super) fn text_of(row: &Row, lines: &Lines, number: usize) -> Result<String, Failure> {
+pub(super) fn text_of(row: &Row, input: &Input, number: usize) -> Result<String, Failure> {
     row.text("text").ok_or_else(|| {
         let remedy = "each line needs \"text\": \"…\"; rename the field that holds it";
-        lines.bad(number, "the field `text` is missing or not a text", remedy)
+        input.bad(number, "the field `text` is missing or not a text", remedy)
     })
 }

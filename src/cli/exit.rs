@@ -3,7 +3,13 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
+use crate::archive::ArchiveError;
+use crate::cli::lines::LineError;
 use crate::config::Problem;
+use crate::kafka::KafkaError;
+use crate::onnx::{BundleError, RuntimeError};
+use crate::pipeline::{AssembleError, RunError};
+use crate::web::ServeError;
 
 /// Exit codes, after `sysexits.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +82,16 @@ impl Failure {
         Self::unavailable(format!("the output cannot be written: {error}"), "make room, or write to another place")
     }
 
+    /// An error of the rooms below, with the code that fits it.
+    pub fn of(error: anyhow::Error) -> Self {
+        let broken = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        if broken {
+            return Self::silent(Exit::Done);
+        }
+        let exit = error.chain().find_map(code).unwrap_or(Exit::Internal);
+        Self { exit, message: format!("{error:#}"), remedy: String::new() }
+    }
+
     /// Says it on standard error and gives the code back.
     pub(super) fn tell(&self) -> Exit {
         if !self.message.is_empty() {
@@ -84,6 +100,35 @@ impl Failure {
         }
         self.exit
     }
+}
+
+/// What the code of an error is; `None` where its cause decides.
+fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(error) = error.downcast_ref::<KafkaError>() {
+        return Some(match error {
+            KafkaError::Settings(_) => Exit::Usage,
+            KafkaError::Unavailable { .. }
+            | KafkaError::MissingTopics(_)
+            | KafkaError::TimedOut { .. }
+            | KafkaError::OutOfRange { .. }
+            | KafkaError::Refused { .. }
+            | KafkaError::NoPartition(..) => Exit::Unavailable,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<AssembleError>() {
+        return Some(match error {
+            AssembleError::InstrumentsUnread { .. } | AssembleError::Instruments { .. } => Exit::Usage,
+            AssembleError::Archive(_) => Exit::Unavailable,
+        });
+    }
+    if let Some(RunError::Topics(_)) = error.downcast_ref::<RunError>() {
+        return Some(Exit::Usage);
+    }
+    if error.is::<LineError>() {
+        return Some(Exit::Data);
+    }
+    let unavailable = error.is::<RuntimeError>() || error.is::<BundleError>() || error.is::<ArchiveError>();
+    (unavailable || error.is::<ServeError>()).then_some(Exit::Unavailable)
 }
 
 impl fmt::Display for Failure {

@@ -11,17 +11,18 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod exit;
+mod input;
 mod lines;
 mod model;
 mod output;
 mod play;
-mod posts;
 mod replay;
 mod row;
 mod run;
 mod score;
+mod serve;
+mod tape;
 mod topics;
-mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,13 +30,14 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::config::{self, Loaded, Problem};
+use crate::pipeline::StageName;
 use crate::telemetry::{LogFormat, LogSettings, init_logs};
 use args::{Arguments, Command, Global, LogForm};
+use play::PlayRequest;
 
 pub use exit::{Exit, Failure};
-pub use lines::{Line, Lines};
+pub use input::Input;
 pub use output::Output;
-pub use posts::{PostLine, PostLines};
 pub use row::Row;
 
 /// Runs the command line of this process.
@@ -56,9 +58,26 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let global = &arguments.global;
     match &arguments.command {
         Command::Demo(demo) => demo::run(demo, global),
-        Command::Play(play) => play::run(play, global),
-        Command::Run(run) => run::run(run, global),
-        Command::Watch(watch) => watch::run(watch, global),
+        Command::Play(arguments) => {
+            let settings = load(&arguments.file, global)?.settings;
+            let request = PlayRequest {
+                input: arguments.input.clone(),
+                speed: arguments.speed,
+                exit: arguments.exit,
+                json: arguments.json,
+            };
+            play::play(settings, &request).map_err(Failure::of)
+        }
+        Command::Run(arguments) => {
+            let settings = load(&arguments.file, global)?.settings;
+            let all = arguments.stages.is_empty();
+            let stages = if all { StageName::ALL.into() } else { arguments.stages.iter().copied().collect() };
+            run::run(settings, stages, arguments.until_end).map_err(Failure::of)
+        }
+        Command::Watch(arguments) => {
+            let settings = load(&arguments.file, global)?.settings;
+            run::watch(&settings).map_err(Failure::of)
+        }
         Command::Topics(topics) => topics::run(topics, global),
         Command::Replay(replay) => replay::run(replay, global),
         Command::Clean(clean) => clean::run(clean),

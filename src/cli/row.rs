@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
 
-use crate::cli::{Failure, Lines};
+use crate::cli::{Failure, Input};
 
 /// One object.
 #[derive(Debug)]
@@ -15,13 +15,13 @@ pub struct Row {
 }
 
 impl Row {
-    /// Reads the line `number` of `lines`.
+    /// Reads the line `number` of `input`.
     ///
     /// # Errors
     /// When it is no JSON object, naming file and line.
-    pub fn read(lines: &Lines, number: usize, text: &str) -> Result<Self, Failure> {
+    pub fn read(input: &Input, number: usize, text: &str) -> Result<Self, Failure> {
         serde_json::from_str(text).map_err(|error| {
-            lines.bad(number, format!("not a JSON object: {error}"), "write one JSON object a line, with a field `text`")
+            input.bad(number, format!("not a JSON object: {error}"), "write one JSON object a line, with a field `text`")
         })
     }
 
@@ -41,15 +41,6 @@ impl Row {
             None => self.fields.push((name.to_owned(), raw)),
         }
         Ok(())
-    }
-
-    /// Takes a field out.
-    pub fn take_text(&mut self, name: &str) -> Option<String> {
-        let text = self.text(name);
-        if text.is_some() {
-            self.fields.retain(|(field, _)| field != name);
-        }
-        text
     }
 
     fn raw(&self, name: &str) -> Option<&RawValue> {
