@@ -50,6 +50,10 @@ def _parser() -> _Parser:
     for field in fields(train.Recipe):
         flag = f"--{field.name.replace('_', '-')}"
         commands.choices["train"].add_argument(flag, type=type(field.default), default=field.default)
+    command = commands.add_parser("average", help="write the mean of checkpoints as a run's best, for finish")
+    command.add_argument("--run-dir", type=Path, required=True, help="where best.pt goes")
+    command.add_argument("checkpoints", type=Path, nargs="+")
+    command.set_defaults(run=_average)
     command = commands.add_parser("tiny", help="write the tiny model of the tests")
     command.add_argument("--out", type=Path, required=True, help="the model's directory, models/tiny/1")
     command.set_defaults(run=lambda options: tiny.build(options.out))
@@ -90,6 +94,12 @@ def _checkpoint(path: Path) -> dict:
         raise DataError(f"{path}: no such file; run `train` first") from error
 
 
+def _average(options: argparse.Namespace) -> None:
+    averaged = train.average([_checkpoint(path) for path in options.checkpoints])
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    torch.save(averaged, options.run_dir / "best.pt")
+
+
 def _finish(options: argparse.Namespace) -> None:
     _write(options, train.Log(options.run_dir / "log.jsonl"))
 
@@ -108,6 +118,7 @@ def _write(options: argparse.Namespace, log: train.Log) -> None:
         ],
         "recipe": asdict(recipe) | {"encoder": "all-MiniLM-L6-v2 (Apache-2.0)", "best_epoch": kept["report"]["epoch"]},
         "continued_from": kept["history"],
+        "averaged": kept.get("averaged", []),
         "seed": recipe.seed,
     }
     deciding = {data_set.name for data_set in data.SETS if data_set.decides}

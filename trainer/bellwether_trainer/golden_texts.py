@@ -11,6 +11,5 @@ TEXTS = (
     "Larkspur agrees to buy rival Fenwick for $2.4 billion in cash",
     "Regulators sue Ostrava Pay over misleading fees",
     "Stocks close higher as inflation cools more than forecast",
-    "US jobless claims edge up to 231,000, in line with expectations",
     "Merrow Motors recalls 40,000 cars, shares tumble 9% premarket",
 )

@@ -106,6 +106,16 @@ def assert_same_answers(
             assert gap.max() < within, (text, task.name, gap.max())
 
 
+def test_the_mean_of_checkpoints_tells_what_it_was_made_of() -> None:
+    made = [
+        {"model": {"w": torch.tensor([value])}, "recipe": {"seed": seed}, "report": {"epoch": 2}, "history": []}
+        for value, seed in ((1.0, 7), (4.0, 8))
+    ]
+    mean = train.average(made)
+    assert mean["model"]["w"].item() == 2.5 and mean["recipe"] == {"seed": 8}
+    assert mean["averaged"] == [{"seed": 7, "epoch": 2}, {"seed": 8, "epoch": 2}]
+
+
 def test_each_row_counts_in_its_own_head_by_its_weight() -> None:
     examples = [data.Example("a", "sentiment", 0, 1.0, "x"), data.Example("b", "topic", 2, 0.5, "y")]
     rows = [train.Row([1], example) for example in examples]
