@@ -12,5 +12,6 @@
     reason = "tests may fail loudly, and ask the environment and the wall clock"
 )]
 
+mod archive;
 mod layering;
 mod monitoring;
