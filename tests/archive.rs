@@ -44,7 +44,12 @@ fn sample(number: i64) -> Sample {
         abstention: None,
     };
     let topic = Answer {
-        distribution: vec![("earnings".into(), 0.4), ("macro".into(), 0.3), ("merger".into(), 0.2), ("other".into(), 0.1)],
+        distribution: vec![
+            ("earnings".into(), 0.4),
+            ("macro".into(), 0.3),
+            ("merger".into(), 0.2),
+            ("other".into(), 0.1),
+        ],
         abstention: Some(Abstention::LowConfidence),
     };
     let scored = ScoredPost {

@@ -13,5 +13,8 @@
 )]
 
 mod archive;
+mod config;
+mod kafka;
 mod layering;
+mod model;
 mod monitoring;

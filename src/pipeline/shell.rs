@@ -301,6 +301,7 @@ impl<S: Stage> Running<S> {
             // Again, for partitions that were assigned since.
             self.source.mark_end();
         }
+        self.core.tell(&self.witness);
         let health = match &self.trouble {
             Some(why) => Err(why.clone()),
             None => self.source.health(),
