@@ -12,5 +12,7 @@
     reason = "tests may fail loudly, and ask the environment and the wall clock"
 )]
 
+mod config;
+mod kafka;
 mod layering;
 mod monitoring;

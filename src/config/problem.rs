@@ -47,9 +47,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The known word that `word` most probably meant: at most a third of its letters differ.
+/// The known word that `word` most probably meant: at most a third of its letters differ, or it is the start of it.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let best = known.into_iter().map(|other| (distance(word, other), other)).min()?;
+    let known: Vec<&str> = known.into_iter().collect();
+    let best = known.iter().map(|other| (distance(word, other), *other)).min()?;
+    if word.len() >= 4
+        && let Some(longer) = known.iter().find(|other| other.starts_with(word))
+    {
+        return Some(longer);
+    }
     let allowed = (word.chars().count().max(best.1.chars().count()) / 3).max(1);
     (best.0 <= allowed).then_some(best.1)
 }
@@ -78,6 +84,7 @@ mod tests {
         let known = ["bootstrap_servers", "delivery", "instance", "partitions"];
         assert_eq!(nearest("boostrap_servers", known), Some("bootstrap_servers"));
         assert_eq!(nearest("partition", known), Some("partitions"));
+        assert_eq!(nearest("bootstrap", known), Some("bootstrap_servers"));
         assert_eq!(nearest("colour", known), None);
     }
 

@@ -28,7 +28,7 @@ pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<Rule> {
         let hold = section.within("for", Duration::ZERO, Duration::ZERO..=DAY);
         let keep_firing = section.within("keep_firing_for", Duration::ZERO, Duration::ZERO..=DAY);
         let severity = section.or("severity", Severity::default());
-        let when = when(section.section("when"));
+        let when = if section.has("when") { when(section.section("when")) } else { without_condition(&mut section) };
         section.finish();
         if let (Some(name), Some(when)) = (name, when) {
             rules.push(Rule {
@@ -90,6 +90,13 @@ struct When {
     over: Duration,
     half_life: Duration,
     mentions_min: u32,
+}
+
+fn without_condition(section: &mut Section<'_>) -> Option<When> {
+    let _ = section.value("when");
+    let remedy = "add when = { index_below = -0.4, over = \"30m\", mentions_min = 8 }";
+    section.problem("when", "the condition is missing", remedy);
+    None
 }
 
 fn when(mut section: Section<'_>) -> Option<When> {

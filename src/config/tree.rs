@@ -64,11 +64,11 @@ impl Lines {
     }
 }
 
-/// Parses a file; every syntax error is a problem, and what could be read is read nevertheless.
+/// Parses a file; a syntax error is a problem, the first of each line, and what could be read is read nevertheless.
 pub(super) fn parse(file: &Arc<str>, text: &str) -> (Table, Vec<Problem>) {
     let lines = Lines::of(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
-    let problems = errors
+    let mut problems: Vec<Problem> = errors
         .iter()
         .map(|error| Problem {
             place: lines.place(error.span().map_or(0, |span| span.start)),
@@ -76,6 +76,8 @@ pub(super) fn parse(file: &Arc<str>, text: &str) -> (Table, Vec<Problem>) {
             remedy: "see https://toml.io for the form of the file; texts stand in \"quotes\"".to_owned(),
         })
         .collect();
+    problems.sort();
+    problems.dedup_by(|next, first| next.place == first.place);
     (take_table(table.into_inner(), &|offset| lines.place(offset)), problems)
 }
 
@@ -147,8 +149,8 @@ mod tests {
 
     #[test]
     fn every_syntax_error_is_told_with_its_line() {
-        let (_, problems) = parse(&Arc::from("f.toml"), "name = \n[kafka\npartitions = 4\n");
-        assert!(problems.len() >= 2, "{problems:?}");
-        assert_eq!(problems[0].place.to_string(), "f.toml:1");
+        let (_, problems) = parse(&Arc::from("f.toml"), "name = market\n[kafka]\npartitions = = 4\n");
+        let places: Vec<String> = problems.iter().map(|problem| problem.place.to_string()).collect();
+        assert_eq!(places, ["f.toml:1", "f.toml:3"], "{problems:?}");
     }
 }

@@ -1,13 +1,12 @@
-//! From a text to what it is about: instruments, with how much the text is about each.
+//! Which instruments a text is about.
 //!
-//! [`Instruments`] are read from a CSV file and checked whole; a [`Linker`] finds them in texts by cashtag, exchange and
-//! ticker, the post's own symbols, and name. No disambiguation yet: a ticker that is a common word counts only as a
-//! cashtag, a name that is one only with its company form. Topics and `market` are added by `pipeline`.
+//! [`Instruments`] is the checked file, [`Linker`] finds them in texts: cashtags, `(NASDAQ: X)`, the post's own
+//! symbols, tickers, and names and aliases by one Aho-Corasick pass. There is no disambiguation: a ticker that is also
+//! a word counts only as a cashtag, a name that is also a word only with a company form.
 
 mod instruments;
 mod linker;
-mod names;
-mod tickers;
+mod scan;
 
 pub use instruments::{Instrument, InstrumentProblem, Instruments};
 pub use linker::{Linked, Linker, SUBJECTS_MAX};

@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use crate::kafka::rebalance::Listener;
 use crate::kafka::scout::{Deadline, Scout};
 use crate::kafka::{KafkaError, ReadBack, wire};
-use crate::stream::{Partition, Position, Record};
+use crate::stream::{Partition, Position, Record, Span};
 use crate::time::Clock;
 
 /// Where one partition begins, and what was read back for it.
@@ -93,8 +93,8 @@ impl Placement {
     fn restore(&self, back: &ReadBack, number: i32, deadline: &Deadline) -> Result<Vec<Record>, KafkaError> {
         let alerts = Partition::new(&back.alerts_topic, number);
         let bounds = self.scout.bounds(&alerts, deadline)?;
-        let (from, until) = (Position::at(bounds.low), Position::at(bounds.high));
-        self.scout.read(&alerts, from, until, usize::MAX, deadline)
+        let all = Span { from: Position::at(bounds.low), until: Position::at(bounds.high) };
+        self.scout.read(&alerts, all, usize::MAX, deadline)
     }
 }
 

@@ -12,7 +12,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::kafka::client::{self, ASK, Quiet};
 use crate::kafka::{KafkaError, KafkaSettings, wire};
-use crate::stream::{Partition, Position, Record};
+use crate::stream::{Partition, Position, Record, Span};
 use crate::time::{Clock, Timestamp};
 
 /// Where a partition begins and ends, open transactions included.
@@ -111,43 +111,41 @@ impl Scout {
         Ok(partitions.iter().map(position).collect())
     }
 
-    /// All committed records in `[from, until)`, oldest first, at most `limit` of them.
+    /// All committed records in `span`, oldest first, at most `limit` of them.
     ///
-    /// Waits first until no open transaction hides anything before `until`: from then on the end of the partition is
-    /// at or behind `until`, and reaching it says that nothing is left, even where only transaction markers are.
+    /// Waits first until no open transaction hides anything before its end: from then on the end of the partition is
+    /// at or behind it, and reaching it says that nothing is left, even where only transaction markers are.
     pub(super) fn read(
         &self,
         at: &Partition,
-        from: Position,
-        until: Position,
+        span: Span,
         limit: usize,
         deadline: &Deadline,
     ) -> Result<Vec<Record>, KafkaError> {
-        let mut records = Vec::new();
+        let Span { from, until } = span;
         let low = self.stable_until(at, until, deadline)?;
         let from = from.max(Position::at(low));
         if from >= until {
-            return Ok(records);
+            return Ok(Vec::new());
         }
         self.stable.assign(&wire::list([(at, from)])?)?;
-        let done = self.collect(at, until, limit, deadline, &mut records);
+        let collected = self.collect(at, until, limit, deadline);
         self.stable.unassign()?;
-        done.map(|()| records)
+        collected
     }
 
     /// Waits until everything before `until` is decided; returns the first position that is there.
     fn stable_until(&self, at: &Partition, until: Position, deadline: &Deadline) -> Result<i64, KafkaError> {
+        let mut held_back = false;
         loop {
             let ask = |limit| self.stable.fetch_watermarks(&at.topic, at.number, limit);
-            let (low, stable) = deadline.ask(&format!("asking for the stable end of {at}"), ask)?;
-            if stable >= until.offset() {
-                return Ok(low);
+            match deadline.ask(&format!("asking for the stable end of {at}"), ask) {
+                Ok((low, stable)) if stable >= until.offset() => return Ok(low),
+                Ok(_) => held_back = true,
+                Err(error) if !held_back => return Err(error),
+                Err(_) => return Err(deadline.missed(format!("waiting for an open transaction on {at}"))),
             }
-            let left = deadline.left();
-            if left.is_zero() {
-                return Err(deadline.missed(format!("waiting for an open transaction on {at}")));
-            }
-            self.clock.pause(left.min(Duration::from_millis(100)));
+            self.clock.pause(deadline.left().min(Duration::from_millis(100)));
         }
     }
 
@@ -157,23 +155,23 @@ impl Scout {
         until: Position,
         limit: usize,
         deadline: &Deadline,
-        records: &mut Vec<Record>,
-    ) -> Result<(), KafkaError> {
+    ) -> Result<Vec<Record>, KafkaError> {
+        let mut records = Vec::new();
         while records.len() < limit {
             let left = deadline.left();
             match self.stable.poll(left.min(Duration::from_millis(500))) {
                 Some(Ok(message)) => {
                     if Position::at(message.offset()) >= until {
-                        return Ok(());
+                        return Ok(records);
                     }
                     let record = wire::record(&message, &at.topic);
                     let last = record.next() >= until;
                     records.push(record);
                     if last {
-                        return Ok(());
+                        return Ok(records);
                     }
                 }
-                Some(Err(Theirs::PartitionEOF(_))) => return Ok(()),
+                Some(Err(Theirs::PartitionEOF(_))) => return Ok(records),
                 Some(Err(error)) => tracing::debug!(%error, partition = %at, "reading back"),
                 None => {}
             }
@@ -181,6 +179,6 @@ impl Scout {
                 return Err(deadline.missed(format!("reading {at} back")));
             }
         }
-        Ok(())
+        Ok(records)
     }
 }

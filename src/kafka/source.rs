@@ -21,7 +21,7 @@ use crate::kafka::placement::Placement;
 use crate::kafka::rebalance::Listener;
 use crate::kafka::scout::{Deadline, Scout};
 use crate::kafka::{KafkaError, KafkaSettings, wire};
-use crate::stream::{Command, Feed, Partition, Position};
+use crate::stream::{Command, Feed, Lease, Partition, Position, Span};
 use crate::time::Clock;
 
 /// How long the stage may take nothing before the partitions are paused.
@@ -86,7 +86,8 @@ impl Source {
         let board = Arc::new(Board::default());
         let (outlet, feeder) = Outlet::start(&client_id, feed)?;
         // A dead owner's transaction is ended by the broker after its timeout, looked for every 10 s.
-        let patience = settings.transaction_timeout.saturating_mul(2) + Duration::from_secs(30);
+        let patience = settings.transaction_timeout.saturating_mul(2) + settings.start_timeout;
+        let patience = patience.min(client::POLL_INTERVAL / 3);
         let scout = Scout::new(&settings, &group, &clock)?;
         let listener = Listener {
             desk: Desk::new(topics.clone(), outlet, board.clone(), until_end).into(),
@@ -290,7 +291,7 @@ impl Poller {
             if leases.is_empty() {
                 return;
             }
-            leases.iter().for_each(crate::stream::Lease::turn_off);
+            leases.iter().for_each(Lease::turn_off);
         }
         let placed = listener.placement.place(&self.consumer, std::slice::from_ref(partition));
         let sought = placed.and_then(|placed| {
@@ -348,7 +349,7 @@ impl Poller {
         };
         for (at, next, end) in quiet {
             let deadline = Deadline::after(&self.clock, Duration::from_secs(2));
-            match listener.placement.scout.read(&at, next, end, 1, &deadline) {
+            match listener.placement.scout.read(&at, Span { from: next, until: end }, 1, &deadline) {
                 Ok(found) if found.is_empty() => listener.desk().ended(&at),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "looking for the end"),

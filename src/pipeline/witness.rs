@@ -23,7 +23,12 @@ pub enum TapeEvent {
     /// A post was scored.
     Scored(Box<ScoredPost>),
     /// An alert changed.
-    Alert(Box<Alert>),
+    Alert {
+        /// The alert.
+        alert: Box<Alert>,
+        /// When the post that tipped it was published; `None` when time did.
+        published_at: Option<Timestamp>,
+    },
     /// A record became a dead letter.
     Dead {
         /// The stage that gave up.
@@ -55,8 +60,9 @@ pub struct Witness {
     pub tape_waits: bool,
 }
 
-/// How a note is told.
-pub(in crate::pipeline) trait Told {
+/// How a note is told to a witness.
+pub trait Told {
+    /// Tells it, committed at `now`.
     fn tell(&self, witness: &Witness, now: Timestamp);
 }
 
@@ -185,7 +191,7 @@ impl Told for SignalNote {
                         witness.metrics.observe(&metrics::PUBLISHED_TO_ALERT, &[], now.since(*at).as_secs_f64());
                     }
                     witness.board.alert(alert);
-                    witness.tape(TapeEvent::Alert(Box::new(alert.clone())));
+                    witness.tape(TapeEvent::Alert { alert: Box::new(alert.clone()), published_at: *published_at });
                 }
             }
             Self::Dead(reason, message) => witness.dead("signal", *reason, message, now),

@@ -31,7 +31,9 @@ def temperature(logits: np.ndarray, labels: np.ndarray, low: float = 0.2, high: 
     for _ in range(60):
         width = ratio * (right - left)
         inner, outer = right - width, left + width
-        if negative_log_likelihood(logits, labels, np.exp(inner)) < negative_log_likelihood(logits, labels, np.exp(outer)):
+        if negative_log_likelihood(logits, labels, np.exp(inner)) < negative_log_likelihood(
+            logits, labels, np.exp(outer)
+        ):
             right = outer
         else:
             left = inner

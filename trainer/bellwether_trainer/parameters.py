@@ -7,8 +7,9 @@ by value in the fp32 graph and then carried over to the quantised one, whose nam
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
+
+import onnx
 from onnx import numpy_helper
 
 from .errors import TrainerError
@@ -16,29 +17,39 @@ from .network import Classifier
 
 
 def find(model: Classifier, fp32: Path, shipped: Path) -> list[dict]:
-    """The entries of the manifest's `parameters`, one a parameter, in the order of the model. Raises if one is lost."""
-    initialisers = {item.name: numpy_helper.to_array(item) for item in onnx.load(str(fp32)).graph.initializer}
-    names = {item.name for item in onnx.load(str(shipped)).graph.initializer}
+    """The entries of the manifest's `parameters`, one a parameter, in the order of the model. Raises if one is lost.
+
+    What the shipped graph holds unchanged is found there; the rest in the fp32 graph, then its quantised twin.
+    """
+    full, held = _initialisers(fp32), _initialisers(shipped)
     entries = []
     for parameter, tensor in model.named_parameters():
-        entry = _locate(parameter, tensor.detach().numpy(), initialisers)
-        base = entry["initializer"]
-        if base not in names:
+        value = tensor.detach().numpy()
+        entry = _locate(parameter, value, held)
+        if entry is None:
+            entry = _locate(parameter, value, full)
+            if entry is None:
+                raise TrainerError(f"no initialiser holds {parameter}")
+            base = entry["initializer"]
             entry |= {
                 "initializer": f"{base}_quantized",
                 "scale": f"{base}_scale",
                 "zero_point": f"{base}_zero_point",
             }
-        missing = {entry["initializer"], entry["scale"], entry["zero_point"]} - {None} - names
-        if missing:
-            raise TrainerError(f"the shipped graph lacks {', '.join(sorted(missing))} for {parameter}")
+            missing = {entry["initializer"], entry["scale"], entry["zero_point"]} - held.keys()
+            if missing:
+                raise TrainerError(f"the shipped graph lacks {', '.join(sorted(missing))} for {parameter}")
         entries.append(entry)
     return entries
 
 
+def _initialisers(graph: Path) -> dict[str, np.ndarray]:
+    return {item.name: numpy_helper.to_array(item) for item in onnx.load(str(graph)).graph.initializer}
+
+
 def restore(graph: Path, entries: list[dict]) -> dict[str, torch.Tensor]:
     """The state of the trainable model, read back from a graph by the map of its manifest."""
-    initialisers = {item.name: numpy_helper.to_array(item) for item in onnx.load(str(graph)).graph.initializer}
+    initialisers = _initialisers(graph)
     state = {}
     for entry in entries:
         value = initialisers[entry["initializer"]]
@@ -55,7 +66,7 @@ def restore(graph: Path, entries: list[dict]) -> dict[str, torch.Tensor]:
     return state
 
 
-def _locate(parameter: str, value: np.ndarray, initialisers: dict[str, np.ndarray]) -> dict:
+def _locate(parameter: str, value: np.ndarray, initialisers: dict[str, np.ndarray]) -> dict | None:
     """Tries the parameter's own name first, then every initialiser: equal, transposed, or a slice of the last axis."""
     order = sorted(initialisers, key=lambda name: (name != parameter, name))
     for name in order:
@@ -76,4 +87,4 @@ def _locate(parameter: str, value: np.ndarray, initialisers: dict[str, np.ndarra
                         "scale": None,
                         "zero_point": None,
                     }
-    raise TrainerError(f"no initialiser holds {parameter}")
+    return None

@@ -16,12 +16,12 @@ from .network import Classifier, encode, pad
 MAX_TOKENS = 64
 SEED = 11
 
-WORDS = (
-    "the a of to in and for on with after as at by from is are up down shares stock stocks market markets price "
-    "company bank oil gold dollar fed rate rates profit loss sales revenue earnings quarter year dividend deal merger "
-    "chief executive raises cuts beats misses falls rises jumps drops record strong weak growth outlook analyst "
-    "upgrade downgrade court fine recall user"
-).split()
+WORDS = """
+the a of to in and for on with after as at by from is are up down shares stock stocks market markets price
+company bank oil gold dollar fed rate rates profit loss sales revenue earnings quarter year dividend deal merger
+chief executive raises cuts beats misses falls rises jumps drops record strong weak growth outlook analyst
+upgrade downgrade court fine recall user
+"""
 
 TEXTS = (
     "Northwind Rail raises its dividend after a strong quarter",
@@ -39,7 +39,7 @@ def tokenizer() -> Tokenizer:
     """A WordPiece tokeniser of our own, built like the encoder's."""
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *[f"##{letter}" for letter in letters if letter.isalnum()]]
-    words = [word for word in dict.fromkeys(WORDS) if word not in pieces]
+    words = [word for word in dict.fromkeys(WORDS.split()) if word not in pieces]
     vocabulary = {piece: index for index, piece in enumerate([*pieces, *words])}
     made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     made.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -54,7 +54,7 @@ def tokenizer() -> Tokenizer:
 
 
 def network(made: Tokenizer) -> Classifier:
-    """One layer, 16 wide, random. The heads are centred on the golden texts, so that labels differ from text to text."""
+    """One layer, 16 wide, random. The heads are centred on the golden texts, so that labels differ by text."""
     torch.manual_seed(SEED)
     config = BertConfig(
         vocab_size=made.get_vocab_size(),

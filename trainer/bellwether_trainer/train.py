@@ -46,15 +46,17 @@ class Log:
     """Progress for people on standard output, the same as JSON lines in a file."""
 
     def __init__(self, path: Path | None) -> None:
-        self._file = path.open("a", encoding="utf-8") if path else None
+        self._path = path
 
     def write(self, event: str, **values: object) -> None:
         """One line each."""
-        shown = "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items())
+        shown = "  ".join(
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
+        )
         print(f"{event:<10} {shown}", flush=True)
-        if self._file:
-            self._file.write(json.dumps({"event": event, "at": round(time.time(), 3), **values}) + "\n")
-            self._file.flush()
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": event, "at": round(time.time(), 3), **values}) + "\n")
 
 
 def tokenise(tokenizer: Tokenizer, examples: Sequence[Example], max_tokens: int) -> list[Row]:
@@ -64,7 +66,7 @@ def tokenise(tokenizer: Tokenizer, examples: Sequence[Example], max_tokens: int)
 
 
 def batches(rows: Sequence[Row], size: int, shuffle: random.Random | None) -> Iterator[list[Row]]:
-    """Batches of similar length, which saves most of the padding. Shuffled within pools of 50 batches, then as a whole."""
+    """Batches of similar length, which saves most padding. Shuffled within pools of 50 batches, then as a whole."""
     if shuffle is None:
         ordered = sorted(rows, key=lambda row: len(row.ids))
         yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
@@ -86,12 +88,16 @@ def masked_loss(logits: Sequence[Tensor], rows: Sequence[Row], names: Sequence[s
         if mine:
             target = torch.tensor([rows[index].example.label for index in mine])
             weight = torch.tensor([rows[index].example.weight for index in mine])
-            loss = nn.functional.cross_entropy(output[mine].float(), target, reduction="none", label_smoothing=smoothing)
+            loss = nn.functional.cross_entropy(
+                output[mine].float(), target, reduction="none", label_smoothing=smoothing
+            )
             total = total + (loss * weight).sum()
     return total / sum(row.example.weight for row in rows)
 
 
-def optimiser(model: Classifier, recipe: Recipe, steps: int) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+def optimiser(
+    model: Classifier, recipe: Recipe, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """AdamW with a linear warm-up and decay; heads learn faster, biases and norms do not decay."""
     groups = []
     for part, rate in ((model.encoder, recipe.learning_rate), (model.heads, recipe.head_learning_rate)):
@@ -124,7 +130,9 @@ def validate(model: Classifier, rows: Sequence[Row], decides: frozenset[str]) ->
     return report
 
 
-def fit(model: Classifier, tokenizer: Tokenizer, split: Split, recipe: Recipe, decides: frozenset[str], run: Path, log: Log) -> dict:
+def fit(
+    model: Classifier, tokenizer: Tokenizer, split: Split, recipe: Recipe, decides: frozenset[str], run: Path, log: Log
+) -> dict:
     """Trains in place, leaves the best epoch's weights in the model and in `<run>/best.pt`; returns its report."""
     run.mkdir(parents=True, exist_ok=True)
     train = tokenise(tokenizer, split.train, recipe.max_tokens)
@@ -148,7 +156,9 @@ def fit(model: Classifier, tokenizer: Tokenizer, split: Split, recipe: Recipe, d
     return best
 
 
-def _one_epoch(model: Classifier, source: Iterator[list[Row]], steppers: tuple, recipe: Recipe, place: tuple[int, int], log: Log) -> None:
+def _one_epoch(
+    model: Classifier, source: Iterator[list[Row]], steppers: tuple, recipe: Recipe, place: tuple[int, int], log: Log
+) -> None:
     adam, rate = steppers
     epoch, steps = place
     names = [task.name for task in model.tasks]
@@ -168,4 +178,6 @@ def _one_epoch(model: Classifier, source: Iterator[list[Row]], steppers: tuple, 
         if step % 25 == 0 or step == steps:
             recent = losses[-25:]
             per_second = seen / (time.monotonic() - started)
-            log.write("step", epoch=epoch, step=f"{step}/{steps}", loss=sum(recent) / len(recent), texts_per_second=per_second)
+            log.write(
+                "step", epoch=epoch, step=f"{step}/{steps}", loss=sum(recent) / len(recent), texts_per_second=per_second
+            )

@@ -1,0 +1,250 @@
+//! How a source begins, reads, ends and gives up.
+
+use super::*;
+use bellwether::kafka::{KafkaError, Producer, Tail};
+use bellwether::stream::{Intake, Ledger, Transaction};
+
+#[test]
+fn a_partition_begins_at_the_oldest_record_and_then_where_it_was_committed() {
+    let corner = Corner::new("begin");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&topic, numbered(0..10));
+    let first = corner.read(&[&topic]);
+    assert_eq!(first.assigned().committed, Position::at(0));
+    let (_, records) = first.records(10);
+    assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), (0..10).collect::<Vec<i64>>());
+    assert_eq!(value(&records[9]), "value-9");
+    let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
+    port.flush().unwrap();
+    port.commit_offsets(&[(Partition::new(&topic, 0), Position::at(4))]).unwrap();
+    assert_eq!(first.source().lags()[0].records, 6);
+    first.stop();
+    let second = corner.read(&[&topic]);
+    assert_eq!(second.assigned().committed, Position::at(4));
+    assert_eq!(second.records(6).1[0].offset, 4);
+    second.stop();
+}
+
+#[test]
+fn transaction_markers_lie_inside_spans_and_spans_touch() {
+    let corner = Corner::new("markers");
+    let topic = corner.topic("in", 1, Upkeep::Retained);
+    corner.transaction(&topic, 0, &["a", "b", "c"]);
+    corner.transaction(&topic, 0, &["d", "e"]);
+    let reader = corner.read(&[&topic]);
+    let Assignment { lease, committed, .. } = reader.assigned();
+    let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
+    intake.assign(lease.clone(), committed);
+    ledger.assign(lease.clone(), committed);
+    let mut read = 0;
+    while read < 5 {
+        let (lease, records) = reader.records(1);
+        read += records.len();
+        ledger.add(intake.take(&lease, records).unwrap().live).unwrap();
+    }
+    let closed = ledger.close_part(lease.partition()).unwrap();
+    // Offsets 0 1 2, a marker at 3, then 4 5, and a marker at 6 that nobody has passed yet.
+    assert_eq!(closed.span().to_string(), "[0..6)");
+    corner.transaction(&topic, 0, &["f"]);
+    let (lease, records) = reader.records(1);
+    assert_eq!(records[0].offset, 7);
+    ledger.add(intake.take(&lease, records).unwrap().live).unwrap();
+    assert_eq!(ledger.close_part(lease.partition()).unwrap().span().to_string(), "[6..8)");
+    reader.stop();
+}
+
+#[test]
+fn the_end_is_reported_behind_markers_aborted_records_and_in_empty_partitions() {
+    let corner = Corner::new("end");
+    let topic = corner.topic("in", 4, Upkeep::Retained);
+    corner.transaction(&topic, 0, &["a", "b"]);
+    corner.open_transaction(&topic, 1, &["never"]).abort_transaction(SOON).unwrap();
+    corner.transaction(&topic, 3, &["c"]);
+    corner.open_transaction(&topic, 3, &["never", "either"]).abort_transaction(SOON).unwrap();
+    let reader = Reader::start(SourceConfig { until_end: true, ..corner.config(&[&topic]) });
+    let (mut read, mut ended) = (Vec::new(), Vec::new());
+    while ended.len() < 4 {
+        match reader.next() {
+            Feed::Records { records, .. } => {
+                assert!(!ended.contains(&records[0].partition.number), "records after the end");
+                read.extend(records.iter().map(value));
+            }
+            Feed::End { partition } => ended.push(partition.number),
+            _ => {}
+        }
+    }
+    read.sort();
+    ended.sort_unstable();
+    assert_eq!((read, ended), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], vec![0, 1, 2, 3]));
+    // A later end can be asked for.
+    corner.transaction(&topic, 2, &["late"]);
+    reader.source().mark_end();
+    let mut ends = 0;
+    while ends < 4 {
+        ends += usize::from(matches!(reader.next(), Feed::End { .. }));
+    }
+    reader.stop();
+}
+
+#[test]
+fn a_reset_reads_again_from_the_committed_position_under_a_new_lease() {
+    let corner = Corner::new("reset");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&topic, numbered(0..3_000));
+    let reader = corner.read(&[&topic]);
+    let old = reader.assigned().lease;
+    let at = old.partition().clone();
+    let mut port = Producer::offsets_only(&corner.settings, reader.source().membership(), corner.clock.clone());
+    port.commit_offsets(&[(at.clone(), Position::at(100))]).unwrap();
+    reader.records(700);
+    reader.source().command(Command::Reset(at));
+    let new = loop {
+        match reader.next() {
+            Feed::Assigned(assignment) => break assignment,
+            Feed::Records { lease, .. } => assert_eq!(lease, old),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!old.is_live() && new.lease.is_live());
+    assert_eq!(new.committed, Position::at(100));
+    let (_, records) = reader.records(2_900);
+    assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), (100..3_000).collect::<Vec<i64>>());
+    reader.stop();
+}
+
+#[test]
+fn a_stage_that_takes_nothing_for_long_loses_nothing_and_polling_goes_on() {
+    let corner = Corner::new("pressure");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&topic, numbered(0..60_000));
+    let (sender, feeds) = bounded(0);
+    let source = Source::start(corner.config(&[&topic]), move |feed| sender.send(feed).is_ok()).unwrap();
+    let mut next = 0;
+    let mut polled = Duration::ZERO;
+    while next < 60_000 {
+        if let Feed::Records { records, .. } = feeds.recv_timeout(SOON).unwrap() {
+            for record in records {
+                assert_eq!(record.offset, next);
+                next += 1;
+            }
+            if next == 500 || next == 20_000 {
+                std::thread::sleep(Duration::from_secs(3));
+                assert!(source.polled_at() > polled + Duration::from_secs(2), "polling stood still");
+                polled = source.polled_at();
+            }
+        }
+    }
+    source.command(Command::Pause);
+    std::thread::sleep(Duration::from_millis(500));
+    corner.write(&topic, ["after the pause".to_owned()]);
+    assert!(feeds.recv_timeout(Duration::from_secs(2)).is_err(), "it was paused");
+    source.command(Command::Resume);
+    let Feed::Records { records, .. } = feeds.recv_timeout(SOON).unwrap() else { panic!("no records") };
+    assert_eq!(records[0].offset, 60_000);
+    source.command(Command::Stop);
+    drop(feeds);
+    source.join();
+}
+
+/// Mentions in partition 0 and alerts beside them, a signal stage's view.
+fn signal(corner: &Corner) -> (Arc<str>, Arc<str>, SourceConfig) {
+    let mentions = corner.topic("mentions", 1, Upkeep::Retained);
+    let alerts_topic = corner.topic("alerts", 1, Upkeep::CompactedAfter(Duration::from_secs(604_800)));
+    let read_back = Some(ReadBack { look_back: Duration::from_secs(3_600), alerts_topic: alerts_topic.clone() });
+    let config = SourceConfig { read_back, ..corner.config(&[&mentions]) };
+    (mentions, alerts_topic, config)
+}
+
+#[test]
+fn alerts_of_an_open_transaction_are_waited_for_and_mentions_are_replayed() {
+    let corner = Corner::new("restore");
+    let (mentions, alerts, config) = signal(&corner);
+    corner.transaction(&mentions, 0, &["m1", "m2", "m3"]);
+    // A first owner commits the position after m2.
+    let first = corner.read(&[&mentions]);
+    let at = first.assigned().lease.partition().clone();
+    let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
+    port.commit_offsets(&[(at, Position::at(2))]).unwrap();
+    first.stop();
+    corner.transaction(&alerts, 0, &["firing"]);
+    let open = corner.open_transaction(&alerts, 0, &["resolved"]);
+    let reader = Reader::start(config);
+    assert!(reader.feeds.recv_timeout(Duration::from_secs(3)).is_err(), "the open transaction was not waited for");
+    open.commit_transaction(SOON).unwrap();
+    let assignment = reader.assigned();
+    assert_eq!(assignment.restored.iter().map(value).collect::<Vec<_>>(), ["firing", "resolved"]);
+    assert_eq!(assignment.committed, Position::at(2));
+    let (lease, records) = reader.records(3);
+    let mut intake = Intake::default();
+    intake.assign(lease.clone(), assignment.committed);
+    let taken = intake.take(&lease, records).unwrap();
+    assert_eq!(taken.replay.iter().map(value).collect::<Vec<_>>(), ["m1", "m2"]);
+    assert_eq!(taken.live.rows().map(value).collect::<Vec<_>>(), ["m3"]);
+    reader.stop();
+}
+
+#[test]
+fn an_open_transaction_that_does_not_end_stops_the_source() {
+    let mut corner = Corner::new("restore-deadline");
+    corner.settings.transaction_timeout = Duration::from_secs(1);
+    corner.settings.start_timeout = Duration::from_secs(2);
+    let (_, alerts, config) = signal(&corner);
+    let open = corner.open_transaction(&alerts, 0, &["hanging"]);
+    let reader = Reader::start(config);
+    let why = reader.failed();
+    assert!(why.contains("open transaction") && why.contains("4 s"), "{why}");
+    open.abort_transaction(SOON).unwrap();
+    reader.stop();
+}
+
+#[test]
+fn a_committed_position_that_is_not_on_the_log_stops_the_source() {
+    let corner = Corner::new("range");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&topic, numbered(0..3));
+    let first = corner.read(&[&topic]);
+    let at = first.assigned().lease.partition().clone();
+    let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
+    port.commit_offsets(&[(at, Position::at(77))]).unwrap();
+    first.stop();
+    let second = corner.read(&[&topic]);
+    let why = second.failed();
+    assert!(why.contains("77") && why.contains("[0..3)"), "{why}");
+    second.stop();
+}
+
+#[test]
+fn brokers_that_are_away_are_given_up_after_the_start_timeout() {
+    let mut corner = Corner::new("away");
+    corner.settings.bootstrap_servers = "127.0.0.1:1".to_owned();
+    corner.settings.start_timeout = Duration::from_secs(1);
+    let began = Instant::now();
+    let error = Source::start(corner.config(&[&"any".into()]), |_| true).unwrap_err();
+    assert!(matches!(error, KafkaError::Unavailable { .. }), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    let error = bellwether::kafka::partition_counts(&corner.settings, &["any".into()], corner.clock.as_ref());
+    assert!(matches!(error, Err(KafkaError::Unavailable { .. })));
+}
+
+#[test]
+fn a_missing_topic_is_named() {
+    let corner = Corner::new("missing");
+    let error = Source::start(corner.config(&[&format!("{}.none", corner.prefix).into()]), |_| true).unwrap_err();
+    assert!(matches!(&error, KafkaError::MissingTopics(names) if names[0].ends_with(".none")), "{error}");
+}
+
+#[test]
+fn a_tail_shows_the_last_records_and_those_that_follow() {
+    let corner = Corner::new("tail");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&topic, numbered(0..10));
+    let tail = Tail::start(&corner.settings, std::slice::from_ref(&topic), 2, corner.clock.as_ref()).unwrap();
+    let next = || loop {
+        if let Some(record) = tail.next(SOON).unwrap() {
+            return value(&record);
+        }
+    };
+    assert_eq!((next(), next()), ("value-8".to_owned(), "value-9".to_owned()));
+    corner.write(&topic, ["more".to_owned()]);
+    assert_eq!(next(), "more");
+}

@@ -1,0 +1,148 @@
+//! Partitions that move from one member of a group to another.
+
+use super::*;
+use bellwether::kafka::Producer;
+use bellwether::stream::{Delivery, Fault, Intake, Ledger, Outcome, Patience, Transaction};
+
+#[test]
+fn a_revoke_waits_until_it_is_settled_and_fences_what_comes_later() {
+    let corner = Corner::new("revoke");
+    let input = corner.topic("in", 2, Upkeep::Input);
+    let first = corner.read(&[&input]);
+    let leases = [first.assigned().lease, first.assigned().lease];
+    let id = format!("{}.zombie", corner.prefix);
+    let membership = first.source().membership();
+    let mut zombie = Producer::exactly_once(&corner.settings, &id, membership.clone(), corner.clock.clone()).unwrap();
+    let id = format!("{}.settling", corner.prefix);
+    let mut settling = Producer::exactly_once(&corner.settings, &id, membership, corner.clock.clone()).unwrap();
+    zombie.begin().unwrap();
+    zombie.read_metadata().unwrap();
+
+    let second = corner.read(&[&input]);
+    let (moved, settled) = loop {
+        if let Feed::Revoked { partitions, settled } = first.next() {
+            break (partitions, settled);
+        }
+    };
+    assert_eq!(moved.len(), 1);
+    let lease = leases.iter().find(|lease| *lease.partition() == moved[0]).unwrap();
+    assert!(lease.is_live(), "what is begun may still be committed");
+    assert!(second.feeds.recv_timeout(Duration::from_secs(1)).is_err(), "it was given on before it was settled");
+    // Metadata that is read now is good; that of before the rebalance is not.
+    settling.begin().unwrap();
+    settling.read_metadata().unwrap();
+    settling.send_offsets(&[(moved[0].clone(), Position::at(0))]).unwrap();
+    settling.commit().unwrap();
+    settled.send(()).unwrap();
+    let taken = second.assigned();
+    assert_eq!(*taken.lease.partition(), moved[0]);
+    assert!(!lease.is_live() && taken.lease.is_live());
+    let fault = zombie.send_offsets(&[(moved[0].clone(), Position::at(0))]).unwrap_err();
+    assert!(matches!(fault, Fault::FencedMember(_)), "{fault:?}");
+    zombie.abort().unwrap();
+    assert_eq!(first.source().rebalances().revoked, 1);
+    second.stop();
+    first.stop();
+}
+
+/// A stage that copies its input exactly once, until it is told to stop.
+fn copier(
+    corner: &Corner,
+    input: &Arc<str>,
+    out: &Arc<str>,
+    instance: &str,
+) -> (Arc<SourceHandle>, std::thread::JoinHandle<()>) {
+    let (sender, feeds) = bounded(4);
+    let source = Arc::new(Source::start(corner.config(&[input]), move |feed| sender.send(feed).is_ok()).unwrap());
+    let id = format!("{}.{instance}", corner.prefix);
+    let mut port = Producer::exactly_once(&corner.settings, &id, source.membership(), corner.clock.clone()).unwrap();
+    let (handle, out, clock) = (source.clone(), out.clone(), corner.clock.clone());
+    let thread = std::thread::spawn(move || {
+        let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
+        while let Ok(feed) = feeds.recv() {
+            let mut settle = None;
+            match feed {
+                Feed::Assigned(Assignment { lease, committed, .. }) => {
+                    intake.assign(lease.clone(), committed);
+                    ledger.assign(lease, committed);
+                }
+                Feed::Records { lease, records } => {
+                    let live = intake.take(&lease, records).unwrap().live;
+                    ledger.add(live.map(|record| Corner::row(&out, record.value.unwrap()))).unwrap();
+                }
+                Feed::Revoked { partitions, settled } => settle = Some((partitions, settled)),
+                Feed::Lost { partitions } => {
+                    for at in &partitions {
+                        intake.release(at);
+                        ledger.release(at);
+                    }
+                }
+                Feed::Failed(why) => panic!("{why}"),
+                Feed::End { .. } | Feed::Trouble(_) => {}
+            }
+            if let Some(mut epoch) = ledger.close() {
+                match epoch.commit(&mut port, Delivery::ExactlyOnce, Patience::default(), clock.as_ref()) {
+                    Outcome::Committed(_) => {}
+                    Outcome::Fenced(partitions) => {
+                        println!("fenced: {partitions:?}");
+                        // What is still read under the old lease must not be committed behind the gap.
+                        for at in partitions {
+                            intake.release(&at);
+                            ledger.release(&at);
+                            handle.command(Command::Reset(at));
+                        }
+                    }
+                    Outcome::Halt(why) => panic!("{why}"),
+                }
+            }
+            if let Some((partitions, settled)) = settle {
+                for at in &partitions {
+                    intake.release(at);
+                    ledger.release(at);
+                }
+                let _ = settled.send(());
+            }
+        }
+    });
+    (source, thread)
+}
+
+#[test]
+fn members_that_come_and_go_copy_everything_exactly_once() {
+    let corner = Corner::new("copy");
+    let (input, out) = (corner.topic("in", 4, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
+    let total = 6_000;
+    let (writer_settings, writer_topic) = (corner.settings.clone(), input.clone());
+    let writer = std::thread::spawn(move || {
+        let clock = SystemClock::new();
+        let mut producer = PlainProducer::start(&writer_settings, &writer_topic, &clock).unwrap();
+        for value in numbered(0..total) {
+            producer.send(Some(value.as_bytes()), value.as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_micros(800));
+        }
+        producer.finish().unwrap();
+    });
+    let first = copier(&corner, &input, &out, "first");
+    std::thread::sleep(Duration::from_secs(1));
+    let second = copier(&corner, &input, &out, "second");
+    std::thread::sleep(Duration::from_secs(2));
+    let third = copier(&corner, &input, &out, "third");
+    first.0.command(Command::Stop);
+    first.1.join().unwrap();
+    writer.join().unwrap();
+    wait_until("everything is committed", || {
+        let lags: Vec<_> = second.0.lags().into_iter().chain(third.0.lags()).collect();
+        lags.len() == 4 && lags.iter().all(|lag| lag.records == 0)
+    });
+    for (source, thread) in [second, third] {
+        source.command(Command::Stop);
+        thread.join().unwrap();
+    }
+    let mut copied = corner.contents(&out);
+    copied.sort();
+    let mut expected: Vec<String> = numbered(0..total).collect();
+    expected.sort();
+    let missing: Vec<&String> = expected.iter().filter(|it| copied.binary_search(it).is_err()).collect();
+    assert!(missing.is_empty(), "missing: {missing:?}");
+    assert_eq!(copied, expected, "something came twice");
+}

@@ -1,0 +1,60 @@
+//! The topics of a pipeline.
+
+use super::*;
+use bellwether::kafka::{inspect_topics, partition_counts};
+
+#[test]
+fn missing_topics_are_created_as_they_should_be_and_wrong_ones_are_reported() {
+    let corner = Corner::new("topics");
+    let plan =
+        |name: &str, upkeep, alike| TopicPlan { name: format!("{}.{name}", corner.prefix).into(), upkeep, alike };
+    let week = Duration::from_secs(604_800);
+    let plans = vec![
+        plan("posts", Upkeep::Input, false),
+        plan("scored", Upkeep::Retained, false),
+        plan("mentions", Upkeep::Retained, true),
+        plan("index", Upkeep::Compacted, true),
+        plan("alerts", Upkeep::CompactedAfter(week), true),
+        plan("labels", Upkeep::Kept, false),
+    ];
+    let clock = corner.clock.as_ref();
+    let before = inspect_topics(&corner.settings, &plans, clock).unwrap();
+    assert_eq!((before.missing.len(), before.findings.len()), (6, 0));
+    let made = ensure_topics(&corner.settings, &plans, clock).unwrap();
+    assert_eq!((made.created.len(), made.missing.len(), made.findings.len()), (6, 0, 0), "{made:?}");
+    let again = ensure_topics(&corner.settings, &plans, clock).unwrap();
+    assert_eq!((again.created.len(), again.findings.len()), (0, 0), "{again:?}");
+    let names: Vec<Arc<str>> = plans.iter().map(|plan| plan.name.clone()).collect();
+    assert!(partition_counts(&corner.settings, &names, clock).unwrap().values().all(|count| *count == 4));
+
+    // The same names with other wishes: what is there is reported, and not changed.
+    let mut other = corner.settings.clone();
+    other.record_bytes_max *= 2;
+    other.retention *= 2;
+    let mut wishes = plans.clone();
+    wishes[2].upkeep = Upkeep::Compacted;
+    let found = inspect_topics(&other, &wishes, clock).unwrap().findings;
+    let said = |topic: &str, what: &str| {
+        found.iter().any(|it| it.topic.ends_with(topic) && it.message.contains(what) && !it.remedy.is_empty())
+    };
+    assert!(said("scored", "retention.ms is 604800000, not 1209600000"), "{found:?}");
+    assert!(said("mentions", "cleanup.policy is delete, not compact"), "{found:?}");
+    assert!(said("alerts", "max.message.bytes"), "{found:?}");
+    assert!(!found.iter().any(|it| it.topic.ends_with("posts")), "{found:?}");
+}
+
+#[test]
+fn a_topic_that_others_made_shows_its_time_and_its_count() {
+    let corner = Corner::new("foreign");
+    let index = corner.topic("index", 2, Upkeep::Input);
+    let alerts = corner.topic("alerts", 3, Upkeep::Compacted);
+    let mentions: Arc<str> = format!("{}.mentions", corner.prefix).into();
+    let plan = |name: &Arc<str>, upkeep| TopicPlan { name: name.clone(), upkeep, alike: true };
+    let plans = [plan(&mentions, Upkeep::Retained), plan(&index, Upkeep::Compacted), plan(&alerts, Upkeep::Compacted)];
+    let report = ensure_topics(&corner.settings, &plans, corner.clock.as_ref()).unwrap();
+    // The missing one is made like the first of those that must agree.
+    assert_eq!(report.created, [(mentions, 2)]);
+    let messages: Vec<&str> = report.findings.iter().map(|it| it.message.as_str()).collect();
+    assert!(messages.iter().any(|it| it.contains("it has 3 partitions")), "{messages:?}");
+    assert!(messages.contains(&"message.timestamp.type is CreateTime, not LogAppendTime"), "{messages:?}");
+}
