@@ -9,6 +9,7 @@ use super::reader::{Desk, Report, Section};
 use super::setting::quoted;
 use super::{TestCase, archive, case, environment, kafka, model, rule, source, tree};
 use crate::pipeline::Settings;
+use crate::pipeline::signal::SignalSettings;
 use crate::telemetry::LogSettings;
 use crate::web::WebSettings;
 
@@ -114,8 +115,7 @@ fn log(mut section: Section<'_>) -> LogSettings {
 
 /// Windows are rebuilt from mentions, so these must be kept for longer than the windows look back.
 fn check_look_back(root: &Section<'_>, settings: &Settings) {
-    let longest = settings.rules.iter().map(|rule| rule.over).max().unwrap_or_default().max(settings.index.horizon);
-    let look_back = longest + settings.index.novelty_window;
+    let look_back = SignalSettings::of(settings).look_back();
     if settings.kafka.retention <= look_back {
         let (kept, needed) =
             (super::units::show_duration(settings.kafka.retention), super::units::show_duration(look_back));

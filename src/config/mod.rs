@@ -17,6 +17,7 @@ mod rule;
 mod setting;
 mod source;
 mod tree;
+mod trial;
 mod units;
 
 pub use case::{CaseAlert, CasePost, TestCase};
