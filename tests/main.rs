@@ -12,6 +12,7 @@
     reason = "tests may fail loudly, and ask the environment and the wall clock"
 )]
 
+mod archive;
 mod config;
 mod kafka;
 mod layering;
