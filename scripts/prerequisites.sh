@@ -22,6 +22,8 @@ if [ "${1:-build}" = test ]; then
     cargo fmt --version >/dev/null 2>&1 || die "rustfmt is not installed" "rustup component add rustfmt"
     cargo clippy --version >/dev/null 2>&1 || die "clippy is not installed" "rustup component add clippy"
     need java "Java 17 or newer: apt-get install openjdk-17-jre-headless"
+    java=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
+    [ "${java:-0}" -ge 17 ] || die "java ${java:-of an unknown version} is too old" "apt-get install openjdk-17-jre-headless"
     need mvn "Maven: apt-get install maven"
     python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
         die "the tests need Python 3.11 or newer with venv" "apt-get install python3-venv"

@@ -32,8 +32,8 @@ fetch_deb() {
 }
 
 promtool() {
-    if [ ! -x "$tools/bin/promtool" ] && command -v promtool >/dev/null 2>&1; then
-        command -v promtool
+    # type -P looks for programs only, and so does not find this function.
+    if type -P promtool; then
         return 0
     fi
     if [ ! -x "$tools/bin/promtool" ]; then
@@ -51,8 +51,7 @@ promtool() {
 chromium() {
     local name
     for name in chromium chromium-browser google-chrome; do
-        if command -v "$name" >/dev/null 2>&1; then
-            command -v "$name"
+        if type -P "$name"; then
             return 0
         fi
     done
@@ -62,7 +61,7 @@ chromium() {
     apt-get install --quiet --yes --no-install-recommends chromium >&2 ||
         { apt-get update --quiet >&2 && apt-get install --quiet --yes --no-install-recommends chromium >&2; } ||
         die "chromium could not be installed" "$remedy"
-    command -v chromium
+    type -P chromium
 }
 
 python() {

@@ -44,6 +44,7 @@ step "format (rustfmt)" "run: cargo fmt" cargo fmt --check
 step "ONNX Runtime into .ort" "$install" ort
 step "Kafka's jars into .test/kafka" "$install" scripts/kafka/install.sh
 step "Python environment into .test/venv" "$install" tool python
+step "the trainer's Python environment into trainer/.venv (large)" "$install" scripts/python-env.sh
 step "promtool into .test/tools" "$install" tool promtool
 step "chromium" "$install" tool chromium
 step "cargo-deny into .test/tools (built once, about a minute and a half)" "$install" tool cargo-deny
@@ -65,9 +66,12 @@ BELLWETHER_TEST_KAFKA=$(cat "$run/broker/bootstrap")
 # Folders that tests make lie in the run's own, so that nothing stays behind when they are interrupted.
 mkdir "$run/tmp"
 TMPDIR="$run/tmp"
-export BELLWETHER_TEST_KAFKA TMPDIR
+# A snapshot that differs is a failure, not a file to be looked at later.
+INSTA_UPDATE=no
+export BELLWETHER_TEST_KAFKA TMPDIR INSTA_UPDATE
 
-step "Python tests" "run one alone: scripts/test-python.sh -k NAME" scripts/test-python.sh
+step "Python tests of the house" "run one alone: scripts/test-python.sh house -k NAME" scripts/test-python.sh house
+step "Python tests of the trainer" "run one alone: scripts/test-python.sh trainer -k NAME" scripts/test-python.sh trainer
 
 printf '\n==> steps so far\n' >&2
 printf '%s\n' "${step_times[@]}" >&2

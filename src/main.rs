@@ -1,2 +1,5 @@
-//! The entry.
-fn main() {}
+//! The entry: everything is in `cli`.
+
+fn main() -> std::process::ExitCode {
+    bellwether::cli::main()
+}

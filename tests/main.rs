@@ -12,6 +12,8 @@
     reason = "tests may fail loudly, and ask the environment and the wall clock"
 )]
 
+mod config;
 mod kafka;
 mod layering;
+mod model;
 mod monitoring;

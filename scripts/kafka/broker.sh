@@ -115,7 +115,7 @@ start() {
     setsid "${java[@]}" kafka.Kafka "$dir/server.properties" >>"$dir/log" 2>&1 </dev/null &
     pid=$!
     echo "$pid" >"$dir/pid"
-    python3 "$here/ready.py" "$(cat "$dir/bootstrap")" 60 "$pid" || answer=$?
+    python3 "$here/ready.py" "$(cat "$dir/bootstrap")" 120 "$pid" || answer=$?
     if [ $answer -ne 0 ]; then
         tail -n 20 "$dir/log" >&2 || true
         end KILL 5

@@ -13,7 +13,7 @@ if [ ! -f "$jars/pom.xml" ] || ! cmp -s "$here/pom.xml" "$jars/pom.xml"; then
     need mvn "Maven: apt-get install maven"
     aside="$(mktemp -d "$jars-XXXXXX")"
     trap 'rm -rf "$aside"' EXIT
-    mvn --quiet --batch-mode --file "$here/pom.xml" \
+    mvn --quiet --batch-mode -Dstyle.color=never --file "$here/pom.xml" \
         org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
         -DincludeScope=runtime -DoutputDirectory="$aside" >&2 ||
         die "Maven could not fetch Kafka" "check that Maven Central, or the mirror in ~/.m2/settings.xml, can be reached"

@@ -1,1 +1,12 @@
-//! The room entity.
+//! Which instruments a text is about.
+//!
+//! [`Instruments`] is the checked file, [`Linker`] finds them in texts: cashtags, `(NASDAQ: X)`, the post's own
+//! symbols, tickers, and names and aliases by one Aho-Corasick pass. There is no disambiguation: a ticker that is also
+//! a word counts only as a cashtag, a name that is also a word only with a company form.
+
+mod instruments;
+mod linker;
+mod scan;
+
+pub use instruments::{Instrument, InstrumentProblem, Instruments};
+pub use linker::{Linked, Linker, SUBJECTS_MAX};

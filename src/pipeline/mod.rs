@@ -1,5 +1,45 @@
-//! Assembly of the three stages.
+//! Assembly: three stages, one log between them, one runtime.
+//!
+//! Each stage is a *core* ([`Stage`]: a synchronous state machine that decides everything and waits for nothing) and
+//! something that drives it: a [`Shell`] with threads on Kafka ([`run`]), or one step after the other on the
+//! in-process log with simulated time ([`Play`]).
+//!
+//! ```text
+//!            ┌───────────────────────── core (loop thread) ─────────────────────────┐
+//!  source ─4─► intake ─► pool ─2─► prepare ─1─► infer ─3─► ledger ─► epoch ─1─► commit   (score)
+//!  source ─4─► intake ─► fold into the partition's state ──► ledger ─► epoch ─1─► commit (signal)
+//!  source ─4─► intake ─► ledger ─► segment ─2─► write ───────────3─► epoch ─1─► commit   (archive)
+//! ```
+//! Numbers are the capacities of the queues, in batches: [`shell::FEED_QUEUE`] events of the source (each at most what
+//! a source hands over at once), [`stage::WORK_MAX`] jobs, one commit. The pool holds at most two pools' worth of posts
+//! and a feed queue more, then the source is paused. A queue that is full makes the one before it wait; nothing grows.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `score/core`, `signal/core`, `archive/core` | what a stage does next |
+//! | `flow` | intake, epochs, revokes, resets and the end, for all three |
+//! | `shell`, `station` | nothing: they carry effects out, with threads or without |
+//! | `assemble` | which parts there are |
+//! | `run`, `play` | how long it goes on |
+//! | `witness` | nothing: it tells metrics, page and tape what was committed |
 
+pub mod archive;
+mod assemble;
+mod flow;
+mod play;
+mod run;
+pub mod score;
 mod settings;
+pub mod shell;
+pub mod signal;
+pub mod stage;
+mod station;
+mod witness;
 
+pub use assemble::{AssembleError, Assembly, Counts};
+pub use play::{Play, PlayError, PlayRecord};
+pub use run::{RunError, RunOptions, StageName, prepare_topics, run, topic_plans};
 pub use settings::{Settings, Topics};
+pub use shell::Shell;
+pub use stage::Stage;
+pub use witness::{TapeEvent, Witness};

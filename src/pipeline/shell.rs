@@ -30,6 +30,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub trait SourceControl: Send {
     /// Hands a command over.
     fn command(&self, command: Command);
+    /// Wants to hear of the end that each partition has now.
+    fn mark_end(&self);
     /// Partitions and lag: `(partition, records behind)`.
     fn lags(&self) -> Vec<(Partition, i64)>;
     /// Whether the source still polls; why not otherwise.
@@ -56,6 +58,8 @@ pub struct Shell<S: Stage> {
     pub witness: Witness,
     /// Disconnected when the stage is to finish.
     pub shutdown: Receiver<()>,
+    /// Disconnected when what is there then is all there will be (`--until-end`).
+    pub ending: Receiver<()>,
 }
 
 /// What comes back to the loop.
@@ -111,8 +115,9 @@ where
             trouble: None,
             looked_at: Duration::ZERO,
             known: BTreeSet::new(),
+            ending: false,
         };
-        let result = running.turns(&self.feed, &back_queue, self.shutdown);
+        let result = running.turns(&self.feed, &back_queue, (self.shutdown, self.ending));
         running.close(&self.feed, result.is_ok());
         drop(running);
         drop(back_queue);
@@ -166,6 +171,7 @@ struct Running<S: Stage> {
     trouble: Option<String>,
     looked_at: Duration,
     known: BTreeSet<Partition>,
+    ending: bool,
 }
 
 impl<S: Stage> Running<S> {
@@ -173,7 +179,7 @@ impl<S: Stage> Running<S> {
         &mut self,
         feed: &Receiver<Feed>,
         back: &Receiver<Back<S::Done>>,
-        mut shutdown: Receiver<()>,
+        (mut shutdown, mut ending): (Receiver<()>, Receiver<()>),
     ) -> Result<(), String> {
         loop {
             let event = select! {
@@ -190,6 +196,12 @@ impl<S: Stage> Running<S> {
                     shutdown = never();
                     Event::Finish
                 },
+                recv(ending) -> _ => {
+                    ending = never();
+                    self.ending = true;
+                    self.source.mark_end();
+                    Event::Turn
+                }
                 default(TURN) => Event::Turn,
             };
             for effect in self.core.on(event, self.clock.now()) {
@@ -285,6 +297,11 @@ impl<S: Stage> Running<S> {
             return;
         }
         self.looked_at = now;
+        if self.ending {
+            // Again, for partitions that were assigned since.
+            self.source.mark_end();
+        }
+        self.core.tell(&self.witness);
         let health = match &self.trouble {
             Some(why) => Err(why.clone()),
             None => self.source.health(),

@@ -2,6 +2,7 @@
 //!
 //! A shell (threads and a real log, `play`'s simulated time, or a test) feeds it events and carries out its effects.
 
+use crate::pipeline::witness::Witness;
 use crate::stream::{Command, Epoch, Feed, Outcome, Partition, Row};
 use crate::time::Timestamp;
 
@@ -53,4 +54,7 @@ pub trait Stage {
 
     /// Takes an event at a moment and says what is to be done.
     fn on(&mut self, event: Event<Self::Done>, now: Timestamp) -> Vec<Effect<Self::Job, Self::Note>>;
+
+    /// Tells the state that no commit shows (sizes, counts of what was ignored); asked about once a second.
+    fn tell(&mut self, _witness: &Witness) {}
 }

@@ -9,9 +9,10 @@ use crossbeam_channel::{Sender, TrySendError};
 
 use crate::event::{Action, Alert, AlertState, Reason, ScoredPost};
 use crate::metrics;
+use crate::model::ScoreStats;
 use crate::pipeline::archive::ArchiveNote;
 use crate::pipeline::score::ScoreNote;
-use crate::pipeline::signal::{Counts, SignalNote};
+use crate::pipeline::signal::SignalNote;
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Timestamp};
 use crate::web::{Board, DeadLetterLine};
@@ -22,7 +23,12 @@ pub enum TapeEvent {
     /// A post was scored.
     Scored(Box<ScoredPost>),
     /// An alert changed.
-    Alert(Box<Alert>),
+    Alert {
+        /// The alert.
+        alert: Box<Alert>,
+        /// When the post that tipped it was published; `None` when time did.
+        published_at: Option<Timestamp>,
+    },
     /// A record became a dead letter.
     Dead {
         /// The stage that gave up.
@@ -54,8 +60,9 @@ pub struct Witness {
     pub tape_waits: bool,
 }
 
-/// How a note is told.
-pub(in crate::pipeline) trait Told {
+/// How a note is told to a witness.
+pub trait Told {
+    /// Tells it, committed at `now`.
     fn tell(&self, witness: &Witness, now: Timestamp);
 }
 
@@ -83,20 +90,19 @@ impl Witness {
         self.metrics.observe(&metrics::COMMIT, &[stage, outcome], took.as_secs_f64());
     }
 
-    /// State of the signal stage.
-    pub(in crate::pipeline) fn signal_counts(&self, counts: &[Counts]) {
-        let subjects: usize = counts.iter().map(|count| count.subjects).sum();
-        #[expect(clippy::cast_precision_loss, reason = "subjects are bounded")]
-        self.metrics.set(&metrics::SUBJECTS, &[], subjects as f64);
-        for count in counts {
-            for (reason, number) in count.ignored() {
-                self.metrics.add(&metrics::MENTIONS_IGNORED, &[reason], number);
-            }
-        }
-        for severity in ["info", "warning", "critical"] {
-            let firing: usize = counts.iter().map(|count| count.firing(severity)).sum();
-            #[expect(clippy::cast_precision_loss, reason = "alerts are bounded")]
-            self.metrics.set(&metrics::ALERTS_FIRING, &[severity], firing as f64);
+    /// A pool went through the model.
+    #[expect(clippy::cast_precision_loss, reason = "sizes of batches")]
+    pub(in crate::pipeline) fn scoring(&self, posts: usize, stats: &ScoreStats) {
+        let metrics = &self.metrics;
+        metrics.observe(&metrics::POOL_POSTS, &[], posts as f64);
+        metrics.add(&metrics::CACHE, &["hit"], stats.cache_hits);
+        metrics.add(&metrics::CACHE, &["miss"], stats.cache_misses);
+        for batch in &stats.batches {
+            metrics.observe(&metrics::BATCH_ROWS, &[], batch.rows as f64);
+            metrics.observe(&metrics::INFERENCE, &[], batch.seconds);
+            let padding = batch.padded_tokens.saturating_sub(batch.text_tokens);
+            metrics.add(&metrics::TOKENS, &["text"], u64::try_from(batch.text_tokens).unwrap_or(0));
+            metrics.add(&metrics::TOKENS, &["padding"], u64::try_from(padding).unwrap_or(0));
         }
     }
 
@@ -185,7 +191,7 @@ impl Told for SignalNote {
                         witness.metrics.observe(&metrics::PUBLISHED_TO_ALERT, &[], now.since(*at).as_secs_f64());
                     }
                     witness.board.alert(alert);
-                    witness.tape(TapeEvent::Alert(Box::new(alert.clone())));
+                    witness.tape(TapeEvent::Alert { alert: Box::new(alert.clone()), published_at: *published_at });
                 }
             }
             Self::Dead(reason, message) => witness.dead("signal", *reason, message, now),

@@ -1,10 +1,12 @@
 //! What the page shows: the state of the stages, the latest posts and alerts. Bounded; nothing reads it but the page.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use super::lines::{AlertLine, DeadLetterLine, FiringLine, PostLine, shown};
 use crate::event::{Alert, AlertState, ScoredPost};
 use crate::time::Timestamp;
 
@@ -14,6 +16,8 @@ const POSTS_MAX: usize = 50;
 const ALERTS_MAX: usize = 100;
 /// Latest dead letters that are kept.
 const DEAD_LETTERS_MAX: usize = 20;
+/// Characters of what a stage says of itself.
+const DETAIL_CHARS_MAX: usize = 320;
 /// Seconds over which a rate is taken.
 const RATE_SECONDS: i64 = 10;
 
@@ -36,28 +40,34 @@ pub struct StageStatus {
     recent: VecDeque<(i64, u64)>,
 }
 
-/// A dead letter for the page.
-#[derive(Debug, Clone, Serialize)]
-pub struct DeadLetterLine {
-    /// When.
-    pub at: Timestamp,
-    /// The stage that gave up.
-    pub stage: &'static str,
-    /// The class of the failure.
-    pub reason: String,
-    /// What was wrong.
-    pub message: String,
-}
-
 #[derive(Debug, Default)]
 struct Inner {
     stages: BTreeMap<&'static str, StageStatus>,
-    posts: VecDeque<ScoredPost>,
-    alerts: VecDeque<Alert>,
-    firing: BTreeMap<String, Alert>,
+    posts: VecDeque<PostLine>,
+    alerts: VecDeque<AlertLine>,
+    firing: BTreeMap<String, FiringLine>,
     dead_letters: VecDeque<DeadLetterLine>,
     model: String,
     finished: bool,
+}
+
+impl Inner {
+    /// Which stages do not work and why, `None` when all do.
+    fn waiting(&self) -> Option<String> {
+        if self.stages.is_empty() {
+            return Some("no stage has started yet".to_owned());
+        }
+        let waiting: Vec<String> = self
+            .stages
+            .iter()
+            .filter(|(_, status)| !status.ready)
+            .map(|(stage, status)| match status.detail.as_str() {
+                "" => format!("{stage}: not ready yet"),
+                detail => format!("{stage}: {detail}"),
+            })
+            .collect();
+        (!waiting.is_empty()).then(|| waiting.join("; "))
+    }
 }
 
 /// The board. Shared behind an `Arc`; every method holds its lock for moments only, which is why it is a plain mutex.
@@ -70,20 +80,24 @@ pub struct Board {
 /// A picture of the board.
 #[derive(Debug, Clone, Serialize)]
 pub struct Snapshot {
+    /// The moment of the picture: the wall clock, or simulated time in `play`.
+    pub at: Timestamp,
     /// The pipeline's name.
     pub pipeline: String,
     /// The model that answers.
     pub model: String,
     /// Whether the input is through (`play`).
     pub finished: bool,
+    /// Which stages do not work and why; null when all do.
+    pub waiting: Option<String>,
     /// By stage.
     pub stages: BTreeMap<&'static str, StageStatus>,
     /// Latest first.
-    pub posts: Vec<ScoredPost>,
-    /// Latest first.
-    pub alerts: Vec<Alert>,
-    /// What is firing now, by fingerprint.
-    pub firing: Vec<Alert>,
+    pub posts: Vec<PostLine>,
+    /// Changes of alerts, latest first.
+    pub alerts: Vec<AlertLine>,
+    /// What is firing now: the worst first, then the youngest.
+    pub firing: Vec<FiringLine>,
     /// Latest first.
     pub dead_letters: Vec<DeadLetterLine>,
 }
@@ -114,7 +128,7 @@ impl Board {
         let mut inner = self.inner();
         let status = inner.stages.entry(stage).or_default();
         status.ready = ready;
-        status.detail = detail.into();
+        status.detail = shown(&detail.into(), DETAIL_CHARS_MAX);
     }
 
     /// A stage's partitions and lag.
@@ -142,7 +156,8 @@ impl Board {
 
     /// A post was scored.
     pub fn scored(&self, post: &ScoredPost) {
-        push(&mut self.inner().posts, post.clone(), POSTS_MAX);
+        let line = PostLine::from(post);
+        push(&mut self.inner().posts, line, POSTS_MAX);
     }
 
     /// An alert changed.
@@ -151,19 +166,19 @@ impl Board {
         match alert.state {
             AlertState::Firing => {
                 if inner.firing.len() < ALERTS_MAX || inner.firing.contains_key(&alert.fingerprint) {
-                    inner.firing.insert(alert.fingerprint.clone(), alert.clone());
+                    inner.firing.insert(alert.fingerprint.clone(), alert.into());
                 }
             }
             AlertState::Pending | AlertState::Resolved => {
                 inner.firing.remove(&alert.fingerprint);
             }
         }
-        push(&mut inner.alerts, alert.clone(), ALERTS_MAX);
+        push(&mut inner.alerts, alert.into(), ALERTS_MAX);
     }
 
     /// A record became a dead letter.
     pub fn dead_letter(&self, line: DeadLetterLine) {
-        push(&mut self.inner().dead_letters, line, DEAD_LETTERS_MAX);
+        push(&mut self.inner().dead_letters, line.cut(), DEAD_LETTERS_MAX);
     }
 
     /// Whether every stage works; `Err` names those that do not and why.
@@ -171,17 +186,7 @@ impl Board {
     /// # Errors
     /// When a stage is not ready, or none has reported yet.
     pub fn readiness(&self) -> Result<(), String> {
-        let inner = self.inner();
-        let waiting: Vec<String> = inner
-            .stages
-            .iter()
-            .filter(|(_, status)| !status.ready)
-            .map(|(stage, status)| format!("{stage}: {}", status.detail))
-            .collect();
-        if inner.stages.is_empty() {
-            return Err("no stage has started yet".to_owned());
-        }
-        if waiting.is_empty() { Ok(()) } else { Err(waiting.join("; ")) }
+        self.inner().waiting().map_or(Ok(()), Err)
     }
 
     /// A picture of it at `now`.
@@ -195,14 +200,18 @@ impl Board {
             let rows: u64 = status.recent.iter().filter(|(at, _)| *at > since).map(|(_, count)| count).sum();
             status.rows_per_second = rows as f64 / RATE_SECONDS as f64;
         }
+        let mut firing: Vec<FiringLine> = inner.firing.values().cloned().collect();
+        firing.sort_by_key(|line| Reverse((line.alert.severity, line.alert.at)));
         Snapshot {
+            at: now,
             pipeline: self.pipeline.clone(),
             model: inner.model.clone(),
             finished: inner.finished,
+            waiting: inner.waiting(),
             stages,
             posts: inner.posts.iter().rev().cloned().collect(),
             alerts: inner.alerts.iter().rev().cloned().collect(),
-            firing: inner.firing.values().cloned().collect(),
+            firing,
             dead_letters: inner.dead_letters.iter().rev().cloned().collect(),
         }
     }

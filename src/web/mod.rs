@@ -1,7 +1,23 @@
 //! The page, metrics and health: one listener, the adapter to axum.
+//!
+//! | route | answer |
+//! | --- | --- |
+//! | `/` | the page: stages, firing alerts, latest posts and dead letters; its script asks `/live` every second |
+//! | `/live` | the [`Snapshot`] of the [`Board`] as JSON |
+//! | `/metrics` | Prometheus' text format |
+//! | `/livez` | 200 while the process serves |
+//! | `/readyz` | 200, or 503 with which stage does not work and why |
+//!
+//! What posts say is untrusted: the page inserts it as text only, and its Content-Security-Policy allows nothing but
+//! its own script and style. There is no login, so the default is to listen on this machine alone.
 
+mod answer;
 mod board;
+mod lines;
+mod server;
 mod settings;
 
-pub use board::{Board, DeadLetterLine, Snapshot, StageStatus};
+pub use board::{Board, Snapshot, StageStatus};
+pub use lines::{AlertLine, Answered, DeadLetterLine, FiringLine, Lean, PostLine};
+pub use server::{Parts, Running, Server, WebError};
 pub use settings::WebSettings;

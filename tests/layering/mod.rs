@@ -42,7 +42,7 @@ pub const ROOMS: &[Room] = &[
     room("entity", 1, &[]),
     room("model", 1, &[]),
     room("window", 1, &[]),
-    room("rule", 1, &[]),
+    room("rule", 1, &["window"]), // a rule is a condition on what a window holds
     room("sample", 1, &[]),
     // 0, vocabulary
     room("event", 0, &["stream", "time"]),

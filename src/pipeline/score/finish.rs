@@ -65,8 +65,7 @@ pub fn finish(prepared: Prepared, routes: &Routes, clock: &dyn Clock) -> Batch<R
                 Row { outputs, note: ScoreNote::Scored(Box::new(ScoredNote { scored })) }
             }
             Err(message) => {
-                let letter =
-                    DeadLetter { record: draft.record, stage: "score", reason: Reason::NotScorable, message };
+                let letter = DeadLetter { record: draft.record, stage: "score", reason: Reason::NotScorable, message };
                 dead(&letter, routes)
             }
         }

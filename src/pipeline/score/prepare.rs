@@ -58,7 +58,7 @@ impl Preparer {
         Prepared { scorer, batch }
     }
 
-    fn draft(&self, record: Record, scorer: &dyn Scorer) -> Draft {
+    pub(in crate::pipeline) fn draft(&self, record: Record, scorer: &dyn Scorer) -> Draft {
         let Some(source) = self.sources.iter().find(|source| source.topic == record.partition.topic) else {
             let message = "no source of the pipeline reads this topic".to_owned();
             return dead(record, crate::event::Reason::InvalidField, message);
@@ -68,11 +68,8 @@ impl Preparer {
             Err(letter) => return Draft::Dead(Box::new(letter)),
         };
         let text = clean::clean(&post.text);
-        let links = if post.action == Action::Deleted {
-            Vec::new()
-        } else {
-            self.linker.link(&text, &post.symbols).links
-        };
+        let links =
+            if post.action == Action::Deleted { Vec::new() } else { self.linker.link(&text, &post.symbols).links };
         let lang = clean::language(&text);
         let foreign = clean::foreign(&text, scorer.languages());
         let question = if post.action == Action::Deleted {

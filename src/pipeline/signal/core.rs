@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::{Envelope, decode_alert, decode_mention};
-use crate::event::{Alert, Index, MentionRecord, Origin, Reason};
+use crate::event::{Alert, Index, MentionRecord, Origin, Reason, Severity};
+use crate::metrics;
 use crate::pipeline::flow::Flow;
 use crate::pipeline::score::Routes;
 use crate::pipeline::signal::{Counts, Finding, PartitionState, SignalSettings};
 use crate::pipeline::stage::{Effect, Event, Stage};
+use crate::pipeline::witness::Witness;
 use crate::stream::{Assignment, Feed, Lease, Output, Partition, Record, Row};
 use crate::time::Timestamp;
 
@@ -47,11 +49,6 @@ impl SignalCore {
     #[must_use]
     pub fn new(settings: Arc<SignalSettings>, routes: Routes, commit_interval: Duration, until_end: bool) -> Self {
         Self { flow: Flow::new(commit_interval, until_end), states: BTreeMap::new(), settings, routes }
-    }
-
-    /// What happened since the last call, for metrics: each assigned partition's counts.
-    pub fn take_counts(&mut self) -> Vec<Counts> {
-        self.states.values_mut().map(PartitionState::take_counts).collect()
     }
 
     fn assign(&mut self, assignment: Assignment) -> Vec<SignalEffect> {
@@ -175,5 +172,26 @@ impl Stage for SignalCore {
             effects.push(Effect::Finished);
         }
         effects
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "subjects and alerts are bounded")]
+    fn tell(&mut self, witness: &Witness) {
+        let counts: Vec<Counts> = self.states.values_mut().map(PartitionState::take_counts).collect();
+        let total = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>();
+        witness.metrics.set(&metrics::SUBJECTS, &[], total(|count| count.subjects) as f64);
+        let ignored: [(&str, fn(&Counts) -> u64); 4] = [
+            ("late", |count| count.late),
+            ("overflow", |count| count.overflow),
+            ("retracted", |count| count.retracted),
+            ("stale", |count| count.stale),
+        ];
+        for (reason, of) in ignored {
+            witness.metrics.add(&metrics::MENTIONS_IGNORED, &[reason], total(of));
+        }
+        for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
+            let firing: u64 =
+                counts.iter().flat_map(|count| count.firing).filter(|(of, _)| *of == severity).map(|(_, n)| n).sum();
+            witness.metrics.set(&metrics::ALERTS_FIRING, &[&severity.to_string()], firing as f64);
+        }
     }
 }

@@ -1,0 +1,107 @@
+//! `bellwether check`: every problem of a pipeline file at once, then its own test cases.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::cli::args::{Check, Global};
+use crate::cli::{Exit, Failure, Output, pipeline_file};
+use crate::config::{Loaded, Problem, TestCase};
+use crate::pipeline::Settings;
+use crate::pipeline::signal::SignalSettings;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct CheckReport {
+    name: Option<Arc<str>>,
+    problems: Vec<ProblemReport>,
+    tests: Vec<TestReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemReport {
+    place: String,
+    message: String,
+    remedy: String,
+}
+
+#[derive(Debug, Serialize)]
+struct TestReport {
+    name: String,
+    place: String,
+    passed: bool,
+    faults: Vec<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// With 64 when there are problems or a case fails.
+pub fn run(arguments: &Check, _global: &Global) -> Result<(), Failure> {
+    let loaded = match pipeline_file(&arguments.file) {
+        Ok(loaded) => loaded,
+        Err(problems) if arguments.json => return tell_problems(&problems),
+        Err(problems) => return Err(Failure::problems(&problems)),
+    };
+    let mut output = Output::new();
+    if arguments.print {
+        output.line(loaded.effective.trim_end())?;
+        return output.flush();
+    }
+    let tests: Vec<TestReport> = loaded.tests.iter().map(|case| test(case, &loaded.settings)).collect();
+    let failed = tests.iter().filter(|test| !test.passed).count();
+    if arguments.json {
+        output.json(&CheckReport { name: Some(loaded.settings.name.clone()), problems: Vec::new(), tests })?;
+    } else {
+        tell(&mut output, &loaded, &tests)?;
+    }
+    output.flush()?;
+    if failed == 0 { Ok(()) } else { Err(Failure::silent(Exit::Usage)) }
+}
+
+fn test(case: &TestCase, settings: &Settings) -> TestReport {
+    let faults = case.run(settings);
+    TestReport { name: case.name.clone(), place: case.place.to_string(), passed: faults.is_empty(), faults }
+}
+
+fn tell_problems(problems: &[Problem]) -> Result<(), Failure> {
+    let told = |problem: &Problem| ProblemReport {
+        place: problem.place.to_string(),
+        message: problem.message.clone(),
+        remedy: problem.remedy.clone(),
+    };
+    let mut output = Output::new();
+    output.json(&CheckReport { name: None, problems: problems.iter().map(told).collect(), tests: Vec::new() })?;
+    output.flush()?;
+    Err(Failure::silent(Exit::Usage))
+}
+
+fn tell(output: &mut Output, loaded: &Loaded, tests: &[TestReport]) -> Result<(), Failure> {
+    let settings = &loaded.settings;
+    let (sources, rules) = (settings.sources.len(), settings.rules.len());
+    output.line(format!("{}: no problems; {sources} sources, {rules} rules", settings.name))?;
+    output.line(memory(settings))?;
+    for test in tests {
+        output.line(format!("{} {}", if test.passed { "ok    " } else { "FAILED" }, test.name))?;
+        for fault in &test.faults {
+            output.line(format!("       {}: {fault}", test.place))?;
+        }
+    }
+    let failed = tests.iter().filter(|test| !test.passed).count();
+    let verdict = if failed == 0 { "all passed".to_owned() } else { format!("{failed} failed") };
+    output.line(format!("{} tests, {verdict}", tests.len()))
+}
+
+/// What a start reads back, and what may wait in memory.
+fn memory(settings: &Settings) -> String {
+    let look_back = SignalSettings::of(settings).look_back().as_secs();
+    let (hours, minutes) = (look_back / 3_600, look_back / 60 % 60);
+    // Two pools in the score stage and one being read: see the picture in pipeline/mod.rs.
+    let waiting = settings.model.pool_posts_max * 3;
+    let bytes = waiting.saturating_mul(settings.kafka.record_bytes_max) >> 20;
+    format!(
+        "a start reads the last {hours} h {minutes} min of mentions back ({} records for every mention a second); \
+         about {waiting} posts wait in memory at most, {bytes} MiB if each were as large as a record may be",
+        look_back
+    )
+}

@@ -1,0 +1,49 @@
+//! Opens a model that a command line names.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::Failure;
+use crate::cli::serve::runtime_hints;
+use crate::model::{Device, ModelSettings};
+use crate::onnx::{Bundle, runtime};
+use crate::time::SystemClock;
+
+/// The folder of a model's versions, or of one version; without one, the shipped model.
+///
+/// # Errors
+/// With 69 when ONNX Runtime or the model is missing, altered or wrong.
+pub fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Failure> {
+    let shipped = shipped("models/finance-en");
+    let folder = match folder {
+        Some(folder) => folder,
+        None => shipped.as_deref().ok_or_else(|| {
+            Failure::unavailable("there is no folder models/finance-en here", "name a model with --model DIR")
+        })?,
+    };
+    let runtime = runtime(&runtime_hints()).map_err(|error| Failure::unavailable(error.to_string(), ""))?;
+    let clock = Arc::new(SystemClock::new());
+    let settings = settings_of(folder, device);
+    let bundle = if folder.join("manifest.json").is_file() {
+        Bundle::load_from(folder, &settings, &runtime, clock)
+    } else {
+        Bundle::load(&settings, &runtime, clock)
+    };
+    bundle.map_err(|error| Failure::unavailable(error.to_string(), ""))
+}
+
+/// The settings under which the folder of a model's versions is that model.
+fn settings_of(folder: &Path, device: Device) -> ModelSettings {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let directory = folder.parent().map(Path::to_owned);
+    let is = ModelSettings::default();
+    ModelSettings { directory: directory.unwrap_or(is.directory), name: name.unwrap_or(is.name), device, ..is }
+}
+
+/// Something that is shipped: below the working directory, else above the running binary (`target/release/…`).
+pub fn shipped(path: &str) -> Option<PathBuf> {
+    let binary = std::env::current_exe().ok();
+    let above = binary.iter().flat_map(|binary| binary.ancestors().skip(1).take(4).map(|folder| folder.join(path)));
+    std::iter::once(PathBuf::from(path)).chain(above).find(|found| found.exists())
+}

@@ -1,0 +1,60 @@
+//! `bellwether run` and `bellwether watch`: a pipeline on Kafka, and the tape of one that runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::serve::{Service, assembly};
+use crate::cli::tape::Tape;
+use crate::codec::{decode_alert, decode_scored};
+use crate::kafka::Tail;
+use crate::pipeline::{RunOptions, Settings, StageName, TapeEvent, Topics, run as run_pipeline};
+use crate::time::{Clock, SystemClock};
+
+/// How long `watch` waits for a record before it looks whether it was stopped.
+const WATCH_POLL: Duration = Duration::from_millis(200);
+/// Records before the end of each partition that `watch` begins with.
+const WATCH_LAST: u32 = 10;
+
+/// Runs a pipeline until it is told to stop, or until the end.
+///
+/// # Errors
+/// When something is unavailable, or a stage stopped.
+pub fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bool) -> Result<()> {
+    let clock = Arc::new(SystemClock::new());
+    let service = Service::start(&settings, clock.clone())?;
+    for stage in &stages {
+        service.board.stage(stage.as_str(), false, "loading the model");
+    }
+    let result = assembly(settings, &service, clock.clone(), clock, None)
+        .and_then(|assembly| Ok(run_pipeline(&assembly, &RunOptions { stages, until_end }, service.stopped())?));
+    service.end();
+    result
+}
+
+/// Prints what a running pipeline scores and raises, until it is told to stop.
+///
+/// # Errors
+/// When Kafka cannot be reached.
+pub fn watch(settings: &Settings) -> Result<()> {
+    let clock = SystemClock::new();
+    let topics = Topics::of(&settings.name);
+    let stopped = crate::cli::serve::stopped()?;
+    let tail = Tail::start(&settings.kafka, &[topics.scored.clone(), topics.alerts], WATCH_LAST, &clock)?;
+    let mut tape = Tape::new(true);
+    while tape.prints() && !stopped.is_stopped() {
+        let Some(record) = tail.next(WATCH_POLL)? else { continue };
+        let event = if record.partition.topic == topics.scored {
+            decode_scored(&record).map(|post| TapeEvent::Scored(Box::new(post)))
+        } else {
+            decode_alert(&record).map(|alert| TapeEvent::Alert { alert: Box::new(alert), published_at: None })
+        };
+        match event {
+            Ok(event) => tape.event(&event, clock.monotonic()),
+            Err(letter) => tape.print(&format!("{}: {}", record.partition, letter.message)),
+        }
+    }
+    Ok(())
+}

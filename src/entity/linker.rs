@@ -1,0 +1,291 @@
+//! Finds instruments in texts.
+//!
+//! Relevance is `place / √n`: `place` is 1 where the instrument first stands within the first 80 bytes (a headline),
+//! 0.8 behind that, 0.6 where only the post's own symbols name it; `n` is how many instruments were found. So a post
+//! about one company counts whole, a list of forty tickers hardly.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::entity::scan::{Form, Found, tickers};
+use crate::entity::{Instrument, Instruments};
+use crate::event::{Subject, SubjectLink};
+
+/// Instruments a post can have; the least relevant are dropped and counted.
+pub const SUBJECTS_MAX: usize = 32;
+
+/// How far a headline reaches, in bytes.
+const HEADLINE: usize = 80;
+
+/// What may stand behind a name that is also a word, to make it a company.
+const COMPANY_FORMS: &[&str] = &[
+    "inc",
+    "corp",
+    "corporation",
+    "co",
+    "company",
+    "ltd",
+    "limited",
+    "plc",
+    "group",
+    "holdings",
+    "holding",
+    "sa",
+    "ag",
+    "nv",
+    "se",
+    "llc",
+    "lp",
+    "shares",
+    "stock",
+];
+
+/// Names by which exchanges are called, and their codes.
+const EXCHANGES: &[(&str, &str)] = &[
+    ("NASDAQ", "XNAS"),
+    ("NYSE", "XNYS"),
+    ("AMEX", "XASE"),
+    ("NYSEAMERICAN", "XASE"),
+    ("NYSEARCA", "ARCX"),
+    ("ARCA", "ARCX"),
+    ("CBOE", "BATS"),
+];
+
+/// The instruments of one post.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Linked {
+    /// Most relevant first; ties by subject.
+    pub links: Vec<SubjectLink>,
+    /// How many more there were.
+    pub dropped: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    subject: Subject,
+    common_word: bool,
+}
+
+/// A name or alias.
+#[derive(Debug)]
+struct Name {
+    entry: usize,
+    needs_form: bool,
+}
+
+/// Finds instruments in texts. Immutable; share it.
+#[derive(Debug)]
+pub struct Linker {
+    entries: Vec<Entry>,
+    by_ticker: HashMap<String, Vec<usize>>,
+    names: Vec<Name>,
+    automaton: Option<AhoCorasick>,
+}
+
+impl Linker {
+    /// Prepares the pass over texts.
+    #[must_use]
+    pub fn new(instruments: &Instruments) -> Self {
+        let mut entries = Vec::new();
+        let mut by_ticker: HashMap<String, Vec<usize>> = HashMap::new();
+        let (mut names, mut patterns) = (Vec::new(), Vec::new());
+        for instrument in instruments.iter() {
+            let entry = entries.len();
+            entries.push(Entry { subject: instrument.subject.clone(), common_word: instrument.common_word });
+            by_ticker.entry(instrument.ticker().to_ascii_uppercase()).or_default().push(entry);
+            for (text, needs_form) in names_of(instrument) {
+                names.push(Name { entry, needs_form });
+                patterns.push(text.to_owned());
+            }
+        }
+        // A file's names are bounded by its size; the automaton refuses only what cannot be held in memory.
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .ascii_case_insensitive(true)
+            .build(&patterns)
+            .ok();
+        Self { entries, by_ticker, names, automaton }
+    }
+
+    /// The instruments of a cleaned text and the post's own symbols.
+    #[must_use]
+    pub fn link(&self, text: &str, symbols: &[String]) -> Linked {
+        let mut places: BTreeMap<usize, f32> = BTreeMap::new();
+        let mut put = |entry: usize, place: f32| {
+            let best = places.entry(entry).or_insert(place);
+            *best = best.max(place);
+        };
+        tickers(text, |found| {
+            for entry in self.meant(&found) {
+                put(entry, place(found.at));
+            }
+        });
+        self.names_in(text, |entry, at| put(entry, place(at)));
+        for symbol in symbols {
+            for entry in self.symbol(symbol) {
+                put(entry, 0.6);
+            }
+        }
+        self.ranked(&places)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "few instruments in a text")]
+    fn ranked(&self, places: &BTreeMap<usize, f32>) -> Linked {
+        let share = 1.0 / (places.len().max(1) as f32).sqrt();
+        let mut links: Vec<SubjectLink> = places
+            .iter()
+            .filter_map(|(entry, place)| {
+                let subject = self.entries.get(*entry)?.subject.clone();
+                Some(SubjectLink { subject, relevance: (place * share * 1_000.0).round() / 1_000.0 })
+            })
+            .collect();
+        links.sort_by(|a, b| b.relevance.total_cmp(&a.relevance).then_with(|| a.subject.cmp(&b.subject)));
+        let dropped = links.len().saturating_sub(SUBJECTS_MAX);
+        links.truncate(SUBJECTS_MAX);
+        Linked { links, dropped }
+    }
+
+    fn names_in(&self, text: &str, mut visit: impl FnMut(usize, usize)) {
+        let Some(automaton) = &self.automaton else { return };
+        for hit in automaton.find_iter(text) {
+            let Some(name) = self.names.get(hit.pattern().as_usize()) else { continue };
+            let (before, after) = (text.get(..hit.start()), text.get(hit.end()..));
+            let (Some(before), Some(after)) = (before, after) else { continue };
+            let inside_word = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '$')
+                || after.chars().next().is_some_and(char::is_alphanumeric);
+            if inside_word || (name.needs_form && !starts_with_form(after)) {
+                continue;
+            }
+            visit(name.entry, hit.start());
+        }
+    }
+
+    fn with_ticker(&self, ticker: &str) -> impl Iterator<Item = usize> {
+        let key = ticker.to_ascii_uppercase().replace(['-', '/'], ".");
+        self.by_ticker.get(&key).into_iter().flatten().copied()
+    }
+
+    /// The instruments that a ticker means in its form.
+    fn meant(&self, found: &Found<'_>) -> Vec<usize> {
+        match found.form {
+            Form::Cashtag => self.with_ticker(found.ticker).collect(),
+            Form::Exchange(exchange) => self.at_market(exchange, found.ticker),
+            Form::Bare => self
+                .with_ticker(found.ticker)
+                .filter(|entry| self.entries.get(*entry).is_some_and(|entry| !entry.common_word))
+                .collect(),
+        }
+    }
+
+    fn at_market(&self, exchange: &str, ticker: &str) -> Vec<usize> {
+        let upper = exchange.to_ascii_uppercase();
+        let market = EXCHANGES.iter().find(|(name, _)| *name == upper).map_or(upper.as_str(), |(_, code)| code);
+        let here = |entry: &usize| {
+            let subject = self.entries.get(*entry).map(|entry| entry.subject.as_str());
+            subject.and_then(|subject| subject.split_once(':')).is_some_and(|(code, _)| code == market)
+        };
+        self.with_ticker(ticker).filter(here).collect()
+    }
+
+    /// The instruments that a source's own symbol means: `AAPL`, `$AAPL`, `XNAS:AAPL`, `NASDAQ:AAPL`.
+    fn symbol(&self, symbol: &str) -> Vec<usize> {
+        let symbol = symbol.trim().trim_start_matches('$');
+        match symbol.split_once(':') {
+            Some((exchange, ticker)) => self.at_market(exchange, ticker.trim()),
+            None => self.with_ticker(symbol).collect(),
+        }
+    }
+}
+
+fn names_of(instrument: &Instrument) -> impl Iterator<Item = (&str, bool)> {
+    let aliases = instrument.aliases.iter().map(|alias| (alias.as_str(), false));
+    std::iter::once((instrument.name.as_str(), instrument.common_name)).chain(aliases)
+}
+
+const fn place(at: usize) -> f32 {
+    if at < HEADLINE { 1.0 } else { 0.8 }
+}
+
+fn starts_with_form(after: &str) -> bool {
+    let after = after.trim_start_matches([',', ' ']);
+    let end = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+    after.get(..end).is_some_and(|word| COMPANY_FORMS.iter().any(|form| form.eq_ignore_ascii_case(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn linker() -> Linker {
+        Linker::new(&Instruments::parse(include_str!("../../pipelines/instruments/us-large.csv")).unwrap())
+    }
+
+    fn subjects(text: &str, symbols: &[&str]) -> Vec<String> {
+        let symbols: Vec<String> = symbols.iter().map(|symbol| (*symbol).to_owned()).collect();
+        linker().link(text, &symbols).links.iter().map(|link| link.subject.to_string()).collect()
+    }
+
+    #[test]
+    fn a_company_is_found_by_each_of_its_names() {
+        for text in ["$AAPL falls", "$aapl falls", "Apple falls", "apple's phone", "AAPL falls", "(NASDAQ: AAPL)"] {
+            assert_eq!(subjects(text, &[]), ["XNAS:AAPL"], "{text}");
+        }
+        for symbol in ["AAPL", "$AAPL", "XNAS:AAPL", "NASDAQ:AAPL"] {
+            assert_eq!(subjects("it falls", &[symbol]), ["XNAS:AAPL"], "{symbol}");
+        }
+        for text in ["$BRK.B", "$BRK-B", "Berkshire Hathaway"] {
+            assert_eq!(subjects(text, &[]), ["XNYS:BRK.B"], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ticker_that_is_a_word_counts_only_as_a_cashtag() {
+        assert!(subjects("ALL of it is LOW and IT is ON", &[]).is_empty());
+        assert_eq!(subjects("$ALL and $LOW", &[]), ["XNYS:ALL", "XNYS:LOW"]);
+        assert_eq!(subjects("(NYSE: ALL)", &[]), ["XNYS:ALL"]);
+    }
+
+    #[test]
+    fn a_name_that_is_a_word_counts_only_with_a_company_form() {
+        assert!(subjects("the target is near", &[]).is_empty());
+        assert_eq!(subjects("Target Corp raises its outlook", &[]), ["XNYS:TGT"]);
+    }
+
+    #[test]
+    fn a_name_inside_a_word_is_no_name() {
+        assert!(subjects("pineapple juice and snapple", &[]).is_empty());
+        assert!(subjects("NYSE: AAPL", &[]).is_empty(), "not listed there");
+    }
+
+    #[test]
+    fn relevance_falls_with_company_and_place() {
+        let linker = linker();
+        let alone = linker.link("$AAPL falls", &[]);
+        assert!((alone.links[0].relevance - 1.0).abs() < 1e-6);
+        let four = linker.link("$AAPL $MSFT $IBM $GE", &[]);
+        assert!(four.links.iter().all(|link| (link.relevance - 0.5).abs() < 1e-6));
+        let late = linker.link(&format!("{} $AAPL", "word ".repeat(30)), &[]);
+        assert!((late.links[0].relevance - 0.8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_post_with_500_symbols_is_bounded_and_counted() {
+        let file = Instruments::parse(include_str!("../../pipelines/instruments/us-large.csv")).unwrap();
+        let symbols: Vec<String> = file.iter().map(|instrument| instrument.subject.to_string()).collect();
+        let linked = Linker::new(&file).link("everything", &symbols);
+        assert_eq!((linked.links.len(), linked.dropped), (SUBJECTS_MAX, symbols.len() - SUBJECTS_MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_the_same_text_gives_the_same(text in "\\PC{0,120}", symbol in "\\PC{0,12}") {
+            let linker = Linker::new(&Instruments::parse(include_str!("../../pipelines/demo/instruments.csv")).unwrap());
+            let symbols = vec![symbol];
+            prop_assert_eq!(linker.link(&text, &symbols), linker.link(&text, &symbols));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The parts that every way of running shares (Kafka, `play`, the bench), made once from the settings.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::archive::{ArchiveError, Store};
+use crate::codec::Envelope;
+use crate::entity::{Instruments, Linker};
+use crate::metrics;
+use crate::model::{Scorer, Slot};
+use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, Segment, SegmentDone, Worker};
+use crate::pipeline::score::{Prepared, Preparer, Routes, ScoreCore, ScoreNote, ScoreSettings, finish};
+use crate::pipeline::signal::{SignalCore, SignalSettings};
+use crate::pipeline::witness::Witness;
+use crate::pipeline::{Settings, Topics};
+use crate::stream::{Batch, Partition, Row};
+use crate::time::Clock;
+
+/// The partition counts of the topics that a pipeline owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Of the scored topic.
+    pub scored: i32,
+    /// Of mentions, index and alerts.
+    pub mentions: i32,
+    /// Of the dead letters.
+    pub dead_letters: i32,
+}
+
+/// A part that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The instruments file cannot be read.
+    #[error("the instruments file {} cannot be read: {source}", path.display())]
+    InstrumentsUnread {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The instruments file has mistakes.
+    #[error("the instruments file {} has {} mistakes: {}", path.display(), problems.len(), problems.join("; "))]
+    Instruments {
+        /// Which.
+        path: PathBuf,
+        /// Line and mistake.
+        problems: Vec<String>,
+    },
+    /// The archive cannot be opened.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+/// The shared parts.
+#[derive(Clone)]
+pub struct Assembly {
+    /// The whole pipeline's settings.
+    pub settings: Arc<Settings>,
+    /// The instruments.
+    pub linker: Arc<Linker>,
+    /// The model.
+    pub slot: Arc<Slot>,
+    /// Told of every commit.
+    pub witness: Witness,
+    /// Time as records see it.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Assembly {
+    /// Reads the instruments and joins the parts.
+    ///
+    /// # Errors
+    /// When the instruments cannot be read.
+    pub fn new(
+        settings: Arc<Settings>,
+        scorer: Arc<dyn Scorer>,
+        witness: Witness,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AssembleError> {
+        let linker = Arc::new(linker(&settings)?);
+        let id = scorer.id().clone();
+        let labels = [&*id.name, &*id.version, &*id.variant, scorer.device()];
+        witness.metrics.set(&metrics::MODEL_INFO, &labels, 1.0);
+        witness.board.model(format!("{} {} {} on {}", id.name, id.version, id.variant, scorer.device()));
+        Ok(Self { settings, linker, slot: Arc::new(Slot::new(scorer)), witness, clock })
+    }
+
+    /// What preparing a pool needs.
+    #[must_use]
+    pub fn preparer(&self) -> Preparer {
+        Preparer { sources: self.settings.sources.clone().into(), linker: self.linker.clone(), slot: self.slot.clone() }
+    }
+
+    /// Where records go.
+    #[must_use]
+    pub fn routes(&self, counts: Counts) -> Routes {
+        Routes {
+            topics: Topics::of(&self.settings.name),
+            envelope: Envelope { source: Arc::from(format!("bellwether/{}", self.settings.name)) },
+            scored: counts.scored,
+            mentions: counts.mentions,
+            dead_letters: counts.dead_letters,
+            value_bytes_max: self.settings.kafka.record_bytes_max,
+        }
+    }
+
+    /// The score stage's core; `None` when there is no source, which `config` refuses.
+    #[must_use]
+    pub fn score_core(&self, counts: Counts, commit_interval: Duration, until_end: bool) -> Option<ScoreCore> {
+        let settings = &self.settings;
+        let first = settings.sources.first()?;
+        let core = ScoreSettings {
+            pool_posts_max: settings.model.pool_posts_max,
+            pool_wait_max: settings.model.pool_wait_max,
+            commit_interval,
+            until_end,
+            tick_partition: Partition::new(&first.topic, 0),
+            tick_interval: settings.tick_interval,
+        };
+        Some(ScoreCore::new(core, self.routes(counts)))
+    }
+
+    /// The signal stage's core.
+    #[must_use]
+    pub fn signal_core(&self, counts: Counts, commit_interval: Duration, until_end: bool) -> SignalCore {
+        SignalCore::new(self.signal_settings(), self.routes(counts), commit_interval, until_end)
+    }
+
+    /// What the signal stage needs to know.
+    #[must_use]
+    pub fn signal_settings(&self) -> Arc<SignalSettings> {
+        Arc::new(SignalSettings {
+            pipeline: self.settings.name.clone(),
+            index: self.settings.index.clone(),
+            rules: self.settings.rules.clone(),
+        })
+    }
+
+    /// The archive stage's core; segments end at `age` at the latest.
+    #[must_use]
+    pub fn archive_core(&self, counts: Counts, age: Duration, until_end: bool) -> ArchiveCore {
+        let archive = &self.settings.archive;
+        let limits = ArchiveLimits {
+            rows: archive.segment_rows,
+            bytes: archive.segment_bytes,
+            age,
+            policy: self.settings.sample,
+            until_end,
+        };
+        ArchiveCore::new(limits, self.routes(counts))
+    }
+
+    /// The second half of scoring, with the model's figures told to the witness.
+    pub fn finish(&self, prepared: Prepared, routes: &Routes) -> Batch<Row<ScoreNote>> {
+        let scorer = prepared.scorer.clone();
+        let rows = finish(prepared, routes, &*self.clock);
+        self.witness.scoring(rows.len(), &scorer.take_stats());
+        rows
+    }
+
+    /// What writes segments.
+    ///
+    /// # Errors
+    /// When the archive cannot be opened.
+    pub fn archive_worker(
+        &self,
+    ) -> Result<impl FnMut(Segment) -> Result<SegmentDone, String> + Send + use<>, AssembleError> {
+        let store = Store::open(&self.settings.archive)?;
+        let metrics = self.witness.metrics.clone();
+        let mut worker = Worker {
+            store,
+            clock: self.clock.clone(),
+            on_failure: Box::new(move |why| {
+                tracing::warn!(why, "a segment could not be written, trying again");
+                metrics.add(&metrics::SEGMENT_FAILURES, &[], 1);
+            }),
+        };
+        Ok(move |segment| worker.write(segment))
+    }
+}
+
+fn linker(settings: &Settings) -> Result<Linker, AssembleError> {
+    let Some(path) = &settings.instruments else { return Ok(Linker::new(&Instruments::default())) };
+    let csv = std::fs::read_to_string(path)
+        .map_err(|source| AssembleError::InstrumentsUnread { path: path.clone(), source })?;
+    let instruments = Instruments::parse(&csv).map_err(|problems| AssembleError::Instruments {
+        path: path.clone(),
+        problems: problems.iter().map(ToString::to_string).collect(),
+    })?;
+    Ok(Linker::new(&instruments))
+}

@@ -1,0 +1,407 @@
+//! A pipeline on Kafka: starts the stages, waits for them, stops them one way.
+//!
+//! Shutdown closes the tap: each stage finishes what it has begun and leaves its group. The first stage that stops with
+//! an error stops the others.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+
+use crate::kafka::{
+    KafkaError, KafkaTransaction, Producer, ReadBack, Source, SourceConfig, SourceHandle, TopicPlan, TopicReport,
+    Upkeep, ensure_topics, partition_counts,
+};
+use crate::pipeline::assemble::{AssembleError, Assembly, Counts};
+use crate::pipeline::score::Prepared;
+use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl};
+use crate::pipeline::stage::Stage;
+use crate::pipeline::witness::Told;
+use crate::pipeline::{Settings, Topics};
+use crate::stream::{Command, Delivery, Feed, Partition};
+use crate::time::Clock;
+
+/// A source that has not polled for this long hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(15);
+
+/// How long the history of alerts is kept before it is compacted.
+const ALERT_HISTORY: Duration = Duration::from_secs(7 * 86_400);
+
+/// One of the three stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StageName {
+    /// Posts to scored posts and mentions.
+    Score,
+    /// Mentions to index and alerts.
+    Signal,
+    /// Scored posts and labels to Parquet.
+    Archive,
+}
+
+impl StageName {
+    /// All of them, in the order of the flow.
+    pub const ALL: [Self; 3] = [Self::Score, Self::Signal, Self::Archive];
+
+    /// As in `--stages`, metrics and consumer groups.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::Signal => "signal",
+            Self::Archive => "archive",
+        }
+    }
+}
+
+/// How a pipeline runs.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Which stages this process runs.
+    pub stages: BTreeSet<StageName>,
+    /// Work off what is there, then end.
+    pub until_end: bool,
+}
+
+/// Why a run ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Kafka could not be reached or is not set up.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// A part could not be made.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// Topics are not as they must be.
+    #[error("the topics are not as they must be: {}", .0.join("; "))]
+    Topics(Vec<String>),
+    /// A stage stopped; the restart goes on from what is committed.
+    #[error("the stage {stage} stopped: {why}")]
+    Halted {
+        /// Which.
+        stage: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The grace period was over.
+    #[error("still running when the grace period of {} s ended: {}", grace.as_secs(), stages.join(", "))]
+    Laggards {
+        /// Who.
+        stages: Vec<&'static str>,
+        /// How long was waited.
+        grace: Duration,
+    },
+}
+
+/// The topics of a pipeline as they should be, its inputs among them.
+#[must_use]
+pub fn topic_plans(settings: &Settings) -> Vec<TopicPlan> {
+    let topics = Topics::of(&settings.name);
+    let plan = |name: &Arc<str>, upkeep, alike| TopicPlan { name: name.clone(), upkeep, alike };
+    let inputs = settings.sources.iter().map(|source| plan(&source.topic, Upkeep::Input, false));
+    inputs
+        .chain([
+            plan(&topics.scored, Upkeep::Retained, false),
+            plan(&topics.mentions, Upkeep::Retained, true),
+            plan(&topics.index, Upkeep::Compacted, true),
+            plan(&topics.alerts, Upkeep::CompactedAfter(ALERT_HISTORY), true),
+            plan(&topics.dead_letters, Upkeep::Retained, false),
+            plan(&topics.labels, Upkeep::Kept, false),
+        ])
+        .collect()
+}
+
+/// Creates what is missing; findings about what is there are told.
+///
+/// # Errors
+/// When Kafka cannot be reached or refuses.
+pub fn prepare_topics(assembly: &Assembly) -> Result<(TopicReport, Counts), KafkaError> {
+    let settings = &assembly.settings;
+    let plans = topic_plans(settings);
+    let report = ensure_topics(&settings.kafka, &plans, &*assembly.clock)?;
+    let names: Vec<Arc<str>> = plans.iter().map(|plan| plan.name.clone()).collect();
+    let found = partition_counts(&settings.kafka, &names, &*assembly.clock)?;
+    let topics = Topics::of(&settings.name);
+    let count = |topic: &Arc<str>| found.get(topic).copied().unwrap_or(1);
+    let counts = Counts {
+        scored: count(&topics.scored),
+        mentions: count(&topics.mentions),
+        dead_letters: count(&topics.dead_letters),
+    };
+    Ok((report, counts))
+}
+
+/// Runs the stages until `shutdown` is disconnected, until the end where that was asked, or until one stops.
+///
+/// # Errors
+/// [`RunError`], the first one.
+pub fn run(assembly: &Assembly, options: &RunOptions, shutdown: Receiver<()>) -> Result<(), RunError> {
+    for stage in &options.stages {
+        assembly.witness.board.stage(stage.as_str(), false, "connecting");
+    }
+    let (report, counts) = prepare_topics(assembly)?;
+    for (topic, partitions) in &report.created {
+        tracing::info!(%topic, partitions, "created");
+    }
+    let fatal: Vec<String> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.message.contains("partitions"))
+        .map(|finding| format!("{}: {}; {}", finding.topic, finding.message, finding.remedy))
+        .collect();
+    if !fatal.is_empty() {
+        return Err(RunError::Topics(fatal));
+    }
+    for finding in &report.findings {
+        tracing::warn!(topic = %finding.topic, "{}; {}", finding.message, finding.remedy);
+    }
+    let launch =
+        Launch { assembly: assembly.clone(), counts, until_end: options.until_end, instance: instance(assembly) };
+    Fleet::start(&launch, options).wait(assembly, shutdown)
+}
+
+/// The running stages.
+struct Fleet {
+    stages: Vec<(StageName, Option<JoinHandle<()>>)>,
+    ended: Receiver<(StageName, Result<(), RunError>)>,
+    /// Dropped to stop every stage.
+    stop: Option<Sender<()>>,
+    /// Dropped when nothing more will be written by the stages before: what there is then is the end.
+    upstream: Option<Sender<()>>,
+}
+
+impl Fleet {
+    fn start(launch: &Launch, options: &RunOptions) -> Self {
+        let (stop, stopped) = bounded::<()>(0);
+        let (upstream, drained) = bounded::<()>(0);
+        let (report, ended) = bounded(StageName::ALL.len());
+        let mut stages = Vec::new();
+        for stage in &options.stages {
+            let (launch, stage, report) = (launch.clone(), *stage, report.clone());
+            let signals = Signals { stopped: stopped.clone(), drained: drained.clone() };
+            let thread = thread::spawn(move || {
+                let result = launch.stage(stage, signals);
+                drop(report.send((stage, result)));
+            });
+            stages.push((stage, Some(thread)));
+        }
+        let has_score = options.stages.contains(&StageName::Score);
+        Self { stages, ended, stop: Some(stop), upstream: has_score.then_some(upstream) }
+    }
+
+    fn wait(mut self, assembly: &Assembly, mut shutdown: Receiver<()>) -> Result<(), RunError> {
+        let mut result = Ok(());
+        let mut deadline: Option<Duration> = None;
+        let grace = assembly.settings.grace;
+        while !self.stages.is_empty() {
+            let now = assembly.clock.monotonic();
+            let left = deadline.map_or(Duration::from_secs(3_600), |at| at.saturating_sub(now));
+            let event = select! {
+                recv(shutdown) -> _ => None,
+                recv(self.ended) -> ended => ended.ok(),
+                default(left) => {
+                    if deadline.is_some() {
+                        let stages = self.stages.iter().map(|(stage, _)| stage.as_str()).collect();
+                        return result.and(Err(RunError::Laggards { stages, grace }));
+                    }
+                    continue;
+                }
+            };
+            match event {
+                None => {
+                    tracing::info!("stopping: finishing what is begun");
+                    shutdown = never();
+                    self.stop = None;
+                    deadline.get_or_insert(now + grace);
+                }
+                Some((stage, ended)) => {
+                    self.join(stage);
+                    if stage == StageName::Score {
+                        self.upstream = None;
+                    }
+                    if let Err(error) = ended {
+                        tracing::error!(stage = stage.as_str(), %error, "stopped");
+                        self.stop = None;
+                        deadline.get_or_insert(now + grace);
+                        result = result.and(Err(error));
+                    }
+                }
+            }
+        }
+        result
+    }
+
+    fn join(&mut self, ended: StageName) {
+        for (stage, thread) in &mut self.stages {
+            if *stage == ended
+                && let Some(thread) = thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!(stage = stage.as_str(), "the stage panicked");
+            }
+        }
+        self.stages.retain(|(stage, _)| *stage != ended);
+    }
+}
+
+/// Unique in practice; a configured one must be unique in truth.
+fn instance(assembly: &Assembly) -> String {
+    let random = || format!("{:016x}", RandomState::new().build_hasher().finish());
+    assembly.settings.kafka.instance.clone().unwrap_or_else(random)
+}
+
+/// What a stage is told from outside.
+struct Signals {
+    stopped: Receiver<()>,
+    drained: Receiver<()>,
+}
+
+/// What every stage is launched with.
+#[derive(Clone)]
+struct Launch {
+    assembly: Assembly,
+    counts: Counts,
+    until_end: bool,
+    instance: String,
+}
+
+impl Launch {
+    fn stage(&self, stage: StageName, signals: Signals) -> Result<(), RunError> {
+        let settings = &self.assembly.settings;
+        let topics = Topics::of(&settings.name);
+        let interval = settings.kafka.commit_interval;
+        match stage {
+            StageName::Score => {
+                let inputs = settings.sources.iter().map(|source| source.topic.clone()).collect();
+                let Some(core) = self.assembly.score_core(self.counts, interval, self.until_end) else {
+                    return Err(RunError::Halted { stage: "score", why: "the pipeline has no source".to_owned() });
+                };
+                let link = self.link(stage, inputs, None)?;
+                let (preparer, assembly) = (self.assembly.preparer(), self.assembly.clone());
+                let routes = self.assembly.routes(self.counts);
+                self.shell(stage, core, link, signals)?.run(move |jobs, done| {
+                    let (prepared, waiting) = bounded::<Prepared>(1);
+                    let first = thread::spawn(move || {
+                        for pool in jobs {
+                            if prepared.send(preparer.prepare(pool)).is_err() {
+                                return;
+                            }
+                        }
+                    });
+                    let second = thread::spawn(move || {
+                        for pool in waiting {
+                            if !done.hand_in(assembly.finish(pool, &routes)) {
+                                return;
+                            }
+                        }
+                    });
+                    vec![first, second]
+                })
+            }
+            StageName::Signal => {
+                let signal = self.assembly.signal_settings();
+                let read_back = ReadBack { look_back: signal.look_back(), alerts_topic: topics.alerts.clone() };
+                let core = self.assembly.signal_core(self.counts, interval, self.until_end);
+                let link = self.link(stage, vec![topics.mentions], Some(read_back))?;
+                self.shell(stage, core, link, signals)?.run(|jobs, _| vec![thread::spawn(move || for () in jobs {})])
+            }
+            StageName::Archive => {
+                let mut write = self.assembly.archive_worker()?;
+                let core = self.assembly.archive_core(self.counts, settings.archive.segment_age, self.until_end);
+                let link = self.link(stage, vec![topics.scored, topics.labels], None)?;
+                self.shell(stage, core, link, signals)?.run(move |jobs, done| {
+                    vec![thread::spawn(move || {
+                        for segment in jobs {
+                            if !done.hand_in(write(segment)) {
+                                return;
+                            }
+                        }
+                    })]
+                })
+            }
+        }
+        .map_err(|why| RunError::Halted { stage: stage.as_str(), why })
+    }
+
+    /// Joins the stage's group.
+    fn link(&self, stage: StageName, topics: Vec<Arc<str>>, read_back: Option<ReadBack>) -> Result<Link, RunError> {
+        let (sender, feed) = bounded(FEED_QUEUE);
+        let name = &self.assembly.settings.name;
+        let config = SourceConfig {
+            settings: self.assembly.settings.kafka.clone(),
+            group: format!("{name}.{}", stage.as_str()),
+            topics,
+            read_back,
+            until_end: self.until_end && stage == StageName::Score,
+            client_id: format!("{name}.{}.{}", stage.as_str(), self.instance),
+            clock: self.assembly.clock.clone(),
+        };
+        let source = Source::start(config, move |event: Feed| sender.send(event).is_ok())?;
+        Ok(Link { feed, source })
+    }
+
+    fn shell<S: Stage>(&self, stage: StageName, core: S, link: Link, signals: Signals) -> Result<Shell<S>, RunError>
+    where
+        S::Note: Told,
+    {
+        let port = self.producer(stage, &link.source)?;
+        let ending = if self.until_end && stage != StageName::Score { signals.drained } else { never() };
+        Ok(Shell {
+            name: stage.as_str(),
+            core,
+            feed: link.feed,
+            source: Box::new(Control { source: link.source, clock: self.assembly.clock.clone() }),
+            port: Box::new(port),
+            delivery: self.assembly.settings.kafka.delivery,
+            clock: self.assembly.clock.clone(),
+            witness: self.assembly.witness.clone(),
+            shutdown: signals.stopped,
+            ending,
+        })
+    }
+
+    fn producer(&self, stage: StageName, source: &SourceHandle) -> Result<KafkaTransaction, RunError> {
+        let (settings, clock) = (&self.assembly.settings.kafka, self.assembly.clock.clone());
+        let id = format!("{}.{}.{}", self.assembly.settings.name, stage.as_str(), self.instance);
+        Ok(match settings.delivery {
+            Delivery::ExactlyOnce => Producer::exactly_once(settings, &id, source.membership(), clock)?,
+            Delivery::AtLeastOnce => Producer::at_least_once(settings, &id, source.membership(), clock)?,
+        })
+    }
+}
+
+/// A stage's place in its group.
+struct Link {
+    feed: Receiver<Feed>,
+    source: SourceHandle,
+}
+
+/// The source as a shell sees it.
+struct Control {
+    source: SourceHandle,
+    clock: Arc<dyn Clock>,
+}
+
+impl SourceControl for Control {
+    fn command(&self, command: Command) {
+        self.source.command(command);
+    }
+
+    fn mark_end(&self) {
+        self.source.mark_end();
+    }
+
+    fn lags(&self) -> Vec<(Partition, i64)> {
+        self.source.lags().into_iter().map(|lag| (lag.partition, lag.records)).collect()
+    }
+
+    fn health(&self) -> Result<(), String> {
+        let silent = self.clock.monotonic().saturating_sub(self.source.polled_at());
+        if silent > HANGS_AFTER {
+            return Err(format!("the source has not polled for {} s", silent.as_secs()));
+        }
+        Ok(())
+    }
+}

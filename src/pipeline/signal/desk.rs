@@ -1,0 +1,150 @@
+//! One subject's desk: its book, the alerts of every rule that looks at it, and what is due when.
+
+use crate::event::{Alert, Index, Origin, Subject};
+use crate::pipeline::signal::SignalSettings;
+use crate::rule::{Life, Rule, Turn, evidence, fingerprint, summary};
+use crate::time::Timestamp;
+use crate::window::{Book, Copies, Limits, Window};
+
+/// The moment at which a record is folded in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment<'a> {
+    /// Log time.
+    pub now: Timestamp,
+    /// The end of the last silence that was longer than every window.
+    pub resumed_at: Timestamp,
+    /// The record.
+    pub place: &'a Origin,
+    /// False while the log is read back.
+    pub live: bool,
+}
+
+/// The alert of one rule.
+#[derive(Debug)]
+struct Track {
+    rule: usize,
+    life: Life,
+    /// Up to this offset every change of this alert is on the alerts topic already.
+    known_until: i64,
+}
+
+/// One subject. Window 0 of its book is the index; window `n + 1` belongs to `tracks[n]`.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub subject: Subject,
+    pub book: Book,
+    tracks: Vec<Track>,
+    /// The earliest entry in the due queue that is meant for this desk.
+    pub scheduled: Option<Timestamp>,
+    /// Offset of the last mention.
+    pub last_offset: i64,
+    /// Whether the index changed since it was last written.
+    pub changed: bool,
+}
+
+impl Desk {
+    /// A desk for `subject`; `known_until` says up to which offset a rule's alert is known.
+    pub(super) fn new(subject: Subject, settings: &SignalSettings, known_until: impl Fn(usize) -> i64) -> Self {
+        let index = &settings.index;
+        let rules = settings.rules.iter().enumerate().filter(|(_, rule)| rule.is_about(&subject));
+        let tracks: Vec<Track> =
+            rules.map(|(rule, _)| Track { rule, life: Life::Quiet, known_until: known_until(rule) }).collect();
+        let mut windows = vec![Window::new(index.horizon, index.half_life)];
+        let watching = tracks.iter().filter_map(|track| settings.rules.get(track.rule));
+        windows.extend(watching.map(|rule| Window::new(rule.over, rule.half_life)));
+        let limits = Limits { keep: settings.keep(), memory: settings.horizon(), mentions_max: index.mentions_max };
+        // Every post is a mention of the market: what is new there is new everywhere, and was told apart there.
+        let copies = (!subject.is_market()).then(|| Copies::new(index.near_copy, index.novelty_window));
+        let book = Book::new(limits, windows, copies);
+        Self { subject, book, tracks, scheduled: None, last_offset: -1, changed: false }
+    }
+
+    /// Puts an alert where its last record left it. False when no rule of that name looks at this subject.
+    pub(super) fn restore(&mut self, alert: &Alert, settings: &SignalSettings) -> bool {
+        let named = |track: &&mut Track| settings.rules.get(track.rule).is_some_and(|rule| rule.name == alert.rule);
+        let Some(track) = self.tracks.iter_mut().find(named) else { return false };
+        (track.life, track.known_until) = (Life::of(alert), alert.origin.offset);
+        true
+    }
+
+    /// Looks at every rule. Returns the alerts that changed.
+    pub(super) fn watch(&mut self, moment: Moment<'_>, settings: &SignalSettings) -> Vec<Alert> {
+        let mut turned = Vec::new();
+        for (number, track) in self.tracks.iter_mut().enumerate() {
+            let Some(rule) = settings.rules.get(track.rule) else { continue };
+            if moment.place.offset <= track.known_until {
+                continue;
+            }
+            let holds = rule.holds(&self.book.reading(number + 1));
+            if !moment.live {
+                track.life.watch(holds, moment.now, moment.resumed_at);
+            } else if let Some(turn) = track.life.step(rule, holds, moment.now, moment.resumed_at) {
+                turned.push((number + 1, rule, turn));
+            }
+        }
+        turned.into_iter().map(|(window, rule, turn)| self.alert(rule, window, turn, (moment, settings))).collect()
+    }
+
+    /// The index record of this moment.
+    pub(super) fn index(&self, moment: Moment<'_>) -> Index {
+        let reading = self.book.reading(0);
+        Index {
+            id: moment.place.id_for(&self.subject),
+            subject: self.subject.clone(),
+            value: reading.value,
+            mentions: reading.mentions,
+            dispersion: reading.dispersion,
+            at: moment.now,
+        }
+    }
+
+    /// When this desk must be looked at again; an alert that is known beyond this record is looked at with each one.
+    pub(super) fn next_look(&self, moment: Moment<'_>, settings: &SignalSettings) -> Option<Timestamp> {
+        let alerts = self.tracks.iter().filter(|track| !track.life.is_quiet());
+        let dues = alerts.filter_map(|track| {
+            let ahead = moment.place.offset <= track.known_until;
+            let rule = settings.rules.get(track.rule)?;
+            if ahead { Some(moment.now) } else { track.life.due(rule) }
+        });
+        dues.chain(self.book.next_change()).min()
+    }
+
+    /// The rules whose alert is firing.
+    pub(super) fn firing<'a>(&'a self, settings: &'a SignalSettings) -> impl Iterator<Item = &'a Rule> {
+        let firing = self.tracks.iter().filter(|track| matches!(track.life, Life::Firing { .. }));
+        firing.filter_map(|track| settings.rules.get(track.rule))
+    }
+
+    /// Whether there is an alert.
+    pub(super) fn is_alerted(&self) -> bool {
+        self.tracks.iter().any(|track| !track.life.is_quiet())
+    }
+
+    /// Whether nothing would be lost with this desk.
+    pub(super) fn is_empty(&self) -> bool {
+        self.book.is_empty() && !self.changed && !self.is_alerted()
+    }
+
+    fn alert(&self, rule: &Rule, window: usize, turn: Turn, at: (Moment<'_>, &SignalSettings)) -> Alert {
+        let (moment, settings) = at;
+        let reading = self.book.reading(window);
+        let evidence = evidence(rule.bound, self.book.inside(window, moment.now), settings.index.near_copy);
+        Alert {
+            id: moment.place.id_for(format_args!("{}+{}", rule.name, self.subject)),
+            fingerprint: fingerprint(&settings.pipeline, &rule.name, &self.subject),
+            rule: rule.name.clone(),
+            subject: self.subject.clone(),
+            state: turn.state,
+            severity: rule.severity,
+            starts_at: turn.starts_at,
+            ends_at: turn.ends_at,
+            fired_at: turn.fired_at,
+            at: moment.now,
+            value: reading.value,
+            threshold: rule.bound.threshold(),
+            summary: summary(rule, &self.subject, turn.state, (&reading, &evidence)),
+            evidence,
+            origin: moment.place.clone(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The signal stage: mentions in, index and alerts out.
+
+mod core;
+mod desk;
+mod due;
+mod memory;
+mod state;
+
+pub use core::{SignalCore, SignalNote};
+pub use memory::SignalSettings;
+pub use state::{Counts, Finding, PartitionState};

@@ -1,0 +1,360 @@
+//! The state of one partition of mentions: every subject's windows and alerts, as of a position in the log.
+//!
+//! Records are folded in one by one. What comes out depends on the records of the last [`SignalSettings::look_back`]
+//! and on the latest alert records alone, so that a state that is rebuilt from the log goes on as the lost one would
+//! have. A record costs work for its own subjects and for those with something due, and nothing for the others.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::event::{Alert, Index, Mention, MentionRecord, Origin, Retraction, Severity, Subject};
+use crate::pipeline::signal::SignalSettings;
+use crate::pipeline::signal::desk::{Desk, Moment};
+use crate::pipeline::signal::due::Due;
+use crate::rule::Life;
+use crate::time::Timestamp;
+use crate::window::{Retractions, Taken};
+
+/// What a record brought about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finding {
+    /// A subject's index, taken at a tick.
+    Index(Index),
+    /// An alert turned.
+    Alert(Box<Alert>),
+}
+
+/// What happened since the counts were last taken (live records only), and what is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Subjects with mentions in memory, now.
+    pub subjects: u64,
+    /// Alerts that fire now: info, warning, critical.
+    pub firing: [(Severity, u64); 3],
+    /// Mentions that were too old when they came.
+    pub late: u64,
+    /// Mentions (and retractions) that left early for want of room.
+    pub overflow: u64,
+    /// Mentions that had been taken back before they came.
+    pub retracted: u64,
+    /// Mentions of which a higher version (or the same) had come before.
+    pub stale: u64,
+}
+
+/// The state of one partition.
+#[derive(Debug)]
+pub struct PartitionState {
+    settings: Arc<SignalSettings>,
+    now: Timestamp,
+    resumed_at: Timestamp,
+    is_live: bool,
+    desks: Vec<Option<Desk>>,
+    free: Vec<u32>,
+    numbers: HashMap<Subject, u32>,
+    due: Due,
+    /// Desks whose index changed since the last tick.
+    changed: Vec<u32>,
+    posts: Posts,
+    retractions: Retractions,
+    /// Alerts that are not over but whose rule is gone.
+    orphans: Vec<Alert>,
+    /// Offsets up to which alerts that are over are known, by rule and subject.
+    known_until: HashMap<(usize, Subject), i64>,
+    counts: Counts,
+}
+
+/// Which desks a post was told at.
+#[derive(Debug, Default)]
+struct Posts {
+    desks: HashMap<Arc<str>, (Timestamp, Vec<u32>)>,
+    order: VecDeque<(Timestamp, Arc<str>)>,
+}
+
+impl PartitionState {
+    /// An empty state of one partition of mentions. First [`PartitionState::restore`], then fold the look-back in
+    /// (`live` false), then what is new.
+    #[must_use]
+    pub fn new(settings: Arc<SignalSettings>) -> Self {
+        let retractions = Retractions::new(settings.horizon());
+        Self {
+            settings,
+            now: Timestamp::MIN,
+            resumed_at: Timestamp::MIN,
+            is_live: false,
+            desks: Vec::new(),
+            free: Vec::new(),
+            numbers: HashMap::new(),
+            due: Due::default(),
+            changed: Vec::new(),
+            posts: Posts::default(),
+            retractions,
+            orphans: Vec::new(),
+            known_until: HashMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Puts every alert where its last record left it. Takes all records of the partition's alerts, or the latest of
+    /// each fingerprint, in any order. To be called before the first record is folded in.
+    pub fn restore(&mut self, alerts: Vec<Alert>) {
+        let mut latest: HashMap<String, Alert> = HashMap::new();
+        for alert in alerts {
+            let known = latest.get(&alert.fingerprint);
+            if known.is_none_or(|known| known.origin.offset <= alert.origin.offset) {
+                latest.insert(alert.fingerprint.clone(), alert);
+            }
+        }
+        for alert in latest.into_values() {
+            let settings = self.settings.clone();
+            let named = settings.rules.iter().position(|rule| rule.name == alert.rule);
+            let rule = named.filter(|rule| settings.rules.get(*rule).is_some_and(|rule| rule.is_about(&alert.subject)));
+            match rule {
+                Some(rule) if Life::of(&alert).is_quiet() => {
+                    self.known_until.insert((rule, alert.subject), alert.origin.offset);
+                }
+                None if Life::of(&alert).is_quiet() => {}
+                Some(_) => {
+                    let number = self.desk_of(&alert.subject);
+                    if let Some(Some(desk)) = self.desks.get_mut(number as usize) {
+                        desk.restore(&alert, &settings);
+                        desk.scheduled = Some(Timestamp::MIN);
+                        self.due.push(Timestamp::MIN, number);
+                    }
+                }
+                None => self.orphans.push(alert),
+            }
+        }
+        self.orphans.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
+    }
+
+    /// Folds one record in. `place` is where it stands in the mentions topic, `live` is false while the log is read
+    /// back: then the state changes and nothing comes out.
+    pub fn fold(&mut self, record: MentionRecord, place: &Origin, appended_at: Timestamp, live: bool) -> Vec<Finding> {
+        let horizon = self.settings.horizon();
+        let resumed = self.now != Timestamp::MIN && appended_at.since(self.now) > horizon;
+        self.now = self.now.max(appended_at);
+        if resumed {
+            self.resumed_at = self.now;
+        }
+        let moment = Moment { now: self.now, resumed_at: self.resumed_at, place, live };
+        let mut findings = Vec::new();
+        let mut touched = self.take_due(moment);
+        if resumed {
+            touched.extend(self.numbers_of(Desk::is_alerted));
+        }
+        if live && !self.is_live {
+            self.is_live = true;
+            self.counts = Counts::default();
+            self.resolve_orphans(moment, &mut findings);
+            touched.extend(self.numbers_of(|_| true));
+        }
+        let is_tick = matches!(record, MentionRecord::Tick(_));
+        match record {
+            MentionRecord::Mention(mention) => self.tell(&mention, moment, appended_at, &mut touched),
+            MentionRecord::Retraction(retraction) => self.retract(&retraction, moment, &mut touched),
+            MentionRecord::Tick(_) => {}
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for number in touched {
+            self.look_at(number, moment, &mut findings);
+        }
+        if is_tick {
+            self.write_indices(moment, &mut findings);
+        }
+        findings.sort_by(|one, other| one.order().cmp(&other.order()));
+        findings
+    }
+
+    /// What happened since the last call, and what is.
+    pub fn take_counts(&mut self) -> Counts {
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.firing = [(Severity::Info, 0), (Severity::Warning, 0), (Severity::Critical, 0)];
+        for desk in self.desks.iter().flatten() {
+            counts.subjects += u64::from(!desk.book.is_empty());
+            for rule in desk.firing(&self.settings) {
+                for (severity, firing) in &mut counts.firing {
+                    *firing += u64::from(*severity == rule.severity);
+                }
+            }
+        }
+        counts
+    }
+
+    fn tell(&mut self, mention: &Mention, moment: Moment<'_>, appended_at: Timestamp, touched: &mut Vec<u32>) {
+        let at = mention.published_at.min(appended_at);
+        if at < moment.now.minus(self.settings.lateness_max()) {
+            self.counts.late += 1;
+            return;
+        }
+        if self.retractions.cover(&mention.post_id, mention.revision, moment.now) {
+            self.counts.retracted += 1;
+            return;
+        }
+        let number = self.desk_of(&mention.subject);
+        self.posts.add(&mention.post_id, number, moment.now);
+        let Some(Some(desk)) = self.desks.get_mut(number as usize) else { return };
+        desk.last_offset = moment.place.offset;
+        desk.book.advance(moment.now);
+        let taken = desk.book.tell(mention, at, moment.place.offset, moment.now);
+        self.counts.stale += u64::from(taken == Taken::Stale);
+        self.counts.overflow += desk.book.take_overflowed();
+        touched.push(number);
+        if self.numbers.len() > self.settings.index.subjects_max {
+            self.make_room(number, touched);
+        }
+    }
+
+    fn retract(&mut self, retraction: &Retraction, moment: Moment<'_>, touched: &mut Vec<u32>) {
+        self.counts.overflow += self.retractions.remember(&retraction.post_id, retraction.before, moment.now);
+        for number in self.posts.desks_of(&retraction.post_id) {
+            let Some(Some(desk)) = self.desks.get_mut(*number as usize) else { continue };
+            desk.book.advance(moment.now);
+            if desk.book.retract(&retraction.post_id, retraction.before) {
+                touched.push(*number);
+            }
+        }
+    }
+
+    fn numbers_of(&self, wanted: impl Fn(&Desk) -> bool) -> Vec<u32> {
+        let desks = (0..).zip(&self.desks);
+        desks.filter(|(_, desk)| desk.as_ref().is_some_and(&wanted)).map(|(number, _)| number).collect()
+    }
+
+    /// The desks that something is due for.
+    fn take_due(&mut self, moment: Moment<'_>) -> Vec<u32> {
+        let mut touched = Vec::new();
+        while let Some((at, number)) = self.due.pop(moment.now) {
+            let Some(Some(desk)) = self.desks.get_mut(number as usize) else { continue };
+            if desk.scheduled == Some(at) {
+                desk.scheduled = None;
+                touched.push(number);
+            }
+        }
+        self.posts.forget(moment.now.minus(self.settings.keep()));
+        touched
+    }
+
+    /// Brings one desk up to now, looks at its rules, and says when to look again.
+    fn look_at(&mut self, number: u32, moment: Moment<'_>, findings: &mut Vec<Finding>) {
+        let Some(Some(desk)) = self.desks.get_mut(number as usize) else { return };
+        desk.book.advance(moment.now);
+        let turned = desk.watch(moment, &self.settings);
+        findings.extend(turned.into_iter().map(|alert| Finding::Alert(Box::new(alert))));
+        if desk.book.take_changed() && !desk.changed {
+            desk.changed = true;
+            self.changed.push(number);
+        }
+        if let Some(next) = desk.next_look(moment, &self.settings)
+            && desk.scheduled.is_none_or(|scheduled| next < scheduled)
+        {
+            desk.scheduled = Some(next);
+            self.due.push(next, number);
+        }
+        self.close_if_empty(number);
+    }
+
+    fn write_indices(&mut self, moment: Moment<'_>, findings: &mut Vec<Finding>) {
+        for number in std::mem::take(&mut self.changed) {
+            if let Some(Some(desk)) = self.desks.get_mut(number as usize) {
+                desk.changed = false;
+                findings.extend(moment.live.then(|| Finding::Index(desk.index(moment))));
+            }
+            self.close_if_empty(number);
+        }
+    }
+
+    fn resolve_orphans(&mut self, moment: Moment<'_>, findings: &mut Vec<Finding>) {
+        for alert in std::mem::take(&mut self.orphans) {
+            let over = Life::of(&alert).abandon(moment.now);
+            let resolved = over.map(|turn| Alert {
+                id: moment.place.id_for(format_args!("{}+{}", alert.rule, alert.subject)),
+                state: turn.state,
+                ends_at: turn.ends_at,
+                at: moment.now,
+                value: None,
+                summary: format!("{}: the rule {} no longer watches it", alert.subject, alert.rule),
+                evidence: Vec::new(),
+                origin: moment.place.clone(),
+                ..alert
+            });
+            findings.extend(resolved.map(|alert| Finding::Alert(Box::new(alert))));
+        }
+    }
+
+    fn desk_of(&mut self, subject: &Subject) -> u32 {
+        if let Some(number) = self.numbers.get(subject) {
+            return *number;
+        }
+        let known = |rule| self.known_until.get(&(rule, subject.clone())).copied().unwrap_or(-1);
+        let desk = Desk::new(subject.clone(), &self.settings, known);
+        let number = self.free.pop().unwrap_or(u32::try_from(self.desks.len()).unwrap_or(u32::MAX));
+        match self.desks.get_mut(number as usize) {
+            Some(place) => *place = Some(desk),
+            None => self.desks.push(Some(desk)),
+        }
+        self.numbers.insert(subject.clone(), number);
+        number
+    }
+
+    /// Clears the book that has been silent the longest until there are few enough.
+    fn make_room(&mut self, newest: u32, touched: &mut Vec<u32>) {
+        let full = |desk: &Option<Desk>| desk.as_ref().is_some_and(|desk| !desk.book.is_empty());
+        while self.desks.iter().filter(|desk| full(desk)).count() > self.settings.index.subjects_max {
+            let others = (0..).zip(self.desks.iter_mut()).filter(|(number, _)| *number != newest);
+            let books = others.filter_map(|(number, desk)| desk.as_mut().map(|desk| (number, desk)));
+            let silent = books.filter(|(_, desk)| !desk.book.is_empty()).min_by_key(|(_, desk)| desk.last_offset);
+            let Some((number, desk)) = silent else { return };
+            self.counts.overflow += desk.book.len() as u64;
+            desk.book.clear();
+            touched.push(number);
+        }
+    }
+
+    fn close_if_empty(&mut self, number: u32) {
+        let Some(place) = self.desks.get_mut(number as usize) else { return };
+        if let Some(desk) = place.take_if(|desk| desk.is_empty()) {
+            self.numbers.remove(&desk.subject);
+            self.free.push(number);
+        }
+    }
+}
+
+impl Finding {
+    /// Alerts first; each kind by its id. The order of a record's findings must not depend on the state's history.
+    fn order(&self) -> (bool, &str) {
+        match self {
+            Self::Alert(alert) => (false, &alert.id),
+            Self::Index(index) => (true, &index.id),
+        }
+    }
+}
+
+impl Posts {
+    fn add(&mut self, post: &Arc<str>, desk: u32, now: Timestamp) {
+        if let Some((last, desks)) = self.desks.get_mut(post) {
+            *last = now;
+            if !desks.contains(&desk) {
+                desks.push(desk);
+            }
+            return;
+        }
+        self.desks.insert(post.clone(), (now, vec![desk]));
+        self.order.push_back((now, post.clone()));
+    }
+
+    fn desks_of(&self, post: &str) -> &[u32] {
+        self.desks.get(post).map_or(&[], |(_, desks)| desks)
+    }
+
+    /// Forgets the posts that were last told before `since`.
+    fn forget(&mut self, since: Timestamp) {
+        while let Some((at, post)) = self.order.pop_front_if(|(at, _)| *at < since) {
+            match self.desks.get(&post) {
+                Some((last, _)) if *last > at => self.order.push_back((*last, post)),
+                Some(_) => drop(self.desks.remove(&post)),
+                None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Promise: a pipeline file is checked as a whole, and every mistake is told at once with its place and a remedy.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bellwether::config::{self, Loaded, Problem};
+use bellwether::model::Device;
+use bellwether::rule::Bound;
+use bellwether::sample::Policy;
+use bellwether::stream::Delivery;
+
+const SMALL: &str = r#"
+name = "small"
+[[source]]
+topic = "posts"
+[archive]
+url = "archive"
+"#;
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines").join(name)
+}
+
+fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
+    load_in(tempfile::tempdir().unwrap().path(), text, environment)
+}
+
+fn load_in(folder: &Path, text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Vec<Problem>> {
+    let path = folder.join("file.toml");
+    std::fs::write(&path, text).unwrap();
+    let owned = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    config::load(&path, owned)
+}
+
+/// The report with the folder's name taken out.
+fn report(text: &str, environment: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let problems = load_in(folder.path(), text, environment).expect_err("there are mistakes");
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n").replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn the_shipped_pipelines_have_no_mistakes() {
+    for name in ["market.toml", "demo.toml"] {
+        let loaded = config::load(&shipped(name), []).unwrap_or_else(|problems| panic!("{name}: {problems:#?}"));
+        assert_eq!(&*loaded.settings.name, name.trim_end_matches(".toml"));
+        assert_eq!(loaded.settings.sources.len(), 2);
+        assert!(loaded.settings.rules.len() >= 4);
+    }
+}
+
+#[test]
+fn the_market_is_read_as_it_is_written() {
+    let settings = config::load(&shipped("market.toml"), []).unwrap().settings;
+    assert_eq!(settings.kafka.delivery, Delivery::ExactlyOnce);
+    assert_eq!(settings.kafka.retention, Duration::from_secs(7 * 86_400));
+    let news = &settings.sources[0];
+    assert_eq!((&*news.topic, &*news.kind), ("posts.news", "news"));
+    assert_eq!(news.fields.text, ["/headline", "/summary"]);
+    assert_eq!(news.fields.published_at, ["/created_at"]);
+    assert_eq!(news.fields.id, ["/id"]);
+    assert_eq!(settings.sources[1].fields.text, ["/title", "/text"]);
+    assert_eq!(settings.model.device, Device::Auto);
+    assert!(settings.model.directory.ends_with("models"), "{:?}", settings.model.directory);
+    assert!(settings.instruments.unwrap().ends_with("pipelines/instruments/us-large.csv"));
+    let gloom = &settings.rules[0];
+    assert_eq!(&*gloom.name, "sudden-gloom");
+    assert_eq!(gloom.bound, Bound::Below(-0.4));
+    assert_eq!((gloom.over, gloom.half_life), (Duration::from_secs(1_800), Duration::from_secs(900)));
+    assert_eq!((gloom.hold, gloom.mentions_min), (Duration::from_secs(120), 8));
+    assert_eq!(settings.sample, Policy::Hash(0.05));
+    assert_eq!(settings.archive.url, "file:///var/lib/bellwether");
+}
+
+#[test]
+fn what_a_file_leaves_out_has_a_default() {
+    let settings = load_with(SMALL, &[]).unwrap().settings;
+    assert_eq!(settings.kafka, bellwether::kafka::KafkaSettings::default());
+    assert_eq!(settings.index, bellwether::window::IndexSettings::default());
+    assert_eq!(settings.web.listen.to_string(), "127.0.0.1:9898");
+    assert_eq!(settings.instruments, None);
+    assert!(settings.archive.url.starts_with("file:///"), "{}", settings.archive.url);
+    assert!(settings.archive.url.ends_with("/archive"), "{}", settings.archive.url);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = r#"
+name = "five mistakes"
+[kafka]
+boostrap_servers = "localhost:9092"
+commit_interval = "fast"
+[kafka.properties]
+"enable.auto.commit" = true
+"sasl.password" = "hunter2"
+[[source]]
+topic = "posts"
+[source.fields]
+text = "headline"
+[[source]]
+topic = "posts"
+[[rule]]
+name = "gloom"
+subjects = ["XNAS:*:x"]
+when = { index_below = -1.4, index_above = 0.1, over = "30m" }
+severity = "fatal"
+[[rule]]
+name = "gloom"
+subjects = []
+[archive]
+url = "s3://bucket/x"
+[index]
+novelty_window = "14d"
+[web]
+listen = "localhost"
+[model]
+device = "gpu"
+"#;
+    insta::assert_snapshot!(report(text, &[]));
+}
+
+#[test]
+fn the_environment_is_laid_over_the_file() {
+    let loaded = load_with(
+        SMALL,
+        &[
+            ("BELLWETHER__KAFKA__BOOTSTRAP_SERVERS", "broker:9093"),
+            ("BELLWETHER__SOURCE__0__TOPIC", "others"),
+            ("BELLWETHER__SOURCE__0__FIELDS__TEXT", "[\"/a\", \"/b\"]"),
+            ("BELLWETHER__KAFKA__PARTITIONS", "12"),
+            ("BELLWETHER__KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2"),
+            ("BELLWETHER__WEB__LISTEN", "127.0.0.1:0"),
+            ("bellwether__archive__url", "/elsewhere"),
+            ("BELLWETHER_TEST_BROKER", "ignored"),
+        ],
+    );
+    let loaded = loaded.unwrap();
+    let settings = &loaded.settings;
+    assert_eq!(settings.kafka.bootstrap_servers, "broker:9093");
+    assert_eq!(settings.kafka.partitions, 12);
+    assert_eq!(&*settings.sources[0].topic, "others");
+    assert_eq!(settings.sources[0].fields.text, ["/a", "/b"]);
+    assert_eq!(settings.kafka.properties["sasl.password"], "hunter2");
+    assert_eq!(settings.archive.url, "file:///elsewhere");
+    assert!(loaded.effective.contains("\"broker:9093\"  # environment BELLWETHER__KAFKA__BOOTSTRAP_SERVERS"));
+    assert!(!loaded.effective.contains("hunter2") && loaded.effective.contains("\"sasl.password\" = \"****\""));
+}
+
+#[test]
+fn a_wrong_variable_is_a_mistake_with_its_name() {
+    let environment =
+        [("BELLWETHER__KAFKA__BOOTSTRAP", "x"), ("BELLWETHER__GRACE", "soon"), ("BELLWETHER__SOURCE__7__TOPIC", "x")];
+    insta::assert_snapshot!(report(SMALL, &environment));
+}
+
+#[test]
+fn a_secret_comes_from_a_file_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("password");
+    std::fs::write(&secret, "hunter2\n").unwrap();
+    let text = format!("{SMALL}[kafka.properties]\n\"sasl.password_file\" = {:?}\n", secret.display().to_string());
+    let loaded = load_with(&text, &[]).unwrap();
+    assert_eq!(loaded.settings.kafka.properties["sasl.password"], "hunter2");
+    assert!(!format!("{:?}{}", loaded.settings, loaded.effective).contains("hunter2"));
+}
+
+#[test]
+fn what_is_printed_reads_back_as_the_same_settings() {
+    let loaded = config::load(&shipped("market.toml"), []).unwrap();
+    let folder = tempfile::tempdir_in(shipped("")).unwrap();
+    let path = folder.path().join("again.toml");
+    std::fs::write(&path, &loaded.effective).unwrap();
+    let mut again =
+        config::load(&path, []).unwrap_or_else(|problems| panic!("{problems:#?}\n{}", loaded.effective)).settings;
+    // Relative paths start at the file that names them, and this one lies elsewhere.
+    again.model.directory.clone_from(&loaded.settings.model.directory);
+    again.instruments.clone_from(&loaded.settings.instruments);
+    assert_eq!(again, loaded.settings);
+}
+
+#[test]
+fn no_file_is_one_mistake_with_a_remedy() {
+    let problems = config::load(Path::new("/nowhere/market.toml"), []).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].to_string().starts_with("/nowhere/market.toml: cannot be read"), "{}", problems[0]);
+}

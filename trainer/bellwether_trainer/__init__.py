@@ -1,0 +1,1 @@
+"""Trains, exports and checks the models of bellwether. See README.md."""

@@ -1,0 +1,88 @@
+"""A model directory on disk: run its graph with ONNX Runtime, and write it, the manifest last."""
+
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from .calibrate import softmax
+from .network import encode, pad
+from .tasks import Task
+
+FORMAT = 1
+"""The manifest's format. Readers refuse another one."""
+
+
+class Scorer:
+    """A graph under ONNX Runtime on the CPU, with its tokeniser: texts in, logits a task out."""
+
+    def __init__(self, graph: Path, tokenizer: Tokenizer, max_tokens: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 2
+        self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+
+    def logits(self, texts: Sequence[str], tasks: Sequence[Task], batch: int = 32) -> dict[str, np.ndarray]:
+        """Logits a task, shape (texts, labels), in the order of the texts. Batches are sorted by length."""
+        rows = encode(self._tokenizer, texts, self._max_tokens)
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        result = {task.name: np.zeros((len(rows), len(task.labels)), dtype=np.float32) for task in tasks}
+        for start in range(0, len(order), batch):
+            part = order[start : start + batch]
+            inputs = {name: value.numpy() for name, value in pad([rows[index] for index in part]).items()}
+            outputs = self._session.run([task.output for task in tasks], inputs)
+            for task, output in zip(tasks, outputs, strict=True):
+                result[task.name][part] = output
+        return result
+
+
+def golden(scorer: Scorer, texts: Sequence[str], tasks: Sequence[Task], temperatures: dict[str, float]) -> list[dict]:
+    """The golden inputs with what the shipped graph answers, each text in a batch of its own."""
+    entries = []
+    for text in texts:
+        outputs = {}
+        for task in tasks:
+            probabilities = softmax(scorer.logits([text], [task])[task.name], temperatures[task.name])[0]
+            best = int(probabilities.argmax())
+            outputs[task.name] = {"label": task.labels[best], "probability": round(float(probabilities[best]), 6)}
+        entries.append({"text": text, "outputs": outputs})
+    return entries
+
+
+def task_entry(task: Task, temperature: float, abstain_below: float) -> dict:
+    """A task as the manifest tells it. `aliases` map names in public data sets to our labels."""
+    entry = {
+        "name": task.name,
+        "output": task.output,
+        "labels": list(task.labels),
+        "temperature": round(temperature, 6),
+        "abstain_below": round(abstain_below, 6),
+    }
+    return entry | {"aliases": dict(task.aliases)} if task.aliases else entry
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def now() -> str:
+    """This moment, RFC 3339 in UTC; SOURCE_DATE_EPOCH wins where it is set, for bundles that must not change."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.datetime.fromtimestamp(int(fixed), datetime.UTC) if fixed else datetime.datetime.now(datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Written aside and renamed, so that nobody reads half a file."""
+    aside = path.with_name(path.name + ".new")
+    aside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.replace(path)

@@ -1,0 +1,175 @@
+"""Promise: one run gives a whole model directory, which is checked, holds what it says, and is its own checkpoint."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bellwether_trainer import bundle, data, manifest, network, parameters, tiny, train
+from bellwether_trainer.__main__ import main
+from bellwether_trainer.errors import DataError, TrainerError
+from bellwether_trainer.export import attention_count, export
+from bellwether_trainer.tasks import TASKS
+from transformers import BertConfig
+
+import onnx
+
+MODELS = Path(__file__).parent.parent.parent / "models"
+RECIPE = train.Recipe(
+    epochs=12, batch=16, max_tokens=32, learning_rate=3e-3, head_learning_rate=1e-2, validation_share=0.3
+)
+
+
+@pytest.fixture(scope="session")
+def shipped_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle, made anew."""
+    folder = tmp_path_factory.mktemp("tiny") / "1"
+    assert main(["tiny", "--out", str(folder)]) == 0
+    return folder
+
+
+def test_a_small_run_goes_all_the_way(sets: Path, tmp_path: Path) -> None:
+    split = data.load(sets, RECIPE.validation_share)
+    tokenizer = tiny.tokenizer()
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=32, initializer_range=0.1,
+    )  # fmt: skip
+    config._attn_implementation = "eager"
+    model = network.Classifier(config)
+    log = train.Log(tmp_path / "log.jsonl")
+    best = train.fit(model, tokenizer, split, RECIPE, frozenset(split.rows), tmp_path / "run", log)
+    # A word decides the answer, so that even this model learns it; chance is a third.
+    assert best["score"] > 0.8
+    events = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events].count("epoch") == RECIPE.epochs
+    assert (tmp_path / "run" / "best.pt").is_file()
+
+    out = tmp_path / "models" / "small" / "1"
+    identity = manifest.Identity("small", "1")
+    written = manifest.finish(model, tokenizer, split.validation, tiny.TEXTS, identity, {}, RECIPE.max_tokens, out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.json",
+        "manifest.json",
+        "model.int8.onnx",
+        "tokenizer.json",
+    ]
+    assert attention_count(onnx.load(out / "model.int8.onnx")) == 2
+    assert written == manifest.read(out)
+    manifest.verify(out)
+    for task in written["tasks"]:
+        assert written["metrics"]["validation"][task["name"]]["accuracy"] > 0.5
+        assert task["temperature"] > 0 and 0 <= task["abstain_below"] < 1
+
+    # Quantised weights go back into the trainable model, which answers nearly the same.
+    again = network.Classifier(config)
+    again.load_state_dict(parameters.restore(out / "model.int8.onnx", written["parameters"]), strict=True)
+    assert_same_answers(again.eval(), bundle.Scorer(out / "model.int8.onnx", tokenizer, 32), tokenizer, 32, 0.1)
+
+
+def assert_same_answers(
+    model: network.Classifier, scorer: bundle.Scorer, tokenizer, max_tokens: int, within: float
+) -> None:
+    """The calibrated answers of a torch model and of a graph, text by text."""
+    for text in tiny.TEXTS:
+        with torch.no_grad():
+            expected = model(**network.pad(network.encode(tokenizer, [text], max_tokens)))
+        found = scorer.logits([text], TASKS)
+        for task, logits in zip(TASKS, expected, strict=True):
+            gap = np.abs(
+                torch.softmax(logits, 1).numpy() - torch.softmax(torch.from_numpy(found[task.name]), 1).numpy()
+            )
+            assert gap.max() < within, (text, task.name, gap.max())
+
+
+def test_each_row_counts_in_its_own_head_by_its_weight() -> None:
+    examples = [data.Example("a", "sentiment", 0, 1.0, "x"), data.Example("b", "topic", 2, 0.5, "y")]
+    rows = [train.Row([1], example) for example in examples]
+    logits = (torch.zeros(2, 3), torch.zeros(2, 20))
+    loss = train.masked_loss(logits, rows, ["sentiment", "topic"], 0.0)
+    assert loss.item() == pytest.approx((np.log(3) + 0.5 * np.log(20)) / 1.5, rel=1e-5)
+    changed = (torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]]), torch.zeros(2, 20))
+    assert train.masked_loss(changed, rows, ["sentiment", "topic"], 0.0).item() == pytest.approx(loss.item())
+
+
+def test_batches_lose_no_row_and_are_alike_in_length() -> None:
+    rows = [train.Row([1] * (1 + index % 40), data.Example("", "topic", 0, 1.0, "x")) for index in range(1000)]
+    cut = list(train.batches(rows, 32, random.Random(1)))
+    assert sorted(len(row.ids) for batch in cut for row in batch) == sorted(len(row.ids) for row in rows)
+    padded = sum(len(batch) * max(len(row.ids) for row in batch) for batch in cut)
+    assert padded < 1.1 * sum(len(row.ids) for row in rows)
+
+
+def test_padding_does_not_change_an_answer(shipped_tiny: Path) -> None:
+    scorer = bundle.Scorer(shipped_tiny / "model.fp32.onnx", tiny.tokenizer(), 64)
+    alone = scorer.logits([tiny.TEXTS[0]], TASKS)
+    together = scorer.logits([*tiny.TEXTS, "oil " * 200], TASKS)
+    for task in TASKS:
+        np.testing.assert_allclose(alone[task.name][0], together[task.name][0], atol=1e-4)
+
+
+def test_a_graph_without_fused_attention_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    config._attn_implementation = "sdpa"
+    with pytest.raises(TrainerError, match="0 of 1 attention layers were fused"):
+        export(network.Classifier(config), tmp_path / "model.onnx")
+
+
+def test_the_tiny_bundle_comes_out_as_it_is_shipped(shipped_tiny: Path) -> None:
+    assert sum(path.stat().st_size for path in (MODELS / "tiny" / "1").iterdir()) < 100_000
+    shipped, made = (manifest.read(folder) for folder in (MODELS / "tiny" / "1", shipped_tiny))
+    for key in ("tasks", "files", "parameters"):
+        assert shipped[key] == made[key]
+    for old, new in zip(shipped["variants"][0]["golden"], made["variants"][0]["golden"], strict=True):
+        assert old["text"] == new["text"]
+        for task, answer in old["outputs"].items():
+            assert new["outputs"][task]["label"] == answer["label"]
+            assert new["outputs"][task]["probability"] == pytest.approx(answer["probability"], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["tiny", "finance-en"])
+def test_a_shipped_model_holds_what_its_manifest_says(name: str) -> None:
+    version = (MODELS / name / "champion").read_text().strip()
+    manifest.verify(MODELS / name / version)
+
+
+def test_the_shipped_model_is_its_own_checkpoint() -> None:
+    home = MODELS / "finance-en" / "1"
+    written = manifest.read(home)
+    shape = json.loads((home / "config.json").read_text())
+    labels = {task.name: {str(index): label for index, label in enumerate(task.labels)} for task in TASKS}
+    assert shape["id2label"] == labels
+    config = BertConfig(
+        **{key: value for key, value in shape.items() if key in manifest._SHAPE and key != "model_type"}
+    )
+    config._attn_implementation = "eager"
+    model = network.Classifier(config)
+    model.load_state_dict(parameters.restore(home / "model.int8.onnx", written["parameters"]), strict=True)
+    tokenizer = network.read_tokenizer(home / "tokenizer.json")
+    scorer = bundle.Scorer(home / "model.int8.onnx", tokenizer, written["max_tokens"])
+    assert attention_count(onnx.load(home / "model.int8.onnx")) == 6
+    assert_same_answers(model.eval(), scorer, tokenizer, written["max_tokens"], 0.15)
+
+
+def test_an_altered_file_or_answer_is_found(shipped_tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    shutil.copytree(shipped_tiny, folder)
+    with (folder / "config.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(DataError, match=r"config\.json: missing or altered"):
+        manifest.verify(folder)
+    shutil.copy(shipped_tiny / "config.json", folder)
+    written = manifest.read(folder)
+    written["variants"][0]["golden"][0]["outputs"]["topic"]["probability"] -= 0.05
+    bundle.write_json(folder / "manifest.json", written)
+    with pytest.raises(TrainerError, match="golden input"):
+        manifest.verify(folder)
+    (folder / "manifest.json").write_text(json.dumps(written | {"format": 2}))
+    assert main(["verify", str(folder)]) == 65
