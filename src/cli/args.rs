@@ -1,6 +1,5 @@
 //! The command line: what can be asked for, and nothing about how it is done.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -256,22 +255,21 @@ pub struct Doctor {
 /// `bellwether bench`.
 #[derive(Debug, Clone, Args)]
 pub struct Bench {
-    /// Texts as JSON lines (default: the demo's posts)
+    /// The pipeline file (default: the demo's)
+    pub file: Option<PathBuf>,
+    /// Posts as JSON lines (default: the demo's)
     #[arg(long, value_name = "PATH")]
     pub input: Option<PathBuf>,
-    /// Take no more than so many texts
+    /// Take no more than so many posts
     #[arg(long, value_name = "N", default_value_t = 20_000)]
-    pub limit: u64,
-    /// The model (default: models/finance-en)
-    #[arg(long, value_name = "DIR")]
-    pub model: Option<PathBuf>,
-    /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: DeviceArgument,
-    /// A broker that runs already; without one the bench starts its own
-    #[arg(long, value_name = "HOST:PORT")]
-    pub bootstrap_servers: Option<SocketAddr>,
-    /// Print one JSON object
+    pub limit: usize,
+    /// Read resident memory after so many posts
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub memory_posts: usize,
+    /// Use the brokers of the pipeline file, instead of one that is started for the bench
     #[arg(long)]
-    pub json: bool,
+    pub use_brokers: bool,
+    /// Leave out what needs Kafka
+    #[arg(long, conflicts_with = "use_brokers")]
+    pub no_kafka: bool,
 }
