@@ -12,7 +12,9 @@
     reason = "tests may fail loudly, and ask the environment and the wall clock"
 )]
 
+mod commands;
 mod config;
 mod kafka;
 mod layering;
+mod model;
 mod monitoring;

@@ -53,6 +53,47 @@ fn a_series_that_nobody_writes_is_seen() {
     assert_eq!(unknown("rate(bellwether_posts_total[5m]) + stage:bellwether_any:rate5m"), Vec::<String>::new());
 }
 
+/// The Rust text of `src/`, without the contract itself and without the room that registers all of it.
+fn writers() -> String {
+    let mut text = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("telemetry") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("metrics.rs") {
+                text.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn somebody_writes_every_series_that_an_alert_asks_for() {
+    let contract = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/metrics.rs")).unwrap();
+    let rules = read("prometheus/rules.yml");
+    let writers = writers();
+    let mut asked = 0;
+    for item in contract.split("pub const ").filter(|item| item.contains(": Family")) {
+        let constant = item.split(':').next().unwrap();
+        let name = item.split('"').nth(1).unwrap();
+        let is_asked = series_named(&rules).any(|series| {
+            series == name || ["_bucket", "_sum", "_count"].iter().any(|end| series.strip_suffix(end) == Some(name))
+        });
+        if is_asked {
+            asked += 1;
+            let word = format!("metrics::{constant}");
+            let is_written = writers.match_indices(&word).any(|(at, _)| {
+                !writers[at + word.len()..].starts_with(|next: char| next.is_alphanumeric() || next == '_')
+            });
+            assert!(is_written, "alerts ask for {name}, but nothing in src/ names {word}");
+        }
+    }
+    assert!(asked > 10, "only {asked} families were found: has src/metrics.rs another form now?");
+}
+
 #[test]
 fn every_alert_has_a_section_in_the_runbook_and_the_runbook_no_other() {
     let rules = read("prometheus/rules.yml");

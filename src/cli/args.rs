@@ -255,21 +255,21 @@ pub struct Doctor {
 /// `bellwether bench`.
 #[derive(Debug, Clone, Args)]
 pub struct Bench {
-    /// The pipeline file (default: the demo's)
+    /// The pipeline file: model, sources, instruments, brokers (default: pipelines/market.toml)
     pub file: Option<PathBuf>,
-    /// Posts as JSON lines (default: the demo's)
+    /// Posts as JSON lines (default: the demo's posts)
     #[arg(long, value_name = "PATH")]
     pub input: Option<PathBuf>,
     /// Take no more than so many posts
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub limit: usize,
-    /// Read resident memory after so many posts
+    /// Start a broker with this script (`start DIR`, `kill DIR`) once the bare model is measured (default: the file's)
+    #[arg(long, value_name = "SCRIPT")]
+    pub broker_script: Option<PathBuf>,
+    /// Only the bare model and the pure steps
+    #[arg(long)]
+    pub no_kafka: bool,
+    /// Posts after which resident memory is read
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub memory_posts: usize,
-    /// Use the brokers of the pipeline file, instead of one that is started for the bench
-    #[arg(long)]
-    pub use_brokers: bool,
-    /// Leave out what needs Kafka
-    #[arg(long, conflicts_with = "use_brokers")]
-    pub no_kafka: bool,
 }

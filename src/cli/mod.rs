@@ -24,7 +24,7 @@ mod serve;
 mod tape;
 mod topics;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -33,8 +33,6 @@ use crate::config::{self, Loaded, Problem};
 use crate::pipeline::StageName;
 use crate::telemetry::{LogFormat, LogSettings, init_logs};
 use args::{Arguments, Command, Global, LogForm};
-use bench::BenchRequest;
-use model::shipped;
 use play::PlayRequest;
 
 pub use exit::{Exit, Failure};
@@ -87,29 +85,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Evaluate(evaluate) => evaluate::run(evaluate, global),
         Command::Check(check) => check::run(check, global),
         Command::Doctor(doctor) => doctor::run(doctor, global),
-        Command::Bench(arguments) => bench(arguments, global),
+        Command::Bench(bench) => bench::run(bench, global),
     }
-}
-
-fn bench(arguments: &args::Bench, global: &Global) -> Result<(), Failure> {
-    let find = |given: &Option<PathBuf>, path: &str| {
-        given.clone().or_else(|| shipped(path)).ok_or_else(|| {
-            Failure::unavailable(
-                format!("there is no file {path} here"),
-                "run the bench in the folder of the repository",
-            )
-        })
-    };
-    let settings = load(&find(&arguments.file, "pipelines/demo.toml")?, global)?.settings;
-    let has_own_broker = !arguments.no_kafka && !arguments.use_brokers;
-    let request = BenchRequest {
-        input: find(&arguments.input, "pipelines/demo/posts.jsonl")?,
-        limit: arguments.limit,
-        broker_script: if has_own_broker { Some(find(&None, "scripts/kafka/broker.sh")?) } else { None },
-        no_kafka: arguments.no_kafka,
-        memory_posts: arguments.memory_posts,
-    };
-    bench::bench(&settings, &request).map_err(Failure::of)
 }
 
 /// Reads a pipeline file with the environment laid over it.

@@ -102,6 +102,13 @@ enum Called {
     Stuck,
 }
 
+/// Where a group sees this member.
+enum Standing {
+    Member,
+    Rebalancing,
+    Out,
+}
+
 impl KafkaTransaction {
     fn new(settings: &KafkaSettings, sender: Option<Sender>, membership: Membership, clock: Arc<dyn Clock>) -> Self {
         let timeout = settings.transaction_timeout;
@@ -115,6 +122,23 @@ impl KafkaTransaction {
     /// What librdkafka is told to take at most: less than the broker's limit for the whole transaction.
     fn limit(&self) -> Duration {
         self.timeout / 2
+    }
+
+    /// What an error says about this member. A generation that has moved on while the member holds an assignment is a
+    /// rebalance that is under way, and no reason to begin partitions again that stay: those that go have leases that
+    /// go off.
+    fn standing(&self, error: &Theirs) -> Standing {
+        match error.rdkafka_error_code() {
+            Some(Code::UnknownMemberId | Code::FencedInstanceId) => Standing::Out,
+            Some(Code::IllegalGeneration | Code::RebalanceInProgress) => {
+                if self.membership.metadata().is_ok() {
+                    Standing::Rebalancing
+                } else {
+                    Standing::Out
+                }
+            }
+            _ => Standing::Member,
+        }
     }
 
     /// Waits until all reports are in, and librdkafka has put the last one away: its own flush sleeps 100 ms at a time.
@@ -179,7 +203,12 @@ impl Transaction for KafkaTransaction {
             None => return Err(Fault::Fatal("sending the positions hangs".to_owned())),
         };
         self.metadata = Some(metadata);
-        result.map_err(|error| member_fault(&error).unwrap_or_else(|| fault(&error)))
+        result.map_err(|error| match self.standing(&error) {
+            Standing::Member => fault(&error),
+            // The next attempt reads metadata anew, and checks the leases after that.
+            Standing::Rebalancing => Fault::Abortable(error.to_string()),
+            Standing::Out => Fault::FencedMember(error.to_string()),
+        })
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
@@ -247,9 +276,9 @@ impl Transaction for KafkaTransaction {
                 self.membership.committed(offsets);
                 Ok(())
             }
-            Err(error) => match error.rdkafka_error_code() {
-                Some(Code::RebalanceInProgress) => Err(Fault::Retriable(error.to_string())),
-                _ => Err(member_fault(&error).unwrap_or_else(|| Fault::Retriable(error.to_string()))),
+            Err(error) => match self.standing(&error) {
+                Standing::Member | Standing::Rebalancing => Err(Fault::Retriable(error.to_string())),
+                Standing::Out => Err(Fault::FencedMember(error.to_string())),
             },
         }
     }
@@ -284,15 +313,6 @@ fn fault(error: &Theirs) -> Fault {
         Theirs::Transaction(inner) if inner.is_retriable() => Fault::Retriable(why),
         _ => Fault::Fatal(why),
     }
-}
-
-/// The errors by which a group says that this member is not, or not any more, who it says it is.
-fn member_fault(error: &Theirs) -> Option<Fault> {
-    let fenced = matches!(
-        error.rdkafka_error_code()?,
-        Code::IllegalGeneration | Code::UnknownMemberId | Code::FencedInstanceId | Code::RebalanceInProgress
-    );
-    fenced.then(|| Fault::FencedMember(error.to_string()))
 }
 
 fn refused_output(output: &Output, error: &Theirs) -> Fault {

@@ -1,0 +1,102 @@
+//! Our own records in: scored posts, mentions, labels and alerts, read back by the stages behind.
+//!
+//! Their JSON form is the serde form of `event`; `schemas/` holds it to a contract. Labels come from people, so theirs
+//! is the one that may be wrong often.
+
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::event::{Alert, DeadLetter, Label, MentionRecord, Reason, ScoredPost};
+use crate::stream::Record;
+
+/// A record of the `mentions` topic.
+///
+/// # Errors
+/// A dead letter of stage `signal`, when the value is not a mention, a retraction or a tick.
+pub fn decode_mention(record: &Record) -> Result<MentionRecord, DeadLetter> {
+    decode(record, "signal")
+}
+
+/// A record of the `alerts` topic.
+///
+/// # Errors
+/// A dead letter of stage `signal`, when the value is not an alert.
+pub fn decode_alert(record: &Record) -> Result<Alert, DeadLetter> {
+    decode(record, "signal")
+}
+
+/// A record of the `scored` topic.
+///
+/// # Errors
+/// A dead letter of stage `archive`, when the value is not a scored post.
+pub fn decode_scored(record: &Record) -> Result<ScoredPost, DeadLetter> {
+    decode(record, "archive")
+}
+
+/// A record of the `labels` topic.
+///
+/// # Errors
+/// A dead letter of stage `archive`, when the value is not a label or has a field that labels do not have.
+pub fn decode_label(record: &Record) -> Result<Label, DeadLetter> {
+    decode(record, "archive")
+}
+
+fn decode<T: DeserializeOwned>(record: &Record, stage: &'static str) -> Result<T, DeadLetter> {
+    let value = record.value.as_deref().unwrap_or_default();
+    serde_json::from_slice(value).map_err(|error| {
+        let message = error.to_string();
+        let reason = match error.classify() {
+            Category::Data if message.starts_with("missing field") => Reason::MissingField,
+            Category::Data => Reason::InvalidField,
+            Category::Syntax | Category::Eof | Category::Io => Reason::Malformed,
+        };
+        DeadLetter { record: record.clone(), stage, reason, message }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stream::Partition;
+    use crate::time::Timestamp;
+
+    fn record(value: &[u8]) -> Record {
+        Record {
+            partition: Partition::new(&Arc::from("market.labels"), 0),
+            offset: 1,
+            appended_at: Timestamp::from_millis(0),
+            key: None,
+            value: Some(Bytes::copy_from_slice(value)),
+            headers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_class_of_a_failure_is_told() {
+        let reason = |json: &str| decode_label(&record(json.as_bytes())).unwrap_err().reason;
+        assert_eq!(reason("{"), Reason::Malformed);
+        assert_eq!(reason(""), Reason::Malformed);
+        assert_eq!(reason(r#"{"post_id":"1"}"#), Reason::MissingField);
+        assert_eq!(reason(r#"{"post_id":1}"#), Reason::InvalidField);
+        assert_eq!(decode_mention(&record(br#"{"type":"rumour"}"#)).unwrap_err().reason, Reason::InvalidField);
+        let deep = "[".repeat(100_000);
+        assert_eq!(
+            decode_mention(&record(format!(r#"{{"x":{deep}"#).as_bytes())).unwrap_err().reason,
+            Reason::Malformed
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_fail(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let record = record(&bytes);
+            let _ = (decode_mention(&record), decode_alert(&record), decode_scored(&record), decode_label(&record));
+        }
+    }
+}
