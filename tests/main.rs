@@ -13,6 +13,7 @@
 )]
 
 mod archive;
+mod commands;
 mod config;
 mod kafka;
 mod layering;
