@@ -16,3 +16,4 @@ mod config;
 mod kafka;
 mod layering;
 mod monitoring;
+mod web;
