@@ -19,3 +19,4 @@ mod kafka;
 mod layering;
 mod model;
 mod monitoring;
+mod web;
