@@ -15,4 +15,5 @@
 mod config;
 mod kafka;
 mod layering;
+mod model;
 mod monitoring;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::event::{Abstention, Answer};
-use crate::model::ScoreFailure;
+use crate::event::{Abstention, Answer, Verdict};
+use crate::model::{ScoreFailure, Task};
 
 /// How one task's logits become an [`Answer`]. The labels are shared by all answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,42 @@ impl Calibration {
     }
 }
 
+/// How a model's heads become a [`Verdict`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readout {
+    sentiment: Option<(usize, Calibration)>,
+    topic: Option<(usize, Calibration)>,
+}
+
+impl Readout {
+    /// For a model whose heads are these tasks, in this order.
+    #[must_use]
+    pub fn new(tasks: &[Task]) -> Self {
+        let head = |name: &str| {
+            let (place, task) = tasks.iter().enumerate().find(|(_, task)| task.name == name)?;
+            Some((place, Calibration::new(name, &task.labels, task.temperature, task.abstain_below)))
+        };
+        Self { sentiment: head("sentiment"), topic: head("topic") }
+    }
+
+    /// The verdict of row `row`, when `heads` holds each head's logits of all rows, row after row. A task that the model
+    /// does not have is [`Abstention::NotAnswered`].
+    ///
+    /// # Errors
+    /// [`ScoreFailure::NotFinite`] as [`Calibration::answer`].
+    pub fn verdict(&self, heads: &[Vec<f32>], row: usize) -> Result<Verdict, ScoreFailure> {
+        let answer = |head: &Option<(usize, Calibration)>| match head {
+            None => Ok(Answer::unasked(Abstention::NotAnswered)),
+            Some((place, calibration)) => {
+                let width = calibration.labels.len();
+                let logits = heads.get(*place).and_then(|all| all.get(row * width..(row + 1) * width));
+                calibration.answer(logits.unwrap_or_default())
+            }
+        };
+        Ok(Verdict { sentiment: answer(&self.sentiment)?, topic: answer(&self.topic)? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -89,6 +125,21 @@ mod tests {
         assert_eq!(calibration.answer(&[f32::NAN, 0.0, 0.0]), Err(ScoreFailure::NotFinite("sentiment".to_owned())));
         assert!(calibration.answer(&[0.0, f32::INFINITY, 0.0]).is_err());
         assert!(calibration.answer(&[0.0, 0.0]).is_err());
+    }
+
+    #[test]
+    fn a_task_that_the_model_lacks_is_not_answered() {
+        let task = Task {
+            name: "sentiment".to_owned(),
+            output: "sentiment_logits".to_owned(),
+            labels: LABELS.map(str::to_owned).to_vec(),
+            temperature: 1.0,
+            abstain_below: 0.0,
+            aliases: std::collections::BTreeMap::new(),
+        };
+        let verdict = Readout::new(&[task]).verdict(&[vec![9.0, 0.0, 0.0, 0.0, 0.0, 9.0]], 1).unwrap();
+        assert_eq!(verdict.sentiment.label().map(AsRef::as_ref), Some("positive"));
+        assert_eq!(verdict.topic, Answer::unasked(Abstention::NotAnswered));
     }
 
     proptest! {

@@ -9,15 +9,17 @@ mod manifest;
 mod packing;
 mod settings;
 mod slot;
+mod splitting;
 mod stub;
 
 use crate::event::{ModelId, Verdict};
 
-pub use calibrate::Calibration;
+pub use calibrate::{Calibration, Readout};
 pub use manifest::{Golden, GoldenOutput, Manifest, ManifestError, Task, Variant};
 pub use packing::pack;
 pub use settings::{Device, ModelSettings};
 pub use slot::Slot;
+pub use splitting::divide;
 pub use stub::StubScorer;
 
 /// Answers texts. Cheap to share; one call of [`Scorer::score`] uses all the cores it was given.
@@ -60,7 +62,7 @@ pub fn text_hash(cleaned: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(cleaned.as_bytes())
 }
 
-/// Why one text has no verdict. Such a text becomes a dead letter.
+/// Why a text has no verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScoreFailure {
     /// The tokeniser refused it.
@@ -72,6 +74,20 @@ pub enum ScoreFailure {
     /// The model's output is not a number.
     #[error("the model's output `{0}` is not finite for this text")]
     NotFinite(String),
+    /// The model fails on texts that it is known to answer: the device or the session is at fault and not the text.
+    #[error("the model no longer answers: {0}; restart")]
+    Broken(String),
+}
+
+impl ScoreFailure {
+    /// Whether the text is at fault and becomes a dead letter; else the model is, and the stage must stop.
+    #[must_use]
+    pub const fn is_of_text(&self) -> bool {
+        match self {
+            Self::Encode(_) | Self::Inference(_) | Self::NotFinite(_) => true,
+            Self::Broken(_) => false,
+        }
+    }
 }
 
 /// What a scorer did between two calls of [`Scorer::take_stats`].

@@ -1,1 +1,20 @@
-//! The room onnx.
+//! ONNX Runtime and the tokeniser: the one real [`Scorer`](crate::model::Scorer).
+//!
+//! [`runtime`] finds and loads ONNX Runtime's library, once a process. [`Bundle`] is a model directory, loaded and
+//! checked as one: graph, tokeniser, labels, calibration. Inside it [`lanes`] spread a pool over sessions, [`graph`] runs
+//! one batch, [`cache`] remembers the texts scored a moment ago. [`bare`] measures the sessions with nothing around them.
+//! What a batch is and what logits mean is decided in `model`.
+
+mod bare;
+mod bundle;
+mod cache;
+mod directory;
+mod graph;
+mod lanes;
+mod runtime;
+mod tokens;
+
+pub use bare::{BareRun, Combination, cpu_time};
+pub use bundle::Bundle;
+pub use directory::BundleError;
+pub use runtime::{Runtime, RuntimeError, RuntimeHints, RuntimeInfo, runtime};

@@ -1,0 +1,156 @@
+//! A model directory on disk: which version answers, and whether its files are those that its manifest names.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::model::{Manifest, ManifestError, ModelSettings};
+use crate::onnx::RuntimeError;
+
+/// Why a model cannot be loaded. Every message names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// ONNX Runtime is missing.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// There is no such model or version.
+    #[error("there is no model at {}: {reason}; check `model.directory` and `model.name`", path.display())]
+    NoModel {
+        /// The file that is missing.
+        path: PathBuf,
+        /// What reading it gave.
+        reason: String,
+    },
+    /// A file is missing or cannot be read.
+    #[error("{} cannot be read: {source}; copy the model directory again", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The manifest is wrong.
+    #[error("{}: {source}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// The manifest belongs to another folder.
+    #[error("{} says that it is {found}, not {expected}; put the model under its own name and version", path.display())]
+    Misplaced {
+        /// The manifest.
+        path: PathBuf,
+        /// Name and version by its place.
+        expected: String,
+        /// Name and version by its content.
+        found: String,
+    },
+    /// A file is not the one that the manifest names.
+    #[error("{} was altered: its SHA-256 is {found}, the manifest says {expected}; copy the model directory again", path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// By the manifest.
+        expected: String,
+        /// By its bytes.
+        found: String,
+    },
+    /// The tokeniser or the graph cannot be used.
+    #[error("{} cannot be used: {reason}; export the model again", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// No variant fits the device.
+    #[error("{} has no variant for {device}, only for {}; set `model.device` to one of these or export such a variant", path.display(), have.join(", "))]
+    NoVariant {
+        /// The model directory.
+        path: PathBuf,
+        /// The device asked for.
+        device: String,
+        /// The devices that there are variants for.
+        have: Vec<String>,
+    },
+    /// The device cannot be had.
+    #[error("`model.device` is {device}, which cannot be had: {reason}; set `model.device` to \"cpu\" or \"auto\"")]
+    NoDevice {
+        /// The device asked for.
+        device: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A golden input has another answer than when the model was made.
+    #[error("{} answers golden input {number} differently ({task}: {found}, expected {expected}); it would answer everything differently: export the model again, or use another device", path.display())]
+    Golden {
+        /// The graph.
+        path: PathBuf,
+        /// Which golden input, from 1.
+        number: usize,
+        /// The task.
+        task: String,
+        /// What the manifest says.
+        expected: String,
+        /// What the model says.
+        found: String,
+    },
+}
+
+/// The folder of the version that answers: `<directory>/<name>/<version>`, the version from the settings or else from
+/// the file `champion`.
+///
+/// # Errors
+/// [`BundleError::NoModel`] when there is no such file or it holds no version.
+pub(super) fn locate(settings: &ModelSettings) -> Result<PathBuf, BundleError> {
+    let model = settings.directory.join(&settings.name);
+    let version = match &settings.version {
+        Some(version) => version.clone(),
+        None => champion(&model)?,
+    };
+    let folder = model.join(&version);
+    let manifest = read_manifest(&folder)?;
+    if manifest.name != settings.name || manifest.version != version {
+        return Err(BundleError::Misplaced {
+            path: folder.join("manifest.json"),
+            expected: format!("{} {version}", settings.name),
+            found: format!("{} {}", manifest.name, manifest.version),
+        });
+    }
+    Ok(folder)
+}
+
+fn champion(model: &Path) -> Result<String, BundleError> {
+    let path = model.join("champion");
+    let missing = |reason: String| BundleError::NoModel { path: path.clone(), reason };
+    let text = std::fs::read_to_string(&path).map_err(|error| missing(error.to_string()))?;
+    let version = text.trim();
+    let plain = !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if plain { Ok(version.to_owned()) } else { Err(missing("it holds no version".to_owned())) }
+}
+
+pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, BundleError> {
+    let path = folder.join("manifest.json");
+    let json = match std::fs::read(&path) {
+        Ok(json) => json,
+        Err(error) => return Err(BundleError::NoModel { path, reason: error.to_string() }),
+    };
+    Manifest::parse(&json).map_err(|source| BundleError::Manifest { path, source })
+}
+
+/// The bytes of a file whose hash the manifest names. What is used is what was hashed: the file is read once.
+pub(super) fn read_verified(path: &Path, sha256: &str) -> Result<Vec<u8>, BundleError> {
+    let bytes = std::fs::read(path).map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
+    let mut found = String::with_capacity(64);
+    for byte in Sha256::digest(&bytes) {
+        // Writing to a string cannot fail.
+        let _ = write!(found, "{byte:02x}");
+    }
+    if found == sha256 {
+        return Ok(bytes);
+    }
+    Err(BundleError::Altered { path: path.to_owned(), expected: sha256.to_owned(), found })
+}

@@ -1,0 +1,78 @@
+//! A row of an evaluation set: a text and the answers that people gave for it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::clean::clean;
+use crate::retrain::EvaluateError;
+
+/// A line of a file, printed as `rows.jsonl:12`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The file as the user named it.
+    pub file: Arc<str>,
+    /// From 1.
+    pub number: usize,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.number)
+    }
+}
+
+/// A text with its answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledRow {
+    /// Where it stands.
+    pub line: Line,
+    /// The cleaned text.
+    pub text: String,
+    /// The sentiment, where somebody gave one.
+    pub sentiment: Option<String>,
+    /// The topic, where somebody gave one.
+    pub topic: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    text: String,
+    #[serde(default)]
+    sentiment: Option<String>,
+    #[serde(default)]
+    topic: Option<OneOrMany>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl LabelledRow {
+    /// From one JSON object: `text`, and `sentiment` and `topic` where they are known; other fields are ignored. A topic
+    /// may be a list of one. The text is cleaned as the pipeline cleans it.
+    ///
+    /// # Errors
+    /// [`EvaluateError::Row`] when it is no such object, or has several topics: the model gives one, and which of
+    /// several it should have given nobody can say.
+    pub fn parse(json: &str, line: Line) -> Result<Self, EvaluateError> {
+        let raw: Raw = match serde_json::from_str(json) {
+            Ok(raw) => raw,
+            Err(error) => return Err(EvaluateError::Row { line, problem: error.to_string() }),
+        };
+        let topic = match raw.topic {
+            None => None,
+            Some(OneOrMany::One(topic)) => Some(topic),
+            Some(OneOrMany::Many(topics)) if topics.len() > 1 => {
+                let problem = format!("`topic` lists {} topics; a row must have one", topics.len());
+                return Err(EvaluateError::Row { line, problem });
+            }
+            Some(OneOrMany::Many(topics)) => topics.into_iter().next(),
+        };
+        Ok(Self { line, text: clean(&raw.text), sentiment: raw.sentiment, topic })
+    }
+}
