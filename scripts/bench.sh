@@ -11,4 +11,4 @@ scripts/kafka/install.sh >/dev/null
 ORT_DYLIB_PATH=$(scripts/onnxruntime.sh)
 export ORT_DYLIB_PATH
 bellwether=$(scripts/release.sh)
-exec "$bellwether" bench "$@"
+exec "$bellwether" bench --broker-script scripts/kafka/broker.sh "$@"

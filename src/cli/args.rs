@@ -1,6 +1,5 @@
 //! The command line: what can be asked for, and nothing about how it is done.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -256,22 +255,21 @@ pub struct Doctor {
 /// `bellwether bench`.
 #[derive(Debug, Clone, Args)]
 pub struct Bench {
-    /// Texts as JSON lines (default: the demo's posts)
+    /// The pipeline file: model, sources, instruments, brokers (default: pipelines/market.toml)
+    pub file: Option<PathBuf>,
+    /// Posts as JSON lines (default: the demo's posts)
     #[arg(long, value_name = "PATH")]
     pub input: Option<PathBuf>,
-    /// Take no more than so many texts
+    /// Take no more than so many posts
     #[arg(long, value_name = "N", default_value_t = 20_000)]
-    pub limit: u64,
-    /// The model (default: models/finance-en)
-    #[arg(long, value_name = "DIR")]
-    pub model: Option<PathBuf>,
-    /// auto, cpu or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: DeviceArgument,
-    /// A broker that runs already; without one the bench starts its own
-    #[arg(long, value_name = "HOST:PORT")]
-    pub bootstrap_servers: Option<SocketAddr>,
-    /// Print one JSON object
+    pub limit: usize,
+    /// Start a broker with this script (`start DIR`, `kill DIR`) once the bare model is measured (default: the file's)
+    #[arg(long, value_name = "SCRIPT")]
+    pub broker_script: Option<PathBuf>,
+    /// Only the bare model and the pure steps
     #[arg(long)]
-    pub json: bool,
+    pub no_kafka: bool,
+    /// Posts after which resident memory is read
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub memory_posts: usize,
 }

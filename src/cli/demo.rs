@@ -15,7 +15,10 @@ const SPEED: Speed = Speed::Times(60);
 pub fn run(arguments: &Demo, global: &Global) -> Result<(), Failure> {
     let find = |path: &str| {
         shipped(path).ok_or_else(|| {
-            Failure::unavailable(format!("there is no file {path} here"), "run the demo in the folder of the repository")
+            Failure::unavailable(
+                format!("there is no file {path} here"),
+                "run the demo in the folder of the repository",
+            )
         })
     };
     let settings = load(&find("pipelines/demo.toml")?, global)?.settings;

@@ -58,7 +58,11 @@ pub fn run(arguments: &Doctor, global: &Global) -> Result<(), Failure> {
     } else {
         for finding in &findings {
             let word = if finding.ok { "ok  " } else { "fail" };
-            output.line(format!("{word}  {:<12}  {}", finding.what, finding.found.replace('\n', "\n                    ")))?;
+            output.line(format!(
+                "{word}  {:<12}  {}",
+                finding.what,
+                finding.found.replace('\n', "\n                    ")
+            ))?;
         }
     }
     output.flush()?;

@@ -9,7 +9,7 @@ use crate::config::Problem;
 use crate::kafka::KafkaError;
 use crate::onnx::{BundleError, RuntimeError};
 use crate::pipeline::{AssembleError, RunError};
-use crate::web::ServeError;
+use crate::web::WebError;
 
 /// Exit codes, after `sysexits.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::Data);
     }
     let unavailable = error.is::<RuntimeError>() || error.is::<BundleError>() || error.is::<ArchiveError>();
-    (unavailable || error.is::<ServeError>()).then_some(Exit::Unavailable)
+    (unavailable || error.is::<WebError>()).then_some(Exit::Unavailable)
 }
 
 impl fmt::Display for Failure {

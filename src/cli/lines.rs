@@ -65,7 +65,9 @@ impl<'a> Lines<'a> {
             Box::new(std::io::BufReader::new(std::io::stdin()))
         } else {
             let opened = std::fs::File::open(path);
-            Box::new(std::io::BufReader::new(opened.map_err(|source| LineError::Unread { file: file.clone(), source })?))
+            Box::new(std::io::BufReader::new(
+                opened.map_err(|source| LineError::Unread { file: file.clone(), source })?,
+            ))
         };
         Ok(Self { file, reader, line: 0, sources, topic })
     }

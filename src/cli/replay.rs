@@ -36,8 +36,7 @@ pub fn run(arguments: &Replay, global: &Global) -> Result<(), Failure> {
         return Err(Failure::usage(message, format!("use --topic with {}", known.join(" or "))));
     }
     let topic = arguments.topic.as_deref().map(Arc::from);
-    let lines =
-        Lines::open(&arguments.input, &settings.sources, topic).map_err(|error| Failure::of(error.into()))?;
+    let lines = Lines::open(&arguments.input, &settings.sources, topic).map_err(|error| Failure::of(error.into()))?;
     let mut sender = Sender::new(&settings, arguments)?;
     let limit = usize::try_from(arguments.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     for record in lines.take(limit) {

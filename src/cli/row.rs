@@ -21,7 +21,11 @@ impl Row {
     /// When it is no JSON object, naming file and line.
     pub fn read(input: &Input, number: usize, text: &str) -> Result<Self, Failure> {
         serde_json::from_str(text).map_err(|error| {
-            input.bad(number, format!("not a JSON object: {error}"), "write one JSON object a line, with a field `text`")
+            input.bad(
+                number,
+                format!("not a JSON object: {error}"),
+                "write one JSON object a line, with a field `text`",
+            )
         })
     }
 

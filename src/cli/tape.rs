@@ -150,7 +150,11 @@ impl Tape {
         let named: Vec<&str> = instruments.iter().take(2).map(|subject| subject.as_str()).collect();
         let more = if instruments.len() > 2 { format!(" +{}", instruments.len() - 2) } else { String::new() };
         let text: String = post.text.chars().take(90).collect();
-        format!("{time}  {}  {confidence:.2}  {:<22}  {text}", self.paint(colour, &format!("{word:<9}")), named.join(" ") + &more)
+        format!(
+            "{time}  {}  {confidence:.2}  {:<22}  {text}",
+            self.paint(colour, &format!("{word:<9}")),
+            named.join(" ") + &more
+        )
     }
 
     fn alert(&mut self, alert: &Alert) {
@@ -167,7 +171,8 @@ impl Tape {
             AlertState::Pending => {}
         }
         let time = clock(&alert.at.to_string());
-        let head = format!("{time}  {}  {} {}", self.paint(colour, &format!(" {word} ")), alert.severity, alert.summary);
+        let head =
+            format!("{time}  {}  {} {}", self.paint(colour, &format!(" {word} ")), alert.severity, alert.summary);
         self.print(&head);
         if alert.state == AlertState::Firing {
             for evidence in &alert.evidence {

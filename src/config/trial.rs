@@ -43,7 +43,7 @@ impl TestCase {
     }
 
     fn play(&self, settings: &Settings) -> Vec<Happened> {
-        let mut state = PartitionState::new(Arc::new(SignalSettings::of(settings)), 0);
+        let mut state = PartitionState::new(Arc::new(SignalSettings::of(settings)));
         let mut happened = Vec::new();
         for (offset, (after, record)) in (0_i64..).zip(self.records(settings)) {
             let place = Origin { topic: Arc::from("test.mentions"), partition: 0, offset };

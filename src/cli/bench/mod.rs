@@ -8,49 +8,58 @@ mod steps;
 mod whole;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
 use crate::clean;
+use crate::cli::args::{self, Global};
 use crate::cli::lines::Lines;
+use crate::cli::model::shipped;
 use crate::cli::serve::bundle;
+use crate::cli::{Failure, load, pipeline_file};
 use crate::model::{Encoded, Scorer};
 use crate::onnx::{BareRun, Bundle, Combination};
 use crate::pipeline::{PlayRecord, Settings};
 use crate::time::SystemClock;
 
-/// What `bench` was asked to do.
-#[derive(Debug, Clone)]
-pub struct BenchRequest {
-    /// Posts as JSON lines; their texts are what is scored.
-    pub input: PathBuf,
-    /// How many of them.
-    pub limit: usize,
-    /// Starts a broker of its own with this script (`start DIR`, `kill DIR`) after the bare figures were taken; without
-    /// one the brokers of the settings are used.
-    pub broker_script: Option<PathBuf>,
-    /// Leaves the figures out that need Kafka.
-    pub no_kafka: bool,
-    /// Posts after which resident memory is read.
-    pub memory_posts: usize,
-}
-
 /// Texts on which the combinations of sessions, threads and rows are compared.
 const TRIAL: usize = 2_000;
 
-/// Prints the figures.
+/// Runs the command.
 ///
 /// # Errors
 /// When the model, the posts or Kafka are not there.
-pub fn bench(settings: &Settings, request: &BenchRequest) -> Result<()> {
+pub fn run(arguments: &args::Bench, global: &Global) -> Result<(), Failure> {
+    let find = |given: &Option<PathBuf>, path: &str| {
+        given.clone().or_else(|| shipped(path)).ok_or_else(|| {
+            Failure::unavailable(format!("there is no file {path} here"), "run it in the folder of the repository")
+        })
+    };
+    let settings = load(&find(&arguments.file, "pipelines/market.toml")?, global)?.settings;
+    let demo = load_demo_sources(arguments, &settings)?;
+    let input = find(&arguments.input, "pipelines/demo/posts.jsonl")?;
+    bench(&demo.unwrap_or(settings), &input, arguments).map_err(Failure::of)
+}
+
+/// The demo's posts have a mapping of their own.
+fn load_demo_sources(arguments: &args::Bench, settings: &Settings) -> Result<Option<Settings>, Failure> {
+    if arguments.input.is_some() {
+        return Ok(None);
+    }
+    let Some(path) = shipped("pipelines/demo.toml") else { return Ok(None) };
+    let demo = pipeline_file(&path).map_err(|problems| Failure::problems(&problems))?.settings;
+    Ok(Some(Settings { sources: demo.sources, instruments: demo.instruments, ..settings.clone() }))
+}
+
+fn bench(settings: &Settings, input: &Path, request: &args::Bench) -> Result<()> {
     let clock = Arc::new(SystemClock::new());
     let bundle = bundle(&settings.model, clock.clone())?;
     let records: Vec<PlayRecord> =
-        Lines::open(&request.input, &settings.sources, None)?.take(request.limit).collect::<Result<_, _>>()?;
+        Lines::open(input, &settings.sources, None)?.take(request.limit).collect::<Result<_, _>>()?;
     let texts = texts(settings, &records);
-    anyhow::ensure!(!texts.is_empty(), "{} holds no post that the pipeline can read", request.input.display());
+    anyhow::ensure!(!texts.is_empty(), "{} holds no post that the pipeline can read", input.display());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     say(&format!("{} posts, {cores} cores, model {} on {}", texts.len(), bundle.id().name, bundle.device()))?;
     let bare = bare(&bundle, &texts, cores)?;
@@ -66,7 +75,8 @@ pub fn bench(settings: &Settings, request: &BenchRequest) -> Result<()> {
 
 /// The cleaned text of each record that is a post.
 fn texts(settings: &Settings, records: &[PlayRecord]) -> Vec<String> {
-    let cleaned = records.iter().filter_map(|record| steps::post(settings, record)).map(|post| clean::clean(&post.text));
+    let cleaned =
+        records.iter().filter_map(|record| steps::post(settings, record)).map(|post| clean::clean(&post.text));
     cleaned.filter(|text| !text.is_empty()).collect()
 }
 

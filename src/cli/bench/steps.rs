@@ -39,20 +39,17 @@ pub(super) fn post(settings: &Settings, played: &PlayRecord) -> Option<Post> {
 }
 
 /// Measures each step over all posts, on one core.
-pub(super) fn steps(
-    settings: &Settings,
-    played: &[PlayRecord],
-    scorer: &dyn Scorer,
-    clock: &dyn Clock,
-) -> Result<()> {
+pub(super) fn steps(settings: &Settings, played: &[PlayRecord], scorer: &dyn Scorer, clock: &dyn Clock) -> Result<()> {
     let records: Vec<Record> = played.iter().zip(0..).map(|(played, offset)| record(played, offset)).collect();
     let posts: Vec<Post> = played.iter().filter_map(|played| post(settings, played)).collect();
     let texts: Vec<String> = posts.iter().map(|post| clean::clean(&post.text)).collect();
     let csv = settings.instruments.as_ref().map(std::fs::read_to_string).transpose()?.unwrap_or_default();
-    let instruments = if csv.is_empty() { Instruments::default() } else { Instruments::parse(&csv).unwrap_or_default() };
+    let instruments =
+        if csv.is_empty() { Instruments::default() } else { Instruments::parse(&csv).unwrap_or_default() };
     let linker = Linker::new(&instruments);
     let envelope = Envelope { source: Arc::from("bellwether/bench") };
-    let scored: Vec<ScoredPost> = posts.iter().zip(&texts).map(|(post, text)| scored(post, text, scorer.id())).collect();
+    let scored: Vec<ScoredPost> =
+        posts.iter().zip(&texts).map(|(post, text)| scored(post, text, scorer.id())).collect();
     let mentions: Vec<Mention> = posts.iter().zip(&texts).map(|(post, text)| mention(post, text)).collect();
     let source_of = |record: &Record| settings.sources.iter().find(|source| source.topic == record.partition.topic);
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use crate::cli::bench::{BenchRequest, say};
+use crate::cli::args;
+use crate::cli::bench::say;
 use crate::cli::serve::{Service, assembly};
 use crate::event::{AlertState, Severity};
 use crate::kafka::PlainProducer;
@@ -24,12 +25,7 @@ const LATENCY_LOAD: Duration = Duration::from_secs(20);
 const STUCK: Duration = Duration::from_secs(60);
 
 /// Measures and prints.
-pub(super) fn whole(
-    settings: &Settings,
-    request: &BenchRequest,
-    records: &[PlayRecord],
-    bare: &BareRun,
-) -> Result<()> {
+pub(super) fn whole(settings: &Settings, request: &args::Bench, records: &[PlayRecord], bare: &BareRun) -> Result<()> {
     let clock = Arc::new(SystemClock::new());
     let archive = std::env::temp_dir().join(format!("bellwether-bench-{}", std::process::id()));
     let broker = request.broker_script.as_deref().map(|script| Broker::start(script, &archive)).transpose()?;
