@@ -132,6 +132,8 @@ fn check_look_back(root: &Section<'_>, settings: &Settings) {
 /// Settings by section, in the order in which they were read; top-level keys first, as TOML wants them.
 fn effective(report: &Report) -> String {
     let mut shown = report.shown.take();
+    // The cases of the file are no settings.
+    shown.retain(|setting| !setting.section.starts_with("test["));
     shown.sort_by_key(|setting| !setting.section.is_empty());
     let mut text = String::new();
     let mut section = String::new();
