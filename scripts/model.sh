@@ -23,6 +23,13 @@ for set in $sets; do
         die "$DATA/$set.jsonl could not be cleaned" "mend the line that is named above"
 done
 
-note "training: half an hour or more on two cores; the log is $run/log.jsonl"
-PYTHONPATH=trainer "$python" -m bellwether_trainer train --data "$run/clean" --run-dir "$run" --out "${OUT:-models}" \
-    --name "${NAME:-finance-en}" --version "${VERSION:-1}" "$@"
+# Two stages: three epochs from the bare encoder, then two more from the best of those, more slowly.
+train() {
+    local stage=$1
+    shift
+    PYTHONPATH=trainer "$python" -m bellwether_trainer train --data "$run/clean" --run-dir "$run/$stage" \
+        --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}" "$@"
+}
+note "training: half an hour or more on two cores; the logs are $run/first/log.jsonl and $run/second/log.jsonl"
+train first --epochs 3 --seed 7 "$@"
+train second --start "$run/first/best.pt" --epochs 2 --learning-rate 6e-5 --head-learning-rate 3e-4 --seed 8 "$@"

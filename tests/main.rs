@@ -13,8 +13,10 @@
 )]
 
 mod archive;
+mod commands;
 mod config;
 mod kafka;
 mod layering;
 mod model;
 mod monitoring;
+mod web;

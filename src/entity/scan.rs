@@ -107,7 +107,8 @@ mod tests {
         let pair = |ticker: &str, form: &str| (ticker.to_owned(), form.to_owned());
         assert_eq!(
             found("buy $aapl, not IBM (NYSE: BRK.B)"),
-            [pair("aapl", "cashtag"), pair("IBM", "bare"), pair("BRK.B", "NYSE")]
+            [pair("aapl", "cashtag"), pair("IBM", "bare"), pair("NYSE", "bare"), pair("BRK.B", "NYSE")],
+            "an exchange's name has the form of a ticker; the linker knows better"
         );
         assert_eq!(found("paid $500 for it"), []);
         assert_eq!(found("$BRK-B."), [pair("BRK-B", "cashtag")]);

@@ -11,8 +11,6 @@ from . import data, golden_texts, manifest, network, tiny, train
 from .errors import DataError, TrainerError, UsageError
 from .tasks import TASKS
 
-USAGE = 64
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
@@ -28,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return TrainerError.exit_code
     return 0
 
 
@@ -44,13 +45,11 @@ def _parser() -> _Parser:
         command.add_argument("--out", type=Path, required=True, help="the models directory")
         command.add_argument("--name", default="finance-en")
         command.add_argument("--version", default="1")
-        for field in fields(train.Recipe):
-            flag = f"--{field.name.replace('_', '-')}"
-            if field.type is bool or field.type == "bool":
-                command.add_argument(flag, action="store_true")
-            else:
-                command.add_argument(flag, type=type(field.default), default=field.default)
         command.set_defaults(run=run)
+    commands.choices["train"].add_argument("--start", type=Path, help="a best.pt to go on from, not the bare encoder")
+    for field in fields(train.Recipe):
+        flag = f"--{field.name.replace('_', '-')}"
+        commands.choices["train"].add_argument(flag, type=type(field.default), default=field.default)
     command = commands.add_parser("tiny", help="write the tiny model of the tests")
     command.add_argument("--out", type=Path, required=True, help="the model's directory, models/tiny/1")
     command.set_defaults(run=lambda options: tiny.build(options.out))
@@ -72,11 +71,23 @@ def _train(options: argparse.Namespace) -> None:
     split = data.load(options.data, recipe.validation_share)
     torch.manual_seed(recipe.seed)
     model, tokenizer = network.pretrained()
+    history = []
+    if options.start:
+        kept = _checkpoint(options.start)
+        model.load_state_dict(kept["model"])
+        history = [*kept["history"], kept["recipe"] | {"best_epoch": kept["report"]["epoch"]}]
     options.run_dir.mkdir(parents=True, exist_ok=True)
     log = train.Log(options.run_dir / "log.jsonl")
     decides = frozenset(data_set.name for data_set in data.SETS if data_set.decides)
-    train.fit(model, tokenizer, split, recipe, decides, options.run_dir, log)
+    train.fit(model, tokenizer, split, recipe, decides, options.run_dir, log, history)
     _write(options, log)
+
+
+def _checkpoint(path: Path) -> dict:
+    try:
+        return torch.load(path, weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run `train` first") from error
 
 
 def _finish(options: argparse.Namespace) -> None:
@@ -85,10 +96,7 @@ def _finish(options: argparse.Namespace) -> None:
 
 def _write(options: argparse.Namespace, log: train.Log) -> None:
     """From `best.pt` on both ways, so that `finish` gives exactly what `train` would have given."""
-    try:
-        kept = torch.load(options.run_dir / "best.pt", weights_only=True)
-    except FileNotFoundError as error:
-        raise DataError(f"{options.run_dir / 'best.pt'}: no such file; run `train` first") from error
+    kept = _checkpoint(options.run_dir / "best.pt")
     recipe = train.Recipe(**kept["recipe"])
     split = data.load(options.data, recipe.validation_share)
     model, tokenizer = network.pretrained(TASKS)
@@ -99,6 +107,7 @@ def _write(options: argparse.Namespace, log: train.Log) -> None:
             for data_set in data.SETS
         ],
         "recipe": asdict(recipe) | {"encoder": "all-MiniLM-L6-v2 (Apache-2.0)", "best_epoch": kept["report"]["epoch"]},
+        "continued_from": kept["history"],
         "seed": recipe.seed,
     }
     deciding = {data_set.name for data_set in data.SETS if data_set.decides}

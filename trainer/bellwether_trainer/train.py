@@ -30,7 +30,6 @@ class Recipe:
     label_smoothing: float = 0.05
     gradient_norm_max: float = 1.0
     validation_share: float = 0.08
-    bf16: bool = False
     seed: int = 7
 
 
@@ -88,9 +87,7 @@ def masked_loss(logits: Sequence[Tensor], rows: Sequence[Row], names: Sequence[s
         if mine:
             target = torch.tensor([rows[index].example.label for index in mine])
             weight = torch.tensor([rows[index].example.weight for index in mine])
-            loss = nn.functional.cross_entropy(
-                output[mine].float(), target, reduction="none", label_smoothing=smoothing
-            )
+            loss = nn.functional.cross_entropy(output[mine], target, reduction="none", label_smoothing=smoothing)
             total = total + (loss * weight).sum()
     return total / sum(row.example.weight for row in rows)
 
@@ -131,9 +128,19 @@ def validate(model: Classifier, rows: Sequence[Row], decides: frozenset[str]) ->
 
 
 def fit(
-    model: Classifier, tokenizer: Tokenizer, split: Split, recipe: Recipe, decides: frozenset[str], run: Path, log: Log
+    model: Classifier,
+    tokenizer: Tokenizer,
+    split: Split,
+    recipe: Recipe,
+    decides: frozenset[str],
+    run: Path,
+    log: Log,
+    history: Sequence[dict] = (),
 ) -> dict:
-    """Trains in place, leaves the best epoch's weights in the model and in `<run>/best.pt`; returns its report."""
+    """Trains in place, leaves the best epoch's weights in the model and in `<run>/best.pt`; returns its report.
+
+    `history` holds the recipes that the weights have been through already; the checkpoint carries it on.
+    """
     run.mkdir(parents=True, exist_ok=True)
     train = tokenise(tokenizer, split.train, recipe.max_tokens)
     validation = tokenise(tokenizer, split.validation, recipe.max_tokens)
@@ -146,7 +153,13 @@ def fit(
         _one_epoch(model, batches(train, recipe.batch, shuffle), (adam, rate), recipe, (epoch, per_epoch), log)
         report = {"epoch": epoch, **validate(model, validation, decides)}
         log.write("epoch", **report)
-        torch.save({"model": model.state_dict(), "report": report, "recipe": asdict(recipe)}, run / f"epoch-{epoch}.pt")
+        state = {
+            "model": model.state_dict(),
+            "report": report,
+            "recipe": asdict(recipe),
+            "history": list(history),
+        }
+        torch.save(state, run / f"epoch-{epoch}.pt")
         if report["score"] > best["score"]:
             best = report
             (run / f"epoch-{epoch}.pt").replace(run / "best.pt")
@@ -165,8 +178,7 @@ def _one_epoch(
     model.train()
     started, seen, losses = time.monotonic(), 0, []
     for step, batch in enumerate(source, 1):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
-            logits = model(**pad([row.ids for row in batch]))
+        logits = model(**pad([row.ids for row in batch]))
         loss = masked_loss(logits, batch, names, recipe.label_smoothing)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_norm_max)

@@ -71,6 +71,26 @@ def test_a_small_run_goes_all_the_way(sets: Path, tmp_path: Path) -> None:
     assert_same_answers(again.eval(), bundle.Scorer(out / "model.int8.onnx", tokenizer, 32), tokenizer, 32, 0.1)
 
 
+def test_the_command_trains_the_real_encoder(sets: Path, tmp_path: Path) -> None:
+    run = ["--data", str(sets), "--run-dir", str(tmp_path / "run"), "--out", str(tmp_path / "models")]
+    assert (
+        main(["train", *run, "--epochs", "1", "--batch", "32", "--max-tokens", "16", "--validation-share", "0.3"]) == 0
+    )
+    home = tmp_path / "models" / "finance-en"
+    assert (home / "champion").read_text() == "1\n"
+    assert attention_count(onnx.load(home / "1" / "model.int8.onnx")) == 6
+    assert main(["verify", str(home / "1")]) == 0
+    assert main(["finish", *run, "--version", "2"]) == 0
+    first, second = (manifest.read(home / version) for version in ("1", "2"))
+    assert first["variants"] == second["variants"]
+    assert (home / "champion").read_text() == "2\n"
+
+    again = ["--data", str(sets), "--run-dir", str(tmp_path / "again"), "--out", str(tmp_path / "models")]
+    short = ["--epochs", "1", "--batch", "32", "--max-tokens", "16", "--validation-share", "0.3", "--version", "3"]
+    assert main(["train", *again, *short, "--start", str(tmp_path / "run" / "best.pt")]) == 0
+    assert len(manifest.read(home / "3")["training"]["continued_from"]) == 1
+
+
 def assert_same_answers(
     model: network.Classifier, scorer: bundle.Scorer, tokenizer, max_tokens: int, within: float
 ) -> None:

@@ -71,6 +71,7 @@ def test_bad_data_exits_65_and_a_bad_command_64(tmp_path: Path, sets: Path, caps
     assert main(["train", "--data", str(sets), *run, "--epochs", "0"]) == 64
     assert main(["train"]) == 64
     assert main(["dance"]) == 64
+    assert main(["train", "--data", str(sets), *run, "--start", str(tmp_path / "nowhere.pt")]) == 65
     assert main(["finish", "--data", str(sets), *run]) == 65
     assert main(["verify", str(tmp_path)]) == 65
     assert "Traceback" not in capsys.readouterr().err
