@@ -18,7 +18,7 @@ pub fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Failure> {
     let folder = match folder {
         Some(folder) => folder,
         None => shipped.as_deref().ok_or_else(|| {
-            Failure::unavailable("there is no folder models/finance-en here", "name a model with --model DIR")
+            Failure::unavailable("there is no folder models/finance-en here", "run this in the folder of the repository, or name the model (--model DIR, or [model] in a pipeline file)")
         })?,
     };
     let runtime = runtime(&runtime_hints()).map_err(|error| Failure::unavailable(error.to_string(), ""))?;
