@@ -11,6 +11,8 @@ use crate::pipeline::TapeEvent;
 
 /// Subjects whose mentions are counted for the summary.
 const SUBJECTS_MAX: usize = 50_000;
+/// Lines of posts that a terminal is given a second: more than a person can read.
+const LINES_PER_SECOND: u32 = 40;
 /// Latencies that are kept for the percentiles; then every second one is dropped.
 const LATENCIES_MAX: usize = 200_000;
 
@@ -74,7 +76,7 @@ impl Tape {
             summary: Summary::default(),
             out: prints.then(|| Box::new(stdout) as Box<dyn Write + Send>),
             colour,
-            budget: 0,
+            budget: LINES_PER_SECOND,
             second: Duration::ZERO,
             subjects: HashMap::new(),
             latencies: Vec::new(),
@@ -87,7 +89,7 @@ impl Tape {
     pub fn event(&mut self, event: &TapeEvent, now: Duration) {
         if now.saturating_sub(self.second) >= Duration::from_secs(1) {
             self.second = now;
-            self.budget = 40;
+            self.budget = LINES_PER_SECOND;
         }
         match event {
             TapeEvent::Scored(post) => self.scored(post),
