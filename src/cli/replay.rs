@@ -26,7 +26,7 @@ const NAP: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// With 65 at a bad line, with 69 when Kafka cannot be reached or a record was not delivered.
-pub fn run(arguments: &Replay, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Replay, global: &Global) -> Result<(), Failure> {
     let settings = load(&arguments.file, global)?.settings;
     if let Some(topic) = &arguments.topic
         && !settings.sources.iter().any(|source| *source.topic == **topic)

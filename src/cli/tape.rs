@@ -18,7 +18,7 @@ const LATENCIES_MAX: usize = 200_000;
 
 /// What came of a run; `--json` prints it.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Records that were read.
     pub posts: u64,
     /// Posts that were scored.
@@ -52,7 +52,7 @@ pub struct Summary {
 }
 
 /// Counts and prints tape events.
-pub struct Tape {
+pub(crate) struct Tape {
     /// The sums so far.
     pub summary: Summary,
     out: Option<Box<dyn Write + Send>>,
@@ -69,7 +69,7 @@ pub struct Tape {
 impl Tape {
     /// A tape on standard output, or one that only counts.
     #[must_use]
-    pub fn new(prints: bool) -> Self {
+    pub(crate) fn new(prints: bool) -> Self {
         let stdout = std::io::stdout();
         let colour = stdout.is_terminal();
         Self {
@@ -86,7 +86,7 @@ impl Tape {
     }
 
     /// Takes an event at a monotonic moment; posts beyond forty lines a second are counted and not printed.
-    pub fn event(&mut self, event: &TapeEvent, now: Duration) {
+    pub(crate) fn event(&mut self, event: &TapeEvent, now: Duration) {
         if now.saturating_sub(self.second) >= Duration::from_secs(1) {
             self.second = now;
             self.budget = LINES_PER_SECOND;
@@ -103,7 +103,7 @@ impl Tape {
     }
 
     /// A post's latency.
-    pub fn latency(&mut self, took: Duration) {
+    pub(crate) fn latency(&mut self, took: Duration) {
         self.skipped += 1;
         if self.skipped < self.stride {
             return;
@@ -190,7 +190,7 @@ impl Tape {
     }
 
     /// A line on the tape. Whoever closes the pipe has seen enough: nothing is printed from then on.
-    pub fn print(&mut self, line: &str) {
+    pub(crate) fn print(&mut self, line: &str) {
         let line = sanitised(line, self.colour);
         if let Some(out) = &mut self.out
             && writeln!(out, "{line}").is_err()
@@ -201,13 +201,13 @@ impl Tape {
 
     /// Whether anything is printed.
     #[must_use]
-    pub const fn prints(&self) -> bool {
+    pub(crate) const fn prints(&self) -> bool {
         self.out.is_some()
     }
 
     /// The sums, with the percentiles worked out.
     #[expect(clippy::cast_precision_loss, reason = "counts of posts")]
-    pub fn finish(&mut self, took: Duration) -> &mut Summary {
+    pub(crate) fn finish(&mut self, took: Duration) -> &mut Summary {
         self.latencies.sort_by(f32::total_cmp);
         self.summary.latency_p50_ms = percentile(&self.latencies, 50);
         self.summary.latency_p99_ms = percentile(&self.latencies, 99);
@@ -218,7 +218,7 @@ impl Tape {
 
     /// The instruments with most mentions.
     #[must_use]
-    pub fn busiest(&self, count: usize) -> Vec<(Subject, u64)> {
+    pub(crate) fn busiest(&self, count: usize) -> Vec<(Subject, u64)> {
         let mut ranked: BTreeMap<(std::cmp::Reverse<u64>, Subject), ()> = BTreeMap::new();
         for (subject, mentions) in &self.subjects {
             ranked.insert((std::cmp::Reverse(*mentions), subject.clone()), ());
