@@ -264,3 +264,118 @@ fn the_doctor_says_of_each_thing_what_to_do() {
     assert!(!ok("model") && !ok("Kafka"), "{findings}");
     assert!(ok("archive"), "{findings}");
 }
+
+/// A pipeline file on the tiny model, whose weights are random: what it answers means nothing, that it answers does.
+fn tiny(folder: &Path, more: &str) -> String {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let text = format!(
+        "name = \"tiny\"\n[[source]]\ntopic = \"tiny.posts\"\n[model]\nname = \"tiny\"\ndirectory = {:?}\n\
+         [sample]\npolicy = \"all\"\n[web]\nlisten = \"127.0.0.1:0\"\n[archive]\nurl = \"archive\"\n{more}",
+        models.display().to_string()
+    );
+    file(folder, "tiny.toml", &text).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn score_is_a_filter_that_keeps_order_and_says_why_it_abstains() {
+    let rows = [
+        r#"{"id":"long","text":"The company raised its forecast for the year after a strong quarter in all its regions"}"#,
+        r#"{"id":"none","text":"  "}"#,
+        r#"{"id":"short","text":"Shares fall"}"#,
+    ];
+    let output = run(&["score", "--model", "models/tiny", "--device", "cpu"], rows.join("\n").as_bytes());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let scored: Vec<serde_json::Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(scored.iter().map(|row| row["id"].as_str().unwrap()).collect::<Vec<_>>(), ["long", "none", "short"]);
+    assert_eq!(scored[1]["sentiment"]["reason"], "empty-text");
+    assert_eq!(scored[1]["sentiment"]["label"], serde_json::Value::Null);
+    for row in [&scored[0], &scored[2]] {
+        let probabilities = row["sentiment"]["probabilities"].as_object().unwrap();
+        let sum: f64 = probabilities.values().map(|value| value.as_f64().unwrap()).sum();
+        assert!(probabilities.len() == 3 && (sum - 1.0).abs() < 1e-3, "{row}");
+        assert_eq!(row["model"]["name"], "tiny");
+    }
+}
+
+#[test]
+fn evaluate_prints_a_key_a_task_and_refuses_a_label_that_the_model_does_not_know() {
+    let good = b"{\"text\":\"Shares rise\",\"sentiment\":\"positive\"}\n{\"text\":\"Shares fall\",\"sentiment\":\"negative\",\"topic\":\"earnings\"}\n";
+    let output = run(&["evaluate", "--model", "models/tiny/1", "--data", "-", "--json", "--device", "cpu"], good);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((report["sentiment"]["n"].as_u64(), report["topic"]["n"].as_u64()), (Some(2), Some(1)));
+    for key in ["accuracy", "macro_f1", "weighted_f1", "ece", "per_class", "confusion"] {
+        assert!(!report["sentiment"][key].is_null(), "{key} in {report}");
+    }
+    let table = run(&["evaluate", "--model", "models/tiny/1", "--data", "-", "--device", "cpu"], good);
+    assert!(stdout(&table).contains("sentiment: 2 rows"), "{}", stdout(&table));
+    let unknown = b"{\"text\":\"a\",\"sentiment\":\"positive\"}\n{\"text\":\"b\",\"sentiment\":\"bullish\"}\n";
+    let output = run(&["evaluate", "--model", "models/tiny/1", "--data", "-", "--device", "cpu"], unknown);
+    assert_eq!(code(&output), 65);
+    let said = stderr(&output);
+    assert!(said.starts_with("standard input:2: ") && said.contains("`bullish`"), "{said}");
+}
+
+#[test]
+fn play_ends_with_a_summary_as_its_last_line_and_names_a_bad_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = tiny(folder.path(), "");
+    let posts = "{\"id\":\"1\",\"text\":\"Shares rise\",\"published_at\":\"2026-03-02T13:30:00Z\"}\n\
+                 {\"id\":\"2\",\"published_at\":\"2026-03-02T13:31:00Z\"}\n\
+                 {\"id\":\"3\",\"text\":\"Shares fall\",\"published_at\":\"2026-03-02T13:32:00Z\"}\n";
+    let output = run(&["play", &path, "--input", "-", "--exit", "--json"], posts.as_bytes());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let summary: serde_json::Value = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+    let figures = ["posts", "scored", "dead_letters", "samples"].map(|key| summary[key].as_u64());
+    assert_eq!(figures, [Some(3), Some(2), Some(1), Some(2)], "{summary}");
+    for key in ["mentions", "alerts_firing", "alerts_resolved", "posts_per_second"] {
+        assert!(summary[key].is_number(), "{key} in {summary}");
+    }
+    let bad = file(folder.path(), "bad.jsonl", "{\"id\":\"1\",\"text\":\"Shares rise\"}\nShares fall\n");
+    let output = run(&["play", &path, "--input", bad.to_str().unwrap(), "--exit"], b"");
+    assert_eq!(code(&output), 65, "{}", stderr(&output));
+    assert!(stderr(&output).contains("bad.jsonl:2: "), "{}", stderr(&output));
+}
+
+#[test]
+fn topics_are_made_once_and_a_replay_is_keyed_by_id() {
+    let servers = std::env::var("BELLWETHER_TEST_KAFKA")
+        .expect("BELLWETHER_TEST_KAFKA is not set: run the tests with `make test`, which starts a broker for them");
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("commands{}", std::process::id());
+    let path = tiny(folder.path(), &format!("[kafka]\nbootstrap_servers = \"{servers}\"\npartitions = 2\n"));
+    let with_names = std::fs::read_to_string(&path).unwrap().replace("\"tiny\"\n[[", &format!("{name:?}\n[["));
+    std::fs::write(&path, with_names.replace("tiny.posts", &format!("{name}.posts"))).unwrap();
+
+    let dry = run(&["topics", &path, "--dry-run", "--json"], b"");
+    let report: serde_json::Value = serde_json::from_str(&stdout(&dry)).unwrap_or_else(|_| panic!("{}", stderr(&dry)));
+    assert_eq!(report["missing"].as_array().unwrap().len(), 7, "{report}");
+    let made = run(&["topics", &path], b"");
+    assert_eq!((code(&made), stdout(&made).matches("created").count()), (0, 7), "{}{}", stdout(&made), stderr(&made));
+    let again = run(&["topics", &path], b"");
+    assert_eq!((code(&again), stdout(&again).matches("ok  ").count()), (0, 7), "{}", stdout(&again));
+
+    let posts =
+        "{\"id\":\"a\",\"text\":\"Shares rise\",\"published_at\":\"2020-01-01T00:00:00Z\"}\n{\"@raw\":\"not json\"}\n";
+    let sent = run(&["replay", &path, "--input", "-", "--rebase"], posts.as_bytes());
+    assert_eq!(code(&sent), 0, "{}", stderr(&sent));
+    assert_eq!(stdout(&sent), format!("acknowledged: 2 on {name}.posts\n"));
+    let settings =
+        bellwether::kafka::KafkaSettings { bootstrap_servers: servers, ..bellwether::kafka::KafkaSettings::default() };
+    let topic: std::sync::Arc<str> = format!("{name}.posts").into();
+    let clock = bellwether::time::SystemClock::new();
+    let tail = bellwether::kafka::Tail::start(&settings, &[topic], 10, &clock).unwrap();
+    let mut records = Vec::new();
+    for _ in 0..150 {
+        records.extend(tail.next(std::time::Duration::from_millis(200)).unwrap());
+        if records.len() == 2 {
+            break;
+        }
+    }
+    records.sort_by(|one, other| other.key.cmp(&one.key));
+    assert_eq!(records[0].key.as_deref(), Some(&b"a"[..]));
+    let post: serde_json::Value = serde_json::from_slice(records[0].value.as_deref().unwrap()).unwrap();
+    assert!(post["published_at"].as_str().unwrap() > "2026", "rebased: {post}");
+    assert_eq!((records[1].key.as_deref(), records[1].value.as_deref()), (None, Some(&b"not json"[..])));
+}

@@ -37,7 +37,7 @@ struct TestReport {
 ///
 /// # Errors
 /// With 64 when there are problems or a case fails.
-pub fn run(arguments: &Check, _global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Check, _global: &Global) -> Result<(), Failure> {
     let loaded = match pipeline_file(&arguments.file) {
         Ok(loaded) => loaded,
         Err(problems) if arguments.json => return tell_problems(&problems),

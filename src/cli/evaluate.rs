@@ -10,7 +10,7 @@ use crate::retrain::{EvaluateError, LabelledRow, Line, Report, TaskReport, evalu
 ///
 /// # Errors
 /// With 65 at a row that cannot be read or has a label that the model does not know; with 69 without a model.
-pub fn run(arguments: &Evaluate, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Evaluate, global: &Global) -> Result<(), Failure> {
     start_quiet_log(global)?;
     let mut input = Input::open(Some(&arguments.data))?;
     let bundle = model::open(Some(&arguments.model), arguments.device.0)?;
