@@ -15,7 +15,7 @@ kind = "news"
 txet = "/headline"
 [[rule]]
 name = "gloom"
-subjects = ["XNAS:*"]
+subjects = ["topic:*"]
 when = { index_below = -4, over = "30m" }
 [archive]
 url = "s3://bucket"
@@ -114,13 +114,13 @@ fn a_test_case_that_fails_is_named_with_what_happened_instead() {
         r#"{SMALL}
 [[rule]]
 name = "gloom"
-subjects = ["XNAS:*"]
+subjects = ["topic:*"]
 when = {{ index_below = -0.4, over = "10m", mentions_min = 3 }}
 for = "1m"
 [[test]]
 name = "expects the wrong subject"
-posts = [{{ at = "+0m", count = 5, every = "10s", subjects = ["XNAS:A"], sentiment = "negative" }}]
-alerts = [{{ rule = "gloom", subject = "XNAS:B", state = "firing" }}]
+posts = [{{ at = "+0m", count = 5, every = "10s", subjects = ["topic:a"], sentiment = "negative" }}]
+alerts = [{{ rule = "gloom", subject = "topic:b", state = "firing" }}]
 "#
     );
     let path = file(folder.path(), "small.toml", &text);

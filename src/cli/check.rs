@@ -87,6 +87,9 @@ fn tell(output: &mut Output, loaded: &Loaded, tests: &[TestReport]) -> Result<()
             output.line(format!("       {}: {fault}", test.place))?;
         }
     }
+    if tests.is_empty() {
+        return output.line("no tests: add [[test]] with posts and alerts");
+    }
     let failed = tests.iter().filter(|test| !test.passed).count();
     let verdict = if failed == 0 { "all passed".to_owned() } else { format!("{failed} failed") };
     output.line(format!("{} tests, {verdict}", tests.len()))

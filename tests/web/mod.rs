@@ -282,6 +282,7 @@ fn an_empty_page_says_what_will_come_and_a_finished_one_that_it_is_through() {
         board.stage(stage, false, "finished");
     }
     board.finish();
+    browser.pictures(&site.url, "finished");
     let page = browser.dom(&site.url, 3_000);
     assert!(page.contains("The input is through") && !page.contains("Not ready"), "{page}");
 }

@@ -180,8 +180,7 @@ fn alerts(board: &Board) {
     market.value = Some(0.36);
     market.threshold = 0.35;
     market.rule = Arc::from("broad-optimism");
-    let mut over =
-        alert("XNYS:BA", "warning", "XNYS:BA sentiment is back at −0.22 over 30m (17 mentions, bound −0.50)");
+    let mut over = alert("XNYS:BA", "warning", "XNYS:BA sentiment fell to −0.53 over 30m (16 mentions, bound −0.50)");
     let mut soon = chip.clone();
     soon.state = AlertState::Pending;
     soon.at = at("14:18:22");
@@ -192,6 +191,7 @@ fn alerts(board: &Board) {
     }
     over.state = AlertState::Resolved;
     over.at = at("14:31:00");
+    over.summary = "XNYS:BA sentiment is back at −0.22 over 30m (17 mentions, bound −0.50)".into();
     over.ends_at = Some(at("14:31:00"));
     board.alert(&over);
 }

@@ -18,6 +18,12 @@ const ABSTAINED = {
   "deleted": "deleted",
   "not-answered": "not answered",
 };
+const EXPLAINED = {
+  lag: "Records between the committed positions and the ends. Where transactions write, one or more remain at rest.",
+  partitions: "Partitions that this process reads.",
+  "rows in total": "Rows committed since the start of this process.",
+  since: "Log time at which the condition began to hold.",
+};
 
 const byId = (id) => document.getElementById(id);
 const trends = new Map();
@@ -137,7 +143,7 @@ function subjectChip(subject) {
 const empty = (title, text) => make("div", { class: "empty" }, make("strong", {}, title), make("span", {}, text));
 
 function pair(term, ...value) {
-  return make("div", {}, make("dt", {}, term), make("dd", {}, ...value));
+  return make("div", { title: EXPLAINED[term] }, make("dt", {}, term), make("dd", {}, ...value));
 }
 
 // Sections
@@ -251,7 +257,7 @@ function postRow(post) {
     cell("source", make("bdi", {}, post.source), make("span", { class: "muted" }, post.kind)),
     cell("text", linked(post.text === "" ? "(no text)" : post.text, post.url)),
     cell("sentiment", lean(post.sentiment)),
-    cell("topic", topic === null ? make("span", { class: "muted" }, `abstained: ${reason}`) : topic.replaceAll("-", " ")),
+    cell("topic", topic === null ? make("span", { class: "muted", title: "the model abstained" }, reason) : topic.replaceAll("-", " ")),
     cell("subjects", ...subjects.map(subjectChip), more));
 }
 
