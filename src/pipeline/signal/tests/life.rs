@@ -170,7 +170,8 @@ fn silence_of_the_pipeline_is_not_calm_of_the_market() {
     log.tell(0.0, "one", "XNAS:AAA", -0.9);
     log.tell(1.0, "two", "XNAS:AAA", -0.9);
     log.tick(11.0);
-    // Nothing for an hour: the windows are empty at once, but calm is counted from here.
+    log.tell(12.0, "three", "XNAS:AAA", 0.9);
+    // Calm since 12 s, then nothing for an hour: what was not seen does not count, so calm is counted from here.
     log.tick(3_600.0);
     log.tick(3_605.0);
     log.tick(3_615.0);
