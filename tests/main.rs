@@ -19,4 +19,5 @@ mod kafka;
 mod layering;
 mod model;
 mod monitoring;
+mod schemas;
 mod web;
