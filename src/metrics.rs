@@ -148,8 +148,6 @@ pub const SEGMENT_FAILURES: Family =
 /// The loaded model; always 1.
 pub const MODEL_INFO: Family =
     gauge("bellwether_model_info", "The model that answers.", &["name", "version", "variant", "device"]);
-/// Reloads of the model, by result (`swapped`, `refused`).
-pub const MODEL_RELOADS: Family = counter("bellwether_model_reloads_total", "Changes of the model.", &["result"]);
 /// Whether the stage is ready (1) or not (0), by stage.
 pub const READY: Family = gauge("bellwether_ready", "Whether a stage is ready.", &["stage"]);
 /// This build; always 1.
@@ -188,7 +186,6 @@ pub const ALL: &[&Family] = &[
     &SEGMENT_BYTES,
     &SEGMENT_FAILURES,
     &MODEL_INFO,
-    &MODEL_RELOADS,
     &READY,
     &BUILD_INFO,
 ];

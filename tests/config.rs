@@ -121,6 +121,25 @@ device = "gpu"
 }
 
 #[test]
+fn a_rule_about_nobody_and_a_wrong_instruments_file_are_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{SMALL}[instruments]\nfile = \"list.csv\"\n[[rule]]\nname = \"gloom\"\nsubjects = [\"XNAS:APPL\", \"XLON:*\", \"topic:*\", \"XNAS:*\"]\nwhen = {{ index_below = -0.4, over = \"30m\" }}\n"
+    );
+    let shown = |csv: &str| {
+        std::fs::write(folder.path().join("list.csv"), csv).unwrap();
+        let problems = load_in(folder.path(), &text, &[]).expect_err("there are mistakes");
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        lines.join("\n").replace(&format!("{}/", folder.path().display()), "")
+    };
+    let header = "id,name,aliases,common_word,common_name\n";
+    insta::assert_snapshot!(shown(&format!("{header}XNAS:AAPL,Apple,,false,false\n")));
+    let wrong = shown(&format!("{header}XNAS:AAPL,Apple,,maybe,false\n"));
+    assert!(wrong.starts_with("list.csv:2: "), "{wrong}");
+    assert!(!wrong.contains("no known instrument"), "{wrong}");
+}
+
+#[test]
 fn the_environment_is_laid_over_the_file() {
     let loaded = load_with(
         SMALL,
@@ -168,7 +187,10 @@ fn a_secret_comes_from_a_file_that_is_named() {
 #[test]
 fn what_is_printed_reads_back_as_the_same_settings() {
     let loaded = config::load(&shipped("market.toml"), []).unwrap();
-    let folder = tempfile::tempdir_in(shipped("")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("instruments")).unwrap();
+    let instruments = "instruments/us-large.csv";
+    std::fs::copy(shipped(instruments), folder.path().join(instruments)).unwrap();
     let path = folder.path().join("again.toml");
     std::fs::write(&path, &loaded.effective).unwrap();
     let mut again =

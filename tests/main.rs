@@ -12,8 +12,12 @@
     reason = "tests may fail loudly, and ask the environment and the wall clock"
 )]
 
+mod archive;
+mod commands;
 mod config;
 mod kafka;
 mod layering;
 mod model;
 mod monitoring;
+mod schemas;
+mod web;

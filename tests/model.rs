@@ -1,5 +1,5 @@
-//! A model directory is loaded whole and checked, or refused with a remedy; a text's answer does not depend on its
-//! neighbours. On the tiny model with random weights, through the real ONNX Runtime.
+//! A model directory is loaded whole and checked, or refused with a remedy; in full precision a text's answer does not
+//! depend on its neighbours. On the tiny model with random weights, through the real ONNX Runtime.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,7 +84,7 @@ fn the_tiny_model_loads_and_says_what_it_is() {
 }
 
 #[test]
-fn a_text_scores_the_same_alone_and_in_any_batch_and_in_its_place() {
+fn in_full_precision_a_text_scores_the_same_alone_and_in_any_batch() {
     let texts = texts();
     let narrow =
         ModelSettings { batch_rows_max: 1, sessions: 1, cache_texts: 0, ..settings(Path::new(ROOT).join("models")) };

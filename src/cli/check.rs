@@ -37,7 +37,7 @@ struct TestReport {
 ///
 /// # Errors
 /// With 64 when there are problems or a case fails.
-pub fn run(arguments: &Check, _global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Check, _global: &Global) -> Result<(), Failure> {
     let loaded = match pipeline_file(&arguments.file) {
         Ok(loaded) => loaded,
         Err(problems) if arguments.json => return tell_problems(&problems),
@@ -86,6 +86,9 @@ fn tell(output: &mut Output, loaded: &Loaded, tests: &[TestReport]) -> Result<()
         for fault in &test.faults {
             output.line(format!("       {}: {fault}", test.place))?;
         }
+    }
+    if tests.is_empty() {
+        return output.line("no tests: add [[test]] with posts and alerts");
     }
     let failed = tests.iter().filter(|test| !test.passed).count();
     let verdict = if failed == 0 { "all passed".to_owned() } else { format!("{failed} failed") };

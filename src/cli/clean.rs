@@ -7,7 +7,7 @@ use crate::cli::{Failure, Input, Output, Row};
 ///
 /// # Errors
 /// With 65 at the first line that is no object with a text.
-pub fn run(arguments: &Clean) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Clean) -> Result<(), Failure> {
     let mut input = Input::open(arguments.input.as_deref())?;
     let mut output = Output::new();
     while let Some((number, mut row)) = next_row(&mut input)? {

@@ -12,7 +12,7 @@ const SPEED: Speed = Speed::Times(60);
 ///
 /// # Errors
 /// As `play`; with 69 where the demo's files are not found.
-pub fn run(arguments: &Demo, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Demo, global: &Global) -> Result<(), Failure> {
     let find = |path: &str| {
         shipped(path).ok_or_else(|| {
             Failure::unavailable(

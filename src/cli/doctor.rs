@@ -38,7 +38,7 @@ impl Finding {
 ///
 /// # Errors
 /// With 69 when something is missing.
-pub fn run(arguments: &Doctor, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Doctor, global: &Global) -> Result<(), Failure> {
     let findings = match &arguments.file {
         Some(file) => {
             let settings = load(file, global)?.settings;

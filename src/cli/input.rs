@@ -67,6 +67,11 @@ impl Input {
         }
     }
 
+    /// The path as it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether a whole line is at hand without waiting for more input.
     pub fn has_more_at_hand(&self) -> bool {
         self.reader.buffer().contains(&b'\n')

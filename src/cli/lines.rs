@@ -24,7 +24,7 @@ const NEVER: Timestamp = Timestamp::from_micros(i64::MAX / 4);
 
 /// A line that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum LineError {
+pub(crate) enum LineError {
     /// The file cannot be read.
     #[error("{file}: {source}")]
     Unread {
@@ -46,7 +46,7 @@ pub enum LineError {
 }
 
 /// The lines of a file as records.
-pub struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     file: String,
     reader: Box<dyn BufRead + Send>,
     line: u64,
@@ -59,7 +59,7 @@ impl<'a> Lines<'a> {
     ///
     /// # Errors
     /// [`LineError::Unread`].
-    pub fn open(path: &Path, sources: &'a [SourceSettings], topic: Option<Arc<str>>) -> Result<Self, LineError> {
+    pub(crate) fn open(path: &Path, sources: &'a [SourceSettings], topic: Option<Arc<str>>) -> Result<Self, LineError> {
         let file = path.display().to_string();
         let reader: Box<dyn BufRead + Send> = if file == "-" {
             Box::new(std::io::BufReader::new(std::io::stdin()))

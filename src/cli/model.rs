@@ -13,12 +13,12 @@ use crate::time::SystemClock;
 ///
 /// # Errors
 /// With 69 when ONNX Runtime or the model is missing, altered or wrong.
-pub fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Failure> {
+pub(crate) fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Failure> {
     let shipped = shipped("models/finance-en");
     let folder = match folder {
         Some(folder) => folder,
         None => shipped.as_deref().ok_or_else(|| {
-            Failure::unavailable("there is no folder models/finance-en here", "name a model with --model DIR")
+            Failure::unavailable("there is no folder models/finance-en here", "run this in the folder of the repository, or name the model (--model DIR, or [model] in a pipeline file)")
         })?,
     };
     let runtime = runtime(&runtime_hints()).map_err(|error| Failure::unavailable(error.to_string(), ""))?;
@@ -42,7 +42,7 @@ fn settings_of(folder: &Path, device: Device) -> ModelSettings {
 }
 
 /// Something that is shipped: below the working directory, else above the running binary (`target/release/…`).
-pub fn shipped(path: &str) -> Option<PathBuf> {
+pub(crate) fn shipped(path: &str) -> Option<PathBuf> {
     let binary = std::env::current_exe().ok();
     let above = binary.iter().flat_map(|binary| binary.ancestors().skip(1).take(4).map(|folder| folder.join(path)));
     std::iter::once(PathBuf::from(path)).chain(above).find(|found| found.exists())

@@ -22,7 +22,7 @@ const TAPE_QUEUE: usize = 1_024;
 
 /// How fast a play goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speed {
+pub(crate) enum Speed {
     /// So many seconds of the posts' time in one second.
     Times(u32),
     /// As fast as the model can.
@@ -31,7 +31,7 @@ pub enum Speed {
 
 /// What `play` was asked to do.
 #[derive(Debug, Clone)]
-pub struct PlayRequest {
+pub(crate) struct PlayRequest {
     /// The posts, `-` for standard input.
     pub input: PathBuf,
     /// How fast.
@@ -46,7 +46,7 @@ pub struct PlayRequest {
 ///
 /// # Errors
 /// When a part is missing, a line is bad, or a stage halts.
-pub fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> {
+pub(crate) fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> {
     settings.archive.url = fresh_archive(&settings.archive.url)?;
     let wall = Arc::new(SystemClock::new());
     let clock = Arc::new(ManualClock::new(Timestamp::default()));
@@ -56,7 +56,7 @@ pub fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> {
     let tape = Tape::new(!request.json);
     let counting = std::thread::spawn({
         let wall = wall.clone();
-        move || count(tape, &tape_events, &*wall)
+        move || count(tape, &tape_events, &wall)
     });
     let mut player = Player {
         play: Play::new(assembly, clock)?,

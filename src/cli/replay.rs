@@ -13,7 +13,7 @@ use crate::cli::args::{Global, Replay};
 use crate::cli::lines::Lines;
 use crate::cli::play::Speed;
 use crate::cli::serve::{Stopped, stopped};
-use crate::cli::{Failure, load};
+use crate::cli::{Failure, Output, load};
 use crate::codec::SourceSettings;
 use crate::kafka::PlainProducer;
 use crate::pipeline::{PlayRecord, Settings};
@@ -26,7 +26,7 @@ const NAP: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// With 65 at a bad line, with 69 when Kafka cannot be reached or a record was not delivered.
-pub fn run(arguments: &Replay, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Replay, global: &Global) -> Result<(), Failure> {
     let settings = load(&arguments.file, global)?.settings;
     if let Some(topic) = &arguments.topic
         && !settings.sources.iter().any(|source| *source.topic == **topic)
@@ -122,8 +122,9 @@ impl<'a> Sender<'a> {
         }
         self.bar.finish_and_clear();
         let sent = if sent.is_empty() { "nothing".to_owned() } else { sent.join(", ") };
-        tracing::info!("acknowledged: {sent}");
-        Ok(())
+        let mut output = Output::new();
+        output.line(format!("acknowledged: {sent}"))?;
+        output.flush()
     }
 }
 

@@ -22,7 +22,7 @@ const WATCH_LAST: u32 = 10;
 ///
 /// # Errors
 /// When something is unavailable, or a stage stopped.
-pub fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bool) -> Result<()> {
+pub(crate) fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bool) -> Result<()> {
     let clock = Arc::new(SystemClock::new());
     let service = Service::start(&settings, clock.clone())?;
     for stage in &stages {
@@ -38,7 +38,7 @@ pub fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bool) -> 
 ///
 /// # Errors
 /// When Kafka cannot be reached.
-pub fn watch(settings: &Settings) -> Result<()> {
+pub(crate) fn watch(settings: &Settings) -> Result<()> {
     let clock = SystemClock::new();
     let topics = Topics::of(&settings.name);
     let stopped = crate::cli::serve::stopped()?;

@@ -32,7 +32,7 @@ struct Model<'a> {
 ///
 /// # Errors
 /// With 65 at a line that is no object with a text, or whose text the model cannot read; with 69 without a model.
-pub fn run(arguments: &Score, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Score, global: &Global) -> Result<(), Failure> {
     start_quiet_log(global)?;
     let mut input = Input::open(arguments.input.as_deref())?;
     let scorer = model::open(arguments.model.as_deref(), arguments.device.0)?;

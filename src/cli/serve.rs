@@ -18,7 +18,7 @@ use crate::time::Clock;
 use crate::web::{Board, Parts, Running, Server};
 
 /// The page and the signals of a running command.
-pub struct Service {
+pub(crate) struct Service {
     runtime: Runtime,
     server: Running,
     shutdown: CancellationToken,
@@ -34,7 +34,7 @@ impl Service {
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub fn start(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn start(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -53,18 +53,18 @@ impl Service {
 
     /// Disconnected when a person or the system asked to stop.
     #[must_use]
-    pub fn stopped(&self) -> Receiver<()> {
+    pub(crate) fn stopped(&self) -> Receiver<()> {
         self.stopped.clone()
     }
 
     /// Where the page is.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.server.address
     }
 
     /// Ends the page.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.shutdown.cancel();
         if let Ok(Err(error)) = self.runtime.block_on(self.server.task) {
             tracing::warn!(%error, "the page ended badly");
@@ -74,7 +74,7 @@ impl Service {
 }
 
 /// Signals without a page.
-pub struct Stopped {
+pub(crate) struct Stopped {
     _runtime: Runtime,
     stopped: Receiver<()>,
 }
@@ -82,7 +82,7 @@ pub struct Stopped {
 impl Stopped {
     /// Whether somebody asked to stop.
     #[must_use]
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         matches!(self.stopped.try_recv(), Err(TryRecvError::Disconnected))
     }
 }
@@ -91,7 +91,7 @@ impl Stopped {
 ///
 /// # Errors
 /// When the runtime cannot be started.
-pub fn stopped() -> Result<Stopped> {
+pub(crate) fn stopped() -> Result<Stopped> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -121,20 +121,26 @@ async fn signals(stop: Sender<()>) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    std::process::exit(130);
+    end_at_once();
+}
+
+/// Somebody asked twice: what is begun is given up. Nothing is lost, the next start goes on from what is committed.
+#[expect(clippy::disallowed_methods, reason = "the one way past a shutdown that takes too long")]
+fn end_at_once() -> ! {
+    std::process::exit(130)
 }
 
 /// Finds ONNX Runtime and loads a model.
 ///
 /// # Errors
 /// When either is missing or wrong; the message says what to do.
-pub fn bundle(settings: &ModelSettings, clock: Arc<dyn Clock>) -> Result<Bundle> {
+pub(crate) fn bundle(settings: &ModelSettings, clock: Arc<dyn Clock>) -> Result<Bundle> {
     Ok(Bundle::load(settings, &runtime(&runtime_hints())?, clock)?)
 }
 
 /// Where ONNX Runtime is looked for.
 #[must_use]
-pub fn runtime_hints() -> RuntimeHints {
+pub(crate) fn runtime_hints() -> RuntimeHints {
     RuntimeHints {
         dylib: ort_dylib_path(),
         executable_dir: std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned)),
@@ -146,7 +152,7 @@ pub fn runtime_hints() -> RuntimeHints {
 ///
 /// # Errors
 /// When ONNX Runtime, the model or the instruments are missing or wrong.
-pub fn assembly(
+pub(crate) fn assembly(
     settings: Settings,
     service: &Service,
     clock: Arc<dyn Clock>,

@@ -11,12 +11,14 @@ use crate::pipeline::TapeEvent;
 
 /// Subjects whose mentions are counted for the summary.
 const SUBJECTS_MAX: usize = 50_000;
+/// Lines of posts that a terminal is given a second: more than a person can read.
+const LINES_PER_SECOND: u32 = 40;
 /// Latencies that are kept for the percentiles; then every second one is dropped.
 const LATENCIES_MAX: usize = 200_000;
 
 /// What came of a run; `--json` prints it.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Records that were read.
     pub posts: u64,
     /// Posts that were scored.
@@ -50,7 +52,7 @@ pub struct Summary {
 }
 
 /// Counts and prints tape events.
-pub struct Tape {
+pub(crate) struct Tape {
     /// The sums so far.
     pub summary: Summary,
     out: Option<Box<dyn Write + Send>>,
@@ -67,14 +69,14 @@ pub struct Tape {
 impl Tape {
     /// A tape on standard output, or one that only counts.
     #[must_use]
-    pub fn new(prints: bool) -> Self {
+    pub(crate) fn new(prints: bool) -> Self {
         let stdout = std::io::stdout();
         let colour = stdout.is_terminal();
         Self {
             summary: Summary::default(),
             out: prints.then(|| Box::new(stdout) as Box<dyn Write + Send>),
             colour,
-            budget: 0,
+            budget: LINES_PER_SECOND,
             second: Duration::ZERO,
             subjects: HashMap::new(),
             latencies: Vec::new(),
@@ -84,10 +86,10 @@ impl Tape {
     }
 
     /// Takes an event at a monotonic moment; posts beyond forty lines a second are counted and not printed.
-    pub fn event(&mut self, event: &TapeEvent, now: Duration) {
+    pub(crate) fn event(&mut self, event: &TapeEvent, now: Duration) {
         if now.saturating_sub(self.second) >= Duration::from_secs(1) {
             self.second = now;
-            self.budget = 40;
+            self.budget = LINES_PER_SECOND;
         }
         match event {
             TapeEvent::Scored(post) => self.scored(post),
@@ -101,7 +103,7 @@ impl Tape {
     }
 
     /// A post's latency.
-    pub fn latency(&mut self, took: Duration) {
+    pub(crate) fn latency(&mut self, took: Duration) {
         self.skipped += 1;
         if self.skipped < self.stride {
             return;
@@ -188,7 +190,7 @@ impl Tape {
     }
 
     /// A line on the tape. Whoever closes the pipe has seen enough: nothing is printed from then on.
-    pub fn print(&mut self, line: &str) {
+    pub(crate) fn print(&mut self, line: &str) {
         let line = sanitised(line, self.colour);
         if let Some(out) = &mut self.out
             && writeln!(out, "{line}").is_err()
@@ -199,13 +201,13 @@ impl Tape {
 
     /// Whether anything is printed.
     #[must_use]
-    pub const fn prints(&self) -> bool {
+    pub(crate) const fn prints(&self) -> bool {
         self.out.is_some()
     }
 
     /// The sums, with the percentiles worked out.
     #[expect(clippy::cast_precision_loss, reason = "counts of posts")]
-    pub fn finish(&mut self, took: Duration) -> &mut Summary {
+    pub(crate) fn finish(&mut self, took: Duration) -> &mut Summary {
         self.latencies.sort_by(f32::total_cmp);
         self.summary.latency_p50_ms = percentile(&self.latencies, 50);
         self.summary.latency_p99_ms = percentile(&self.latencies, 99);
@@ -216,7 +218,7 @@ impl Tape {
 
     /// The instruments with most mentions.
     #[must_use]
-    pub fn busiest(&self, count: usize) -> Vec<(Subject, u64)> {
+    pub(crate) fn busiest(&self, count: usize) -> Vec<(Subject, u64)> {
         let mut ranked: BTreeMap<(std::cmp::Reverse<u64>, Subject), ()> = BTreeMap::new();
         for (subject, mentions) in &self.subjects {
             ranked.insert((std::cmp::Reverse(*mentions), subject.clone()), ());

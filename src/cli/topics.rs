@@ -33,7 +33,7 @@ struct Wrong<'a> {
 ///
 /// # Errors
 /// With 69 when Kafka cannot be reached, with 64 when a topic is not as it must be.
-pub fn run(arguments: &Topics, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Topics, global: &Global) -> Result<(), Failure> {
     let settings = load(&arguments.file, global)?.settings;
     let plans = topic_plans(&settings);
     let clock = SystemClock::new();

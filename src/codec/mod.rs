@@ -4,6 +4,8 @@
 //! [`Envelope`] gives each event its key, its JSON and its headers. What is wrong with a record is said once, here, with
 //! the field's name; whether one bad record matters is for `pipeline` to decide.
 
+#![expect(clippy::result_large_err, reason = "a dead letter holds its record whole, and is rare")]
+
 mod envelope;
 mod field;
 mod instant;

@@ -222,7 +222,7 @@ impl<'a, 's> Fields<'a, 's> {
         let mut joined: Option<String> = None;
         for (pointer, leaf) in self.take(Slot::Text) {
             let Leaf::Text(text) = &leaf else { return Err(expected("text", pointer, "a text", &leaf)) };
-            let text = crate::clean::head(text, TEXT_BYTES_MAX);
+            let text = head(text, TEXT_BYTES_MAX);
             match &mut joined {
                 None => joined = Some(text.to_owned()),
                 Some(whole) if whole.trim().is_empty() || text.trim_start().starts_with(whole.trim()) => {
@@ -236,7 +236,7 @@ impl<'a, 's> Fields<'a, 's> {
             }
         }
         let mut text = joined.ok_or_else(|| Fault::missing("text", &self.source.fields.text))?;
-        text.truncate(crate::clean::head(&text, TEXT_BYTES_MAX).len());
+        text.truncate(head(&text, TEXT_BYTES_MAX).len());
         Ok(text)
     }
 
@@ -249,7 +249,7 @@ impl<'a, 's> Fields<'a, 's> {
             Leaf::Large(number) => Cow::Owned(number.to_string()),
             other => return Err(expected(Self::name_of(slot), pointer, "a text", &other)),
         };
-        let text = crate::clean::head(text.trim(), bytes_max).trim_end();
+        let text = head(text.trim(), bytes_max).trim_end();
         Ok((!text.is_empty()).then(|| text.to_owned()))
     }
 
@@ -294,6 +294,15 @@ fn pointers(source: &SourceSettings, slot: Slot) -> &Pointers {
         Slot::Symbols => &fields.symbols,
         Slot::Action => &fields.action,
     }
+}
+
+/// The longest start of `text` that has at most `bytes_max` bytes and ends between two characters.
+fn head(text: &str, bytes_max: usize) -> &str {
+    let mut end = bytes_max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 fn expected(name: &str, pointer: &str, what: &str, found: &Leaf<'_>) -> Fault {

@@ -10,7 +10,6 @@ const PREFIX: &str = "BELLWETHER__";
 
 /// The variables of this process; those that are not Unicode are left out.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

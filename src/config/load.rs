@@ -1,17 +1,20 @@
 //! Reads a pipeline file as a whole and checks what spans several sections.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::problem::{Place, Problem};
 use super::reader::{Desk, Report, Section};
 use super::setting::quoted;
-use super::{TestCase, archive, case, environment, kafka, model, rule, source, tree};
+use super::{TestCase, archive, case, environment, instruments, kafka, model, rule, source, tree};
 use crate::pipeline::Settings;
 use crate::pipeline::signal::SignalSettings;
 use crate::telemetry::LogSettings;
 use crate::web::WebSettings;
+
+/// The levels of the log.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// A pipeline file without problems.
 #[derive(Debug)]
@@ -68,13 +71,15 @@ fn read(mut root: Section<'_>) -> (Settings, Vec<TestCase>) {
     if !root.has("source") {
         root.problem("source", "there is no input", "add [[source]] with topic = \"posts.news\"");
     }
+    let model = model::read(root.section("model"));
+    let instruments = instruments::read(root.section("instruments"));
     let settings = Settings {
         kafka,
         sources,
-        model: model::read(root.section("model")),
-        instruments: instruments(root.section("instruments")),
+        model,
         index: model::read_index(root.section("index")),
-        rules: rule::read(root.sections("rule")),
+        rules: rule::read(root.sections("rule"), &instruments),
+        instruments: instruments.path,
         archive: archive::read(root.section("archive")),
         sample: archive::read_sample(root.section("sample")),
         web: web(root.section("web")),
@@ -93,13 +98,6 @@ const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-fn instruments(mut section: Section<'_>) -> Option<PathBuf> {
-    let file: Option<String> = section.optional("file");
-    let path = file.map(|file| section.path("file", &file));
-    section.finish();
-    path
-}
-
 fn web(mut section: Section<'_>) -> WebSettings {
     let settings = WebSettings { listen: section.or("listen", WebSettings::default().listen) };
     section.finish();
@@ -109,6 +107,11 @@ fn web(mut section: Section<'_>) -> WebSettings {
 fn log(mut section: Section<'_>) -> LogSettings {
     let is = LogSettings::default();
     let settings = LogSettings { format: section.or("format", is.format), levels: section.or("levels", is.levels) };
+    let word = |part: &str| part.rsplit('=').next().unwrap_or(part).trim().to_ascii_lowercase();
+    if let Some(wrong) = settings.levels.split(',').find(|part| !LEVELS.contains(&word(part).as_str())) {
+        let message = format!("{} is no level", quoted(wrong.trim()));
+        section.problem("levels", message, format!("use one of {}, or module=level", LEVELS.join(", ")));
+    }
     section.finish();
     settings
 }
@@ -129,6 +132,8 @@ fn check_look_back(root: &Section<'_>, settings: &Settings) {
 /// Settings by section, in the order in which they were read; top-level keys first, as TOML wants them.
 fn effective(report: &Report) -> String {
     let mut shown = report.shown.take();
+    // The cases of the file are no settings.
+    shown.retain(|setting| !setting.section.starts_with("test["));
     shown.sort_by_key(|setting| !setting.section.is_empty());
     let mut text = String::new();
     let mut section = String::new();

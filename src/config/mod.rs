@@ -8,6 +8,7 @@
 mod archive;
 mod case;
 mod environment;
+mod instruments;
 mod kafka;
 mod load;
 mod model;

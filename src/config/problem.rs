@@ -47,7 +47,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The known word that `word` most probably meant: at most a third of its letters differ, or it is the start of it.
+/// The known word that `word` most probably meant: it is the start of it, or at most a third of its letters differ (two
+/// where there are four or more, since swapping two letters counts as two).
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let known: Vec<&str> = known.into_iter().collect();
     let best = known.iter().map(|other| (distance(word, other), *other)).min()?;
@@ -56,7 +57,8 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     {
         return Some(longer);
     }
-    let allowed = (word.chars().count().max(best.1.chars().count()) / 3).max(1);
+    let length = word.chars().count().max(best.1.chars().count());
+    let allowed = (length / 3).max(if length >= 4 { 2 } else { 1 });
     (best.0 <= allowed).then_some(best.1)
 }
 
@@ -83,6 +85,7 @@ mod tests {
     fn a_slip_of_the_finger_finds_the_word_that_was_meant() {
         let known = ["bootstrap_servers", "delivery", "instance", "partitions"];
         assert_eq!(nearest("boostrap_servers", known), Some("bootstrap_servers"));
+        assert_eq!(nearest("txet", ["id", "text"]), Some("text"));
         assert_eq!(nearest("partition", known), Some("partitions"));
         assert_eq!(nearest("bootstrap", known), Some("bootstrap_servers"));
         assert_eq!(nearest("colour", known), None);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::instruments::InstrumentsFile;
 use super::reader::Section;
 use super::setting::quoted;
 use crate::event::{Severity, Subject};
@@ -16,7 +17,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const MENTIONS_MIN: u32 = 5;
 
 /// Reads all rules.
-pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<Rule> {
+pub(super) fn read(sections: Vec<Section<'_>>, instruments: &InstrumentsFile) -> Vec<Rule> {
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     let mut rules = Vec::new();
     for mut section in sections {
@@ -24,7 +25,7 @@ pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<Rule> {
         if let Some(name) = &name {
             check_name(&section, name, &mut seen);
         }
-        let subjects = subjects(&mut section);
+        let subjects = subjects(&mut section, instruments);
         let hold = section.within("for", Duration::ZERO, Duration::ZERO..=DAY);
         let keep_firing = section.within("keep_firing_for", Duration::ZERO, Duration::ZERO..=DAY);
         let severity = section.or("severity", Severity::default());
@@ -58,7 +59,7 @@ fn check_name(section: &Section<'_>, name: &str, seen: &mut BTreeMap<String, Str
     }
 }
 
-fn subjects(section: &mut Section<'_>) -> Vec<SubjectPattern> {
+fn subjects(section: &mut Section<'_>, instruments: &InstrumentsFile) -> Vec<SubjectPattern> {
     let subjects: Vec<String> = section.required("subjects", "[\"XNAS:*\"]").unwrap_or_default();
     if section.has("subjects") && subjects.is_empty() {
         section.problem("subjects", "nobody is meant", "name subjects, such as [\"XNAS:*\", \"topic:*\", \"market\"]");
@@ -67,6 +68,8 @@ fn subjects(section: &mut Section<'_>) -> Vec<SubjectPattern> {
         if !is_pattern(pattern) {
             let message = format!("{} is no pattern of subjects", quoted(pattern));
             let remedy = "write XNAS:AAPL, topic:earnings or market; a star stands only at the end, as in XNAS:*";
+            section.problem("subjects", message, remedy);
+        } else if let Some((message, remedy)) = instruments.objection(pattern) {
             section.problem("subjects", message, remedy);
         }
     }

@@ -1,4 +1,4 @@
-//! Texts with units: `30m`, `500ms`, `64MiB`. One number and one unit, so that there is one way to say each.
+//! Texts with units: `30m`, `1h30m`, `500ms`, `64MiB`.
 
 use std::time::Duration;
 
@@ -12,26 +12,43 @@ const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m",
 /// Units of size with their bytes, largest first.
 const SIZE_UNITS: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// `500ms`, `30s`, `2m`, `1h`, `7d`, `1.5s`.
+/// `500ms`, `30s`, `2m`, `1h30m`, `7d`, `1.5s`: numbers with units, the larger unit first.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split(text)?;
-    let millis = TIME_UNITS.iter().find(|(name, _)| *name == unit)?.1;
+    let mut rest = text.trim();
+    let mut units = TIME_UNITS.as_slice();
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let number_end = rest.find(|c: char| c.is_ascii_alphabetic())?;
+        let (number, tail) = rest.split_at(number_end);
+        let (unit, tail) = tail.split_at(tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len()));
+        let index = units.iter().position(|(name, _)| *name == unit)?;
+        sum = sum.checked_add(amount(number.trim(), units.get(index)?.1)?)?;
+        units = units.get(index + 1..)?;
+        rest = tail.trim_start();
+    }
+    (!text.trim().is_empty()).then_some(sum)
+}
+
+/// A number of units of so many milliseconds.
+fn amount(number: &str, millis: u64) -> Option<Duration> {
     if let Ok(whole) = number.parse::<u64>() {
         return whole.checked_mul(millis).map(Duration::from_millis);
     }
     let number: f64 = number.parse().ok()?;
-    let millis = u32::try_from(millis).ok()?;
-    Duration::try_from_secs_f64(number * f64::from(millis) / 1_000.0).ok()
+    Duration::try_from_secs_f64(number * f64::from(u32::try_from(millis).ok()?) / 1_000.0).ok()
 }
 
-/// The shortest text that reads back as that duration.
+/// The shortest text that reads back as that duration, in whole milliseconds.
 pub(super) fn show_duration(span: Duration) -> String {
-    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    if millis == 0 {
-        return "0s".to_owned();
+    let mut millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    for (name, size) in TIME_UNITS {
+        if millis >= size {
+            text.push_str(&format!("{}{name}", millis / size));
+            millis %= size;
+        }
     }
-    let unit = TIME_UNITS.iter().find(|(_, size)| millis.is_multiple_of(*size));
-    unit.map_or_else(|| format!("{millis}ms"), |(name, size)| format!("{}{name}", millis / size))
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 /// `64MiB`, `512KiB`, `1048576B`.
@@ -61,11 +78,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_one_number_and_one_unit() {
+    fn durations_are_numbers_with_units() {
         assert_eq!(parse_duration("30m"), Some(Duration::from_secs(1_800)));
         assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1_500)));
+        assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5_400)));
         assert_eq!(parse_duration("0s"), Some(Duration::ZERO));
-        for wrong in ["", "30", "m", "-5s", "5 minutes", "1h30m", "99999999999999999999d", "1e400s"] {
+        assert_eq!(show_duration(Duration::from_millis(80_500)), "1m20s500ms");
+        for wrong in ["", "30", "m", "-5s", "5 minutes", "30m1h", "5m5m", "1h30", "99999999999999999999d", "1e400s"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
     }

@@ -4,7 +4,7 @@
 //! 0.8 behind that, 0.6 where only the post's own symbols name it; `n` is how many instruments were found. So a post
 //! about one company counts whole, a list of forty tickers hardly.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -79,6 +79,8 @@ struct Name {
 pub struct Linker {
     entries: Vec<Entry>,
     by_ticker: HashMap<String, Vec<usize>>,
+    /// Codes of the markets that have an instrument, or a name in [`EXCHANGES`].
+    markets: HashSet<String>,
     names: Vec<Name>,
     automaton: Option<AhoCorasick>,
 }
@@ -96,16 +98,15 @@ impl Linker {
             by_ticker.entry(instrument.ticker().to_ascii_uppercase()).or_default().push(entry);
             for (text, needs_form) in names_of(instrument) {
                 names.push(Name { entry, needs_form });
-                patterns.push(text.to_owned());
+                patterns.push(text);
             }
         }
+        let listed = instruments.iter().map(|instrument| instrument.market().to_owned());
+        let markets = listed.chain(EXCHANGES.iter().map(|(_, code)| (*code).to_owned())).collect();
         // A file's names are bounded by its size; the automaton refuses only what cannot be held in memory.
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .ascii_case_insensitive(true)
-            .build(&patterns)
-            .ok();
-        Self { entries, by_ticker, names, automaton }
+        let automaton =
+            AhoCorasick::builder().match_kind(MatchKind::Standard).ascii_case_insensitive(true).build(&patterns).ok();
+        Self { entries, by_ticker, markets, names, automaton }
     }
 
     /// The instruments of a cleaned text and the post's own symbols.
@@ -116,7 +117,8 @@ impl Linker {
             let best = places.entry(entry).or_insert(place);
             *best = best.max(place);
         };
-        tickers(text, |found| {
+        let is_exchange = |word: &str| self.markets.contains(market_of(&word.to_ascii_uppercase()));
+        tickers(text, is_exchange, |found| {
             for entry in self.meant(&found) {
                 put(entry, place(found.at));
             }
@@ -146,18 +148,24 @@ impl Linker {
         Linked { links, dropped }
     }
 
+    /// The names that stand as whole words. Where names overlap the first counts, of two that start together the longer:
+    /// all are looked at, so that `Apple Inc` in `Apple Incident` does not hide `Apple`.
     fn names_in(&self, text: &str, mut visit: impl FnMut(usize, usize)) {
         let Some(automaton) = &self.automaton else { return };
-        for hit in automaton.find_iter(text) {
+        let mut whole: Vec<(usize, usize, usize)> = Vec::new();
+        for hit in automaton.find_overlapping_iter(text) {
             let Some(name) = self.names.get(hit.pattern().as_usize()) else { continue };
-            let (before, after) = (text.get(..hit.start()), text.get(hit.end()..));
-            let (Some(before), Some(after)) = (before, after) else { continue };
-            let inside_word = before.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '$')
-                || after.chars().next().is_some_and(char::is_alphanumeric);
-            if inside_word || (name.needs_form && !starts_with_form(after)) {
-                continue;
+            if stands(text, hit.start(), hit.end(), name.needs_form) {
+                whole.push((hit.start(), hit.end(), name.entry));
             }
-            visit(name.entry, hit.start());
+        }
+        whole.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+        let mut free_from = 0;
+        for (start, end, entry) in whole {
+            if start >= free_from {
+                visit(entry, start);
+                free_from = end;
+            }
         }
     }
 
@@ -180,7 +188,7 @@ impl Linker {
 
     fn at_market(&self, exchange: &str, ticker: &str) -> Vec<usize> {
         let upper = exchange.to_ascii_uppercase();
-        let market = EXCHANGES.iter().find(|(name, _)| *name == upper).map_or(upper.as_str(), |(_, code)| code);
+        let market = market_of(&upper);
         let here = |entry: &usize| {
             let subject = self.entries.get(*entry).map(|entry| entry.subject.as_str());
             subject.and_then(|subject| subject.split_once(':')).is_some_and(|(code, _)| code == market)
@@ -198,9 +206,30 @@ impl Linker {
     }
 }
 
-fn names_of(instrument: &Instrument) -> impl Iterator<Item = (&str, bool)> {
-    let aliases = instrument.aliases.iter().map(|alias| (alias.as_str(), false));
-    std::iter::once((instrument.name.as_str(), instrument.common_name)).chain(aliases)
+/// The name and the aliases, also with the apostrophe that typesetters use.
+fn names_of(instrument: &Instrument) -> Vec<(String, bool)> {
+    let aliases = instrument.aliases.iter().map(|alias| (alias.clone(), false));
+    let plain: Vec<_> = std::iter::once((instrument.name.clone(), instrument.common_name)).chain(aliases).collect();
+    let curly =
+        plain.iter().filter(|(name, _)| name.contains('\'')).map(|(name, form)| (name.replace('\'', "’"), *form));
+    curly.chain(plain.iter().cloned()).collect()
+}
+
+/// The code of a market by its name or code, in upper case.
+fn market_of(upper: &str) -> &str {
+    EXCHANGES.iter().find(|(name, _)| *name == upper).map_or(upper, |(_, code)| code)
+}
+
+/// Whether `text[start..end]` stands as a whole word; a name that is also a word wants a capital and a company form.
+fn stands(text: &str, start: usize, end: usize, needs_form: bool) -> bool {
+    let (Some(before), Some(name), Some(after)) = (text.get(..start), text.get(start..end), text.get(end..)) else {
+        return false;
+    };
+    let joins = |c: char| c.is_alphanumeric() || c == '_';
+    if before.chars().next_back().is_some_and(|c| joins(c) || c == '$') || after.chars().next().is_some_and(joins) {
+        return false;
+    }
+    !needs_form || (!name.starts_with(|c: char| c.is_lowercase()) && starts_with_form(after))
 }
 
 const fn place(at: usize) -> f32 {
@@ -252,6 +281,7 @@ mod tests {
     #[test]
     fn a_name_that_is_a_word_counts_only_with_a_company_form() {
         assert!(subjects("the target is near", &[]).is_empty());
+        assert!(subjects("analysts set a target, group sales fall", &[]).is_empty());
         assert_eq!(subjects("Target Corp raises its outlook", &[]), ["XNYS:TGT"]);
     }
 
@@ -259,6 +289,24 @@ mod tests {
     fn a_name_inside_a_word_is_no_name() {
         assert!(subjects("pineapple juice and snapple", &[]).is_empty());
         assert!(subjects("NYSE: AAPL", &[]).is_empty(), "not listed there");
+    }
+
+    #[test]
+    fn a_longer_name_that_does_not_stand_hides_no_shorter_one() {
+        assert_eq!(subjects("Apple Incident reported", &[]), ["XNAS:AAPL"]);
+        assert_eq!(subjects("Apple Inc reports", &[]), ["XNAS:AAPL"]);
+    }
+
+    #[test]
+    fn a_word_before_a_colon_is_no_exchange() {
+        assert_eq!(subjects("Breaking: IBM beats", &[]), ["XNYS:IBM"]);
+        assert_eq!(subjects("Nasdaq: AAPL beats", &[]), ["XNAS:AAPL"]);
+    }
+
+    #[test]
+    fn either_apostrophe_is_one() {
+        assert_eq!(subjects("McDonald's sells burgers", &[]), subjects("McDonald’s sells burgers", &[]));
+        assert_eq!(subjects("McDonald’s sells burgers", &[]), ["XNYS:MCD"]);
     }
 
     #[test]

@@ -24,8 +24,9 @@ pub(super) struct Found<'a> {
 /// Tickers are at most this long, suffix included (`BRK.B`).
 const TICKER_MAX: usize = 10;
 
-/// Calls `visit` for everything in the text that has the form of a ticker, from left to right. Linear.
-pub(super) fn tickers<'a>(text: &'a str, mut visit: impl FnMut(Found<'a>)) {
+/// Calls `visit` for everything in the text that has the form of a ticker, from left to right; a word before a colon
+/// counts as an exchange only where `is_exchange` says so (`Update: IBM` is a bare ticker). Linear.
+pub(super) fn tickers<'a>(text: &'a str, is_exchange: impl Fn(&str) -> bool, mut visit: impl FnMut(Found<'a>)) {
     let bytes = text.as_bytes();
     let shouting = is_shouting(text);
     let mut at = 0;
@@ -46,7 +47,7 @@ pub(super) fn tickers<'a>(text: &'a str, mut visit: impl FnMut(Found<'a>)) {
                 if byte.is_ascii_alphabetic() {
                     visit(Found { ticker: word, form: Form::Cashtag, at });
                 }
-            } else if let Some(exchange) = exchange_before(text, at) {
+            } else if let Some(exchange) = exchange_before(text, at).filter(|word| is_exchange(word)) {
                 visit(Found { ticker: word, form: Form::Exchange(exchange), at });
             } else if !shouting && word.len() >= 3 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'.') {
                 visit(Found { ticker: word, form: Form::Bare, at });
@@ -91,14 +92,18 @@ mod tests {
 
     fn found(text: &str) -> Vec<(String, String)> {
         let mut found = Vec::new();
-        tickers(text, |hit| {
-            let form = match hit.form {
-                Form::Cashtag => "cashtag".to_owned(),
-                Form::Exchange(exchange) => exchange.to_owned(),
-                Form::Bare => "bare".to_owned(),
-            };
-            found.push((hit.ticker.to_owned(), form));
-        });
+        tickers(
+            text,
+            |word| word == "NYSE",
+            |hit| {
+                let form = match hit.form {
+                    Form::Cashtag => "cashtag".to_owned(),
+                    Form::Exchange(exchange) => exchange.to_owned(),
+                    Form::Bare => "bare".to_owned(),
+                };
+                found.push((hit.ticker.to_owned(), form));
+            },
+        );
         found
     }
 
@@ -107,8 +112,10 @@ mod tests {
         let pair = |ticker: &str, form: &str| (ticker.to_owned(), form.to_owned());
         assert_eq!(
             found("buy $aapl, not IBM (NYSE: BRK.B)"),
-            [pair("aapl", "cashtag"), pair("IBM", "bare"), pair("BRK.B", "NYSE")]
+            [pair("aapl", "cashtag"), pair("IBM", "bare"), pair("NYSE", "bare"), pair("BRK.B", "NYSE")],
+            "an exchange's name has the form of a ticker; the linker knows better"
         );
+        assert_eq!(found("Update: IBM beats"), [pair("IBM", "bare")], "not every word before a colon is an exchange");
         assert_eq!(found("paid $500 for it"), []);
         assert_eq!(found("$BRK-B."), [pair("BRK-B", "cashtag")]);
         assert_eq!(found("MARKETS CRASH AS FEAR SPREADS"), [], "a shouted headline has no bare tickers");

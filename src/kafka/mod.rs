@@ -8,6 +8,7 @@
 mod client;
 mod desk;
 mod error;
+mod handle;
 mod membership;
 mod outlet;
 mod placement;
@@ -23,10 +24,11 @@ mod transaction;
 mod wire;
 
 pub use error::KafkaError;
+pub use handle::SourceHandle;
 pub use membership::{Lag, Membership, Rebalances};
 pub use plain::PlainProducer;
 pub use settings::KafkaSettings;
-pub use source::{ReadBack, Source, SourceConfig, SourceHandle};
+pub use source::{ReadBack, Source, SourceConfig};
 pub use tail::Tail;
 pub use topics::{TopicFinding, TopicPlan, TopicReport, Upkeep, ensure_topics, inspect_topics, partition_counts};
 pub use transaction::{KafkaTransaction, Producer};

@@ -16,6 +16,10 @@ use crate::kafka::{KafkaError, ReadBack, wire};
 use crate::stream::{Partition, Position, Record, Span};
 use crate::time::Clock;
 
+/// Offsets before the committed position in which its log time is looked for: ticks come every few seconds, so records
+/// are among them and not markers alone.
+const TAIL: i64 = 200;
+
 /// Where one partition begins, and what was read back for it.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -51,22 +55,33 @@ impl Placement {
     ) -> Result<Vec<Placed>, KafkaError> {
         let deadline = Deadline::after(&self.clock, self.patience);
         let committed = committed(consumer, partitions, &deadline)?;
-        let since = match &self.read_back {
-            Some(back) => self.scout.since(partitions, self.clock.now().minus(back.look_back), &deadline)?,
-            None => vec![None; partitions.len()],
-        };
         let mut placed = Vec::with_capacity(partitions.len());
-        for ((partition, committed), since) in partitions.iter().zip(committed).zip(since) {
-            placed.push(self.place_one(partition, committed, since, &deadline)?);
+        for (partition, committed) in partitions.iter().zip(committed) {
+            placed.push(self.place_one(partition, committed, &deadline)?);
         }
         Ok(placed)
+    }
+
+    /// Where state is read back from: the look-back is counted from the log time of the committed position, not from
+    /// the wall clock, because the log stood still for a stage that was down.
+    fn replay_from(
+        &self,
+        back: &ReadBack,
+        partition: &Partition,
+        committed: i64,
+        deadline: &Deadline,
+    ) -> Result<Option<i64>, KafkaError> {
+        let span = Span { from: Position::at(committed - TAIL), until: Position::at(committed) };
+        let tail = self.scout.read(partition, span, usize::MAX, deadline)?;
+        let Some(log_time) = tail.iter().map(|record| record.appended_at).max() else { return Ok(None) };
+        let since = log_time.minus(back.look_back);
+        Ok(self.scout.since(std::slice::from_ref(partition), since, deadline)?.into_iter().next().flatten())
     }
 
     fn place_one(
         &self,
         partition: &Partition,
         committed: Option<i64>,
-        since: Option<i64>,
         deadline: &Deadline,
     ) -> Result<Placed, KafkaError> {
         let bounds = self.scout.bounds(partition, deadline)?;
@@ -76,11 +91,12 @@ impl Placement {
             let (low, high) = (bounds.low, bounds.high);
             return Err(KafkaError::OutOfRange { partition: partition.to_string(), committed, low, high });
         }
-        let start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
-        let restored = match &self.read_back {
-            Some(back) => self.restore(back, partition.number, deadline)?,
-            None => Vec::new(),
-        };
+        let (mut start, mut restored) = (committed, Vec::new());
+        if let Some(back) = &self.read_back {
+            let since = self.replay_from(back, partition, committed, deadline)?;
+            start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
+            restored = self.restore(back, partition.number, deadline)?;
+        }
         Ok(Placed {
             partition: partition.clone(),
             start: Position::at(start),

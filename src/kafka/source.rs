@@ -3,19 +3,18 @@
 //! When the stage takes nothing for [`PATIENCE`], all partitions are paused and polling goes on, so that a slow stage
 //! is never taken for a dead one. A pause drops what was fetched ahead, hence the patience.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Theirs, RDKafkaErrorCode as Code};
 
 use crate::kafka::client;
 use crate::kafka::desk::Desk;
-use crate::kafka::membership::{Board, Lag, Membership, Rebalances};
+use crate::kafka::handle::{Order, SourceHandle};
+use crate::kafka::membership::{Board, Membership};
 use crate::kafka::outlet::Outlet;
 use crate::kafka::placement::Placement;
 use crate::kafka::rebalance::Listener;
@@ -58,13 +57,6 @@ pub struct SourceConfig {
     pub client_id: String,
     /// What time it is, for the look-back and for waiting.
     pub clock: Arc<dyn Clock>,
-}
-
-/// What can be asked beside the stage's own commands.
-#[derive(Debug)]
-enum Order {
-    Command(Command),
-    MarkEnd,
 }
 
 /// A subscription. [`Source::start`] is the way in, [`SourceHandle`] what stays.
@@ -115,64 +107,6 @@ impl Source {
             })
             .map_err(|error| KafkaError::refused("starting a thread", error))?;
         Ok(SourceHandle { orders, membership, threads: vec![thread, feeder] })
-    }
-}
-
-/// A running source.
-pub struct SourceHandle {
-    orders: Sender<Order>,
-    membership: Membership,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl SourceHandle {
-    /// Hands a command over; one to a source that has ended does nothing.
-    pub fn command(&self, command: Command) {
-        let _ended = self.orders.send(Order::Command(command));
-    }
-
-    /// Asks for a [`Feed::End`] of each assigned partition, for the end that it has now.
-    pub fn mark_end(&self) {
-        let _ended = self.orders.send(Order::MarkEnd);
-    }
-
-    /// The place in the group, for commits.
-    #[must_use]
-    pub fn membership(&self) -> Membership {
-        self.membership.clone()
-    }
-
-    /// How far each assigned partition is behind. A partition written in transactions has 1 or 2 at rest.
-    #[must_use]
-    pub fn lags(&self) -> Vec<Lag> {
-        self.membership.board.lags()
-    }
-
-    /// When the thread polled last, in the clock's monotonic time: when this is long ago, the source hangs.
-    #[must_use]
-    pub fn polled_at(&self) -> Duration {
-        self.membership.board.polled_at()
-    }
-
-    /// How often partitions came and went.
-    #[must_use]
-    pub fn rebalances(&self) -> Rebalances {
-        self.membership.board.rebalances()
-    }
-
-    /// Waits until the source has ended and everything was handed over; ask it to [`Command::Stop`] before.
-    pub fn join(self) {
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a source's thread panicked");
-            }
-        }
-    }
-}
-
-impl fmt::Debug for SourceHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SourceHandle").field("membership", &self.membership).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as Theirs, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
@@ -26,6 +26,8 @@ use crate::time::Clock;
 const ROOM: Duration = Duration::from_secs(1);
 
 type Sender = ThreadedProducer<Reports>;
+/// The answer to positions that were sent, and the metadata that went with them.
+type Sent = (KafkaResult<()>, ConsumerGroupMetadata);
 
 /// Makes the writers of a stage.
 #[derive(Debug)]
@@ -90,6 +92,8 @@ pub struct KafkaTransaction {
     membership: Membership,
     metadata: Option<ConsumerGroupMetadata>,
     offsets: Vec<(Partition, Position)>,
+    /// A call of `send_offsets` that has not answered yet.
+    sending: Option<Receiver<Sent>>,
     /// Since when the present commit is asked for.
     commit_began: Option<Duration>,
     timeout: Duration,
@@ -112,7 +116,16 @@ enum Standing {
 impl KafkaTransaction {
     fn new(settings: &KafkaSettings, sender: Option<Sender>, membership: Membership, clock: Arc<dyn Clock>) -> Self {
         let timeout = settings.transaction_timeout;
-        Self { sender, membership, metadata: None, offsets: Vec::new(), commit_began: None, timeout, clock }
+        Self {
+            sender,
+            membership,
+            metadata: None,
+            offsets: Vec::new(),
+            sending: None,
+            commit_began: None,
+            timeout,
+            clock,
+        }
     }
 
     fn sender(&self) -> Result<&Sender, Fault> {
@@ -122,6 +135,18 @@ impl KafkaTransaction {
     /// What librdkafka is told to take at most: less than the broker's limit for the whole transaction.
     fn limit(&self) -> Duration {
         self.timeout / 2
+    }
+
+    /// Begins to send positions. The call may be deaf to its own limit while no broker can be reached: whoever asks
+    /// again waits for the same call.
+    fn send(&mut self, offsets: &[(Partition, Position)]) -> Result<Receiver<Sent>, Fault> {
+        let Some(metadata) = self.metadata.take() else {
+            return Err(Fault::Abortable("the group's metadata was not read".to_owned()));
+        };
+        let list = list(offsets)?;
+        self.offsets = offsets.to_vec();
+        let (sender, limit) = (self.sender()?.clone(), self.limit());
+        aside(move || (sender.send_offsets_to_transaction(&list, &metadata, limit), metadata))
     }
 
     /// What an error says about this member. A generation that has moved on while the member holds an assignment is a
@@ -157,6 +182,7 @@ impl KafkaTransaction {
 impl Transaction for KafkaTransaction {
     fn begin(&mut self) -> Result<(), Fault> {
         self.metadata = None;
+        self.sending = None;
         self.commit_began = None;
         let sender = self.sender()?;
         sender.context().forgive();
@@ -187,22 +213,22 @@ impl Transaction for KafkaTransaction {
     }
 
     fn send_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
-        let Some(metadata) = self.metadata.take() else {
-            return Err(Fault::Abortable("the group's metadata was not read".to_owned()));
+        let answered = match self.sending.take() {
+            Some(answered) => answered,
+            None => self.send(offsets)?,
         };
-        let list = list(offsets)?;
-        self.offsets = offsets.to_vec();
-        let (sender, limit) = (self.sender()?.clone(), self.limit());
-        // A retry within one transaction must bring the same metadata.
-        let call = move || {
-            let result = sender.send_offsets_to_transaction(&list, &metadata, limit);
-            (result, metadata)
+        let result = match answered.recv_timeout(self.timeout) {
+            Ok((result, metadata)) => {
+                // A retry within one transaction must bring the same metadata.
+                self.metadata = Some(metadata);
+                result
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.sending = Some(answered);
+                return Err(Fault::Retriable("no answer to the positions of the transaction yet".to_owned()));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(Fault::Fatal("sending positions broke off".to_owned())),
         };
-        let (result, metadata) = match within(self.timeout, call)? {
-            Some((result, metadata)) => (result, metadata),
-            None => return Err(Fault::Fatal("sending the positions hangs".to_owned())),
-        };
-        self.metadata = Some(metadata);
         result.map_err(|error| match self.standing(&error) {
             Standing::Member => fault(&error),
             // The next attempt reads metadata anew, and checks the leases after that.
@@ -290,14 +316,19 @@ impl fmt::Debug for KafkaTransaction {
     }
 }
 
-/// Runs a call on a thread of its own; `None` when it has not ended after `limit`, and then nobody waits for it.
-fn within<T: Send + 'static>(limit: Duration, call: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>, Fault> {
+/// Runs a call on a thread of its own.
+fn aside<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<Receiver<T>, Fault> {
     let (answer, answered) = bounded(1);
     let spawned = std::thread::Builder::new().name("kafka-call".to_owned()).spawn(move || {
         let _nobody_waits = answer.send(call());
     });
     spawned.map_err(|error| Fault::Retriable(format!("starting a thread: {error}")))?;
-    Ok(answered.recv_timeout(limit).ok())
+    Ok(answered)
+}
+
+/// Runs a call on a thread of its own; `None` when it has not ended after `limit`, and then nobody waits for it.
+fn within<T: Send + 'static>(limit: Duration, call: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>, Fault> {
+    Ok(aside(call)?.recv_timeout(limit).ok())
 }
 
 fn list(offsets: &[(Partition, Position)]) -> Result<rdkafka::TopicPartitionList, Fault> {

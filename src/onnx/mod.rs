@@ -1,9 +1,11 @@
 //! ONNX Runtime and the tokeniser: the one real [`Scorer`](crate::model::Scorer).
 //!
-//! [`runtime`] finds and loads ONNX Runtime's library, once a process. [`Bundle`] is a model directory, loaded and
-//! checked as one: graph, tokeniser, labels, calibration. Inside it [`lanes`] spread a pool over sessions, [`graph`] runs
-//! one batch, [`cache`] remembers the texts scored a moment ago. [`bare`] measures the sessions with nothing around them.
-//! What a batch is and what logits mean is decided in `model`.
+//! [`runtime`] loads ONNX Runtime's library, once a process. [`Bundle`] is a model directory, loaded and checked as one.
+//! Inside it `lanes` spread a pool over sessions, `graph` runs one batch, `cache` remembers the texts scored a moment
+//! ago; `bare` measures the sessions with nothing around them. What a batch is and what logits mean is `model`'s.
+//!
+//! A dynamically quantised graph (int8) rounds activations by the largest of the whole batch, so a text's probabilities
+//! move with its neighbours; in full precision they do not.
 
 mod bare;
 mod bundle;

@@ -152,10 +152,13 @@ impl Assembly {
     }
 
     /// The second half of scoring, with the model's figures told to the witness.
-    pub fn finish(&self, prepared: Prepared, routes: &Routes) -> Batch<Row<ScoreNote>> {
-        let scorer = prepared.scorer.clone();
+    ///
+    /// # Errors
+    /// The reason to halt.
+    pub fn finish(&self, prepared: Prepared, routes: &Routes) -> Result<Batch<Row<ScoreNote>>, String> {
+        let (scorer, posts) = (prepared.scorer.clone(), prepared.batch.len());
         let rows = finish(prepared, routes, &*self.clock);
-        self.witness.scoring(rows.len(), &scorer.take_stats());
+        self.witness.scoring(posts, &scorer.take_stats());
         rows
     }
 

@@ -21,11 +21,13 @@
 //! | `shell`, `station` | nothing: they carry effects out, with threads or without |
 //! | `assemble` | which parts there are |
 //! | `run`, `play` | how long it goes on |
+//! | `launch` | what a stage on Kafka is made of |
 //! | `witness` | nothing: it tells metrics, page and tape what was committed |
 
 pub mod archive;
 mod assemble;
 mod flow;
+mod launch;
 mod play;
 mod run;
 pub mod score;

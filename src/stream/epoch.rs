@@ -151,7 +151,11 @@ impl<N> Epoch<Row<N>> {
             };
             match result {
                 Ok(()) => return Outcome::Committed(offsets),
-                Err(Setback::Fenced) => return Outcome::Fenced(offsets.into_iter().map(|(at, _)| at).collect()),
+                Err(Setback::Fenced) => {
+                    // What is still read under these leases would be committed behind what is dropped here.
+                    self.parts.iter().for_each(|part| part.lease.turn_off());
+                    return Outcome::Fenced(offsets.into_iter().map(|(at, _)| at).collect());
+                }
                 Err(Setback::Halt(why)) => return Outcome::Halt(why),
                 Err(Setback::Again(why)) => {
                     if !tries.wait(attempt) {

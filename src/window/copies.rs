@@ -5,6 +5,7 @@
 //! most `d` parts differ in at most `d` of 16 bytes, so they share one of any `d + 1` bytes, and looking there misses
 //! none.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::event::Sketch;
@@ -26,7 +27,8 @@ pub struct Copies {
     within: Duration,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    lists: Option<Vec<Vec<u32>>>,
+    /// By byte and its value, oldest first.
+    lists: Option<Vec<VecDeque<u32>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +118,7 @@ impl Copies {
     }
 
     fn list_all(&mut self) {
-        self.lists = Some(vec![Vec::new(); 256 * self.probes() as usize]);
+        self.lists = Some(vec![VecDeque::new(); 256 * self.probes() as usize]);
         let mut live: Vec<(Timestamp, u32)> =
             (0..).zip(&self.slots).filter(|(_, slot)| slot.live).map(|(number, slot)| (slot.at, number)).collect();
         live.sort_unstable();
@@ -131,7 +133,7 @@ impl Copies {
         let Some(lists) = &mut self.lists else { return };
         for byte in 0..probes {
             if let Some(list) = lists.get_mut(list_of(sketch, byte)) {
-                list.push(number);
+                list.push_back(number);
             }
         }
     }
@@ -166,4 +168,66 @@ fn first_equal_byte(different: u128) -> u32 {
 fn list_of(sketch: u128, byte: u32) -> usize {
     let value = (sketch >> (8 * byte)) & 0xff;
     byte as usize * 256 + value as usize
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::float_cmp, reason = "tests")]
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn random(number: u64) -> u128 {
+        xxhash_rust::xxh3::xxh3_128(&number.to_le_bytes())
+    }
+
+    /// A sketch that differs from `sketch` in exactly `parts` parts, chosen by `number`.
+    fn changed(sketch: u128, parts: u32, number: u64) -> u128 {
+        let mut places: Vec<u32> = (0..PARTS).collect();
+        places.sort_by_key(|place| random(number ^ (u64::from(*place) << 32)));
+        places.iter().take(parts as usize).fold(sketch, |sketch, place| sketch ^ (0x5 << (4 * place)))
+    }
+
+    #[test]
+    fn likeness_counts_equal_parts() {
+        for parts in 0..=PARTS {
+            let other = changed(random(1), parts, 9);
+            assert_eq!(equal_parts(random(1), other), PARTS - parts);
+            assert_eq!(alike(Sketch(random(1)), Sketch(other), 0.6), PARTS - parts >= 20);
+        }
+        assert_eq!(parts_min(0.625), 20);
+    }
+
+    #[test]
+    fn lists_find_every_near_copy_that_a_comparison_with_all_finds() {
+        let mut copies = Copies::new(0.6, DAY);
+        let mut told: Vec<(u128, u32)> = Vec::new();
+        for number in 0..1_500_u64 {
+            // Families of eight, with members on both sides of the bound.
+            let sketch = changed(random(number / 8), (number % 8) as u32 * 2, number);
+            let at = Timestamp::from_millis(i64::try_from(number).unwrap_or_default());
+            let near = told.iter().filter(|(other, _)| equal_parts(*other, sketch) >= 20).count();
+            assert_eq!(copies.count(Sketch(sketch), at) as usize, near, "{number}");
+            told.push((sketch, copies.insert(Sketch(sketch), at)));
+            if number % 3 == 0 {
+                let (_, gone) = told.remove((random(number) % told.len() as u128) as usize);
+                copies.remove(gone);
+            }
+        }
+        assert!(copies.lists.is_some());
+        for (_, number) in told {
+            copies.remove(number);
+        }
+        assert!(copies.lists.is_none() && copies.slots.is_empty());
+    }
+
+    #[test]
+    fn a_copy_is_forgotten_after_the_window_and_a_hundred_are_enough() {
+        let mut copies = Copies::new(0.6, Duration::from_secs(10));
+        for _ in 0..1_000 {
+            copies.insert(Sketch(random(1)), Timestamp::from_millis(0));
+        }
+        assert_eq!(copies.count(Sketch(random(1)), Timestamp::from_millis(10_000)), COPIES_MAX);
+        assert_eq!(copies.count(Sketch(random(1)), Timestamp::from_millis(10_001)), 0);
+    }
 }

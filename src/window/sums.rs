@@ -167,3 +167,99 @@ impl Sums {
 fn rounded(value: f64) -> f32 {
     ((value * 10_000.0).round() / 10_000.0 + 0.0) as f32
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::{Mention, MentionRecord, Origin, Sketch, Subject};
+    use crate::window::{Book, Limits};
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn at(seconds: f64) -> Timestamp {
+        Timestamp::from_micros(1_772_458_200_000_000 + (seconds * 1e6) as i64)
+    }
+
+    fn mention(number: usize, score: f32, relevance: f32) -> Mention {
+        let origin = Origin { topic: "posts".into(), partition: 0, offset: 0 };
+        let told = MentionRecord::Mention(Mention {
+            id: String::new(),
+            post_id: format!("post-{number}").into(),
+            revision: at(0.0),
+            subject: Subject::market(),
+            score,
+            label: Some("neutral".into()),
+            confidence: 1.0,
+            relevance,
+            published_at: at(0.0),
+            source: "wire".into(),
+            kind: "news".into(),
+            excerpt: "".into(),
+            url: None,
+            sketch: Sketch(0),
+            origin,
+        });
+        let MentionRecord::Mention(told) = told else { unreachable!() };
+        told
+    }
+
+    fn book(over: Duration, half_life: Duration) -> Book {
+        let limits = Limits { keep: HOUR, memory: HOUR, mentions_max: 1_000 };
+        Book::new(limits, vec![Window::new(over, half_life)], None)
+    }
+
+    proptest! {
+        /// Against the textbook formula, at any moment, whatever came and went before.
+        #[test]
+        fn a_reading_is_the_weighted_mean_of_what_is_inside(
+            told in prop::collection::vec((0.0..200.0_f64, -1.0..1.0_f32, 0.05..1.0_f32), 1..60),
+            half_life in 5..300_u64,
+        ) {
+            let (over, half_life) = (Duration::from_secs(60), Duration::from_secs(half_life));
+            let mut told = told;
+            told.sort_by(|one, other| one.0.total_cmp(&other.0));
+            let mut book = book(over, half_life);
+            for (number, (seconds, score, relevance)) in told.iter().enumerate() {
+                let now = at(*seconds);
+                book.advance(now);
+                book.tell(&mention(number, *score, *relevance), now, i64::try_from(number).unwrap(), now);
+                let (mut weights, mut sum, mut inside) = (0.0, 0.0, 0);
+                for (came, score, relevance) in &told[..=number] {
+                    let age = now.micros() - at(*came).micros();
+                    if age < 60_000_000 {
+                        let weight = f64::from(*relevance) * (-(age as f64) / 1e6 / half_life.as_secs_f64()).exp2();
+                        weights += weight;
+                        sum += weight * f64::from(*score);
+                        inside += 1;
+                    }
+                }
+                let reading = book.reading(0);
+                prop_assert_eq!(reading.mentions, inside);
+                prop_assert!((f64::from(reading.value.unwrap()) - sum / weights).abs() < 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_that_left_leaves_a_trace() {
+        let (mut long, mut fresh) = (book(HOUR, HOUR / 8), book(HOUR, HOUR / 8));
+        for number in 0..3_000_usize {
+            let now = at(number as f64 * 10.0);
+            let told = mention(number, (number % 21) as f32 / 10.0 - 1.0, 0.1 + (number % 9) as f32 / 10.0);
+            long.advance(now);
+            long.tell(&told, now, i64::try_from(number).unwrap(), now);
+            if number > 2_500 {
+                fresh.advance(now);
+                fresh.tell(&told, now, i64::try_from(number).unwrap(), now);
+            }
+        }
+        assert_eq!(long.reading(0), fresh.reading(0));
+        assert!(long.reading(0).mentions > 300);
+        long.advance(at(40_000.0));
+        assert_eq!(long.reading(0), Reading::default());
+        assert!(long.is_empty());
+    }
+}

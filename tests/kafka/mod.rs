@@ -3,6 +3,7 @@
 //! The broker is in `BELLWETHER_TEST_KAFKA`; every test has topics and groups of its own.
 
 mod commits;
+mod outage;
 mod reading;
 mod sharing;
 mod topics;

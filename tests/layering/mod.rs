@@ -37,7 +37,7 @@ pub const ROOMS: &[Room] = &[
     room("web", 2, &[]),
     room("telemetry", 2, &[]),
     // 1, logic: pure and synchronous
-    room("codec", 1, &[]),
+    room("codec", 1, &["clean"]), // what is decoded is cut to size on the way in
     room("clean", 1, &[]),
     room("entity", 1, &[]),
     room("model", 1, &[]),

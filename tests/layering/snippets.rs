@@ -142,6 +142,9 @@ fn modules_of_tests_alone_are_known_by_their_declaration() {
     let cover =
         Source::new("stream/mod.rs", "mod batch;\n#[cfg(test)]\nmod tests;\n#[cfg(test)]\npub(crate) mod script;");
     assert_eq!(cover.test_modules(), ["stream/tests", "stream/script"]);
+    let leaf = Source::new("codec/post.rs", "#[cfg(test)]\n#[path = \"post_tests.rs\"]\nmod tests;\nfn f() {}");
+    assert_eq!(leaf.test_modules(), ["codec/post_tests"]);
+    assert_eq!(leaf.functions().len(), 1);
     assert!(Source::new("stream/tests.rs", "").lies_in("stream/tests"));
     assert!(Source::new("stream/tests/seeds.rs", "").lies_in("stream/tests"));
     assert!(!Source::new("stream/batch.rs", "").lies_in("stream/tests"));

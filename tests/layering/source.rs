@@ -13,13 +13,21 @@ pub struct Source {
     pub code: String,
     /// Its number of lines, those under `#[cfg(test)]` left out.
     pub lines: usize,
-    test_modules: Vec<String>,
+    test_modules: Vec<TestModule>,
+}
+
+/// A module for tests only that is a file of its own.
+enum TestModule {
+    /// Declared by `mod name;`: below the file that declares it.
+    Below(String),
+    /// Named by `#[path]`: beside that file.
+    Beside(String),
 }
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
         let mut code = blank_quoted(text);
-        let (test_modules, test_lines) = blank_tests(&mut code);
+        let (test_modules, test_lines) = blank_tests(&mut code, text);
         let lines = text.lines().count() - test_lines;
         Self { path: path.to_owned(), text: text.to_owned(), code: code.into_iter().collect(), lines, test_modules }
     }
@@ -41,7 +49,12 @@ impl Source {
     /// Modules that this file declares for tests only, as module paths joined by `/`.
     pub fn test_modules(&self) -> Vec<String> {
         let own = self.module().join("/");
-        self.test_modules.iter().map(|name| format!("{own}/{name}").trim_start_matches('/').to_owned()).collect()
+        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let place = |module: &TestModule| match module {
+            TestModule::Below(name) => format!("{own}/{name}").trim_start_matches('/').to_owned(),
+            TestModule::Beside(name) => format!("{folder}/{name}").trim_start_matches('/').to_owned(),
+        };
+        self.test_modules.iter().map(place).collect()
     }
 
     /// Whether this file is the given module or lies below it.
@@ -247,8 +260,8 @@ fn literal_end(chars: &[char], at: usize, quote: char) -> usize {
 }
 
 /// Blanks every item under `#[cfg(test)]`. Returns the names of modules among them that are files of their own, and the
-/// number of lines that became blank.
-fn blank_tests(chars: &mut [char]) -> (Vec<String>, usize) {
+/// number of lines that became blank. What is quoted is blank already: the name in a `#[path]` is taken from `text`.
+fn blank_tests(chars: &mut [char], text: &str) -> (Vec<TestModule>, usize) {
     let (mut modules, mut lines, mut from) = (Vec::new(), 0, 0);
     loop {
         let start = find(chars, from, "#[cfg(test)]");
@@ -261,7 +274,12 @@ fn blank_tests(chars: &mut [char]) -> (Vec<String>, usize) {
         if item[head..].starts_with(';')
             && let Some((_, name)) = item[..head].rsplit_once("mod ")
         {
-            modules.push(name.trim().to_owned());
+            let quoted: String = text.chars().skip(start).take(item[..head].chars().count()).collect();
+            let path = quoted.split_once("#[path").and_then(|(_, rest)| rest.split('"').nth(1));
+            modules.push(path.map_or_else(
+                || TestModule::Below(name.trim().to_owned()),
+                |path| TestModule::Beside(path.trim_end_matches(".rs").to_owned()),
+            ));
         }
         from = start + item[..length].chars().count();
         lines += item[..length].lines().count();

@@ -31,7 +31,7 @@ const TRIAL: usize = 2_000;
 ///
 /// # Errors
 /// When the model, the posts or Kafka are not there.
-pub fn run(arguments: &args::Bench, global: &Global) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &args::Bench, global: &Global) -> Result<(), Failure> {
     let find = |given: &Option<PathBuf>, path: &str| {
         given.clone().or_else(|| shipped(path)).ok_or_else(|| {
             Failure::unavailable(format!("there is no file {path} here"), "run it in the folder of the repository")

@@ -134,7 +134,7 @@ fn scored(post: &Post, text: &str, model: &ModelId) -> ScoredPost {
 
 /// A mention of `market` with a made-up score that depends on the text.
 fn mention(post: &Post, text: &str) -> Mention {
-    let negative = text.len() % 3 == 0;
+    let negative = text.len().is_multiple_of(3);
     Mention {
         id: post.origin.id_for("market"),
         post_id: post.id.clone(),

@@ -165,15 +165,15 @@ impl ScoreCore {
 
 impl Stage for ScoreCore {
     type Job = Batch<Record>;
-    type Done = Batch<Row<ScoreNote>>;
+    type Done = Result<Batch<Row<ScoreNote>>, String>;
     type Note = ScoreNote;
 
     fn on(&mut self, event: Event<Self::Done>, now: Timestamp) -> Vec<ScoreEffect> {
         let mut effects = match event {
             Event::Feed(feed) => self.feed(feed, now),
-            Event::Done(batch) => {
+            Event::Done(done) => {
                 self.working = self.working.saturating_sub(1);
-                self.flow.add(batch, now).err().map(Effect::Halt).into_iter().collect()
+                done.and_then(|batch| self.flow.add(batch, now)).err().map(Effect::Halt).into_iter().collect()
             }
             Event::Committed(outcome) => self.flow.committed(outcome),
             Event::Turn => Vec::new(),

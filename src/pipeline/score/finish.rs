@@ -25,7 +25,10 @@ pub struct ScoredNote {
 }
 
 /// Scores a prepared pool and makes its records.
-pub fn finish(prepared: Prepared, routes: &Routes, clock: &dyn Clock) -> Batch<Row<ScoreNote>> {
+///
+/// # Errors
+/// The reason to halt: the model fails on texts that it is known to answer.
+pub fn finish(prepared: Prepared, routes: &Routes, clock: &dyn Clock) -> Result<Batch<Row<ScoreNote>>, String> {
     let Prepared { scorer, batch } = prepared;
     let pool: Vec<_> = batch
         .rows()
@@ -34,10 +37,14 @@ pub fn finish(prepared: Prepared, routes: &Routes, clock: &dyn Clock) -> Batch<R
             Draft::Dead(_) => None,
         })
         .collect();
-    let mut verdicts = if pool.is_empty() { Vec::new().into_iter() } else { scorer.score(&pool).into_iter() };
+    let verdicts = if pool.is_empty() { Vec::new() } else { scorer.score(&pool) };
+    if let Some(broken) = verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).find(|it| !it.is_of_text()) {
+        return Err(broken.to_string());
+    }
+    let mut verdicts = verdicts.into_iter();
     let model = scorer.id().clone();
     let scored_at = clock.now();
-    batch.map(|draft| {
+    Ok(batch.map(|draft| {
         let draft = match draft {
             Draft::Post(draft) => draft,
             Draft::Dead(letter) => return dead(&letter, routes),
@@ -69,7 +76,7 @@ pub fn finish(prepared: Prepared, routes: &Routes, clock: &dyn Clock) -> Batch<R
                 dead(&letter, routes)
             }
         }
-    })
+    }))
 }
 
 fn dead(letter: &DeadLetter, routes: &Routes) -> Row<ScoreNote> {

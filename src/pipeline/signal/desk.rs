@@ -59,12 +59,12 @@ impl Desk {
         Self { subject, book, tracks, scheduled: None, last_offset: -1, changed: false }
     }
 
-    /// Puts an alert where its last record left it. False when no rule of that name looks at this subject.
-    pub(super) fn restore(&mut self, alert: &Alert, settings: &SignalSettings) -> bool {
+    /// Puts an alert where its last record left it.
+    pub(super) fn restore(&mut self, alert: &Alert, settings: &SignalSettings) {
         let named = |track: &&mut Track| settings.rules.get(track.rule).is_some_and(|rule| rule.name == alert.rule);
-        let Some(track) = self.tracks.iter_mut().find(named) else { return false };
-        (track.life, track.known_until) = (Life::of(alert), alert.origin.offset);
-        true
+        if let Some(track) = self.tracks.iter_mut().find(named) {
+            (track.life, track.known_until) = (Life::of(alert), alert.origin.offset);
+        }
     }
 
     /// Looks at every rule. Returns the alerts that changed.

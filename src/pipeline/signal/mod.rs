@@ -9,3 +9,6 @@ mod state;
 pub use core::{SignalCore, SignalNote};
 pub use memory::SignalSettings;
 pub use state::{Counts, Finding, PartitionState};
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::event::{Alert, Index, Mention, MentionRecord, Origin, Retraction, Severity, Subject};
 use crate::pipeline::signal::SignalSettings;
 use crate::pipeline::signal::desk::{Desk, Moment};
 use crate::pipeline::signal::due::Due;
-use crate::rule::Life;
+use crate::rule::{Life, Rule};
 use crate::time::Timestamp;
 use crate::window::{Retractions, Taken};
 
@@ -104,24 +105,28 @@ impl PartitionState {
                 latest.insert(alert.fingerprint.clone(), alert);
             }
         }
-        for alert in latest.into_values() {
-            let settings = self.settings.clone();
-            let named = settings.rules.iter().position(|rule| rule.name == alert.rule);
-            let rule = named.filter(|rule| settings.rules.get(*rule).is_some_and(|rule| rule.is_about(&alert.subject)));
-            match rule {
-                Some(rule) if Life::of(&alert).is_quiet() => {
-                    self.known_until.insert((rule, alert.subject), alert.origin.offset);
-                }
-                None if Life::of(&alert).is_quiet() => {}
-                Some(_) => {
-                    let number = self.desk_of(&alert.subject);
-                    if let Some(Some(desk)) = self.desks.get_mut(number as usize) {
-                        desk.restore(&alert, &settings);
-                        desk.scheduled = Some(Timestamp::MIN);
-                        self.due.push(Timestamp::MIN, number);
-                    }
-                }
-                None => self.orphans.push(alert),
+        let settings = self.settings.clone();
+        let rule_of = |alert: &Alert| {
+            let meant = |rule: &Rule| rule.name == alert.rule && rule.is_about(&alert.subject);
+            settings.rules.iter().position(meant)
+        };
+        // What is over must be known before a desk is made: it may be another rule's desk too.
+        let (over, open): (Vec<Alert>, Vec<Alert>) = latest.into_values().partition(|alert| Life::of(alert).is_quiet());
+        for alert in over {
+            if let Some(rule) = rule_of(&alert) {
+                self.known_until.insert((rule, alert.subject), alert.origin.offset);
+            }
+        }
+        for alert in open {
+            if rule_of(&alert).is_none() {
+                self.orphans.push(alert);
+                continue;
+            }
+            let number = self.desk_of(&alert.subject);
+            if let Some(Some(desk)) = self.desks.get_mut(number as usize) {
+                desk.restore(&alert, &settings);
+                desk.scheduled = Some(Timestamp::MIN);
+                self.due.push(Timestamp::MIN, number);
             }
         }
         self.orphans.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
@@ -131,8 +136,9 @@ impl PartitionState {
     /// back: then the state changes and nothing comes out.
     pub fn fold(&mut self, record: MentionRecord, place: &Origin, appended_at: Timestamp, live: bool) -> Vec<Finding> {
         let horizon = self.settings.horizon();
-        let resumed = self.now != Timestamp::MIN && appended_at.since(self.now) > horizon;
-        self.now = self.now.max(appended_at);
+        let before = self.now;
+        let resumed = before != Timestamp::MIN && appended_at.since(before) > horizon;
+        self.now = before.max(appended_at);
         if resumed {
             self.resumed_at = self.now;
         }
@@ -148,7 +154,7 @@ impl PartitionState {
             self.resolve_orphans(moment, &mut findings);
             touched.extend(self.numbers_of(|_| true));
         }
-        let is_tick = matches!(record, MentionRecord::Tick(_));
+        let is_tick = matches!(record, MentionRecord::Tick(_)) || self.is_overdue(before, moment);
         match record {
             MentionRecord::Mention(mention) => self.tell(&mention, moment, appended_at, &mut touched),
             MentionRecord::Retraction(retraction) => self.retract(&retraction, moment, &mut touched),
@@ -164,6 +170,16 @@ impl PartitionState {
         }
         findings.sort_by(|one, other| one.order().cmp(&other.order()));
         findings
+    }
+
+    /// Where no ticks come, indices are written once a horizon, so that no change waits for longer than is read back. The
+    /// first record that is read back came after such a writing, unless the log begins with it.
+    fn is_overdue(&self, before: Timestamp, moment: Moment<'_>) -> bool {
+        if before == Timestamp::MIN {
+            return !moment.live && moment.place.offset > 0;
+        }
+        let horizon = self.settings.horizon();
+        number_of(before, horizon) != number_of(moment.now, horizon)
     }
 
     /// What happened since the last call, and what is.
@@ -318,6 +334,12 @@ impl PartitionState {
             self.free.push(number);
         }
     }
+}
+
+/// How many whole spans log time has seen.
+fn number_of(at: Timestamp, span: Duration) -> i64 {
+    let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX).max(1);
+    at.micros().div_euclid(micros)
 }
 
 impl Finding {

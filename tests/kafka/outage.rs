@@ -1,0 +1,71 @@
+//! A broker that dies and comes back, on a broker of this test's own.
+
+use super::*;
+use bellwether::kafka::Producer;
+use bellwether::stream::{Delivery, Intake, Ledger, Outcome, Patience};
+
+/// A broker that is stopped when the test ends, however it ends.
+struct Broker(tempfile::TempDir);
+
+impl Broker {
+    fn run(&self, command: &str) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka/broker.sh");
+        let done = std::process::Command::new(script).arg(command).arg(self.0.path()).output().unwrap();
+        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.run("kill");
+    }
+}
+
+#[test]
+fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
+    let broker = Broker(tempfile::tempdir().unwrap());
+    let mut corner = Corner::new("outage");
+    corner.settings.bootstrap_servers = broker.run("start");
+    let (input, out) = (corner.topic("in", 1, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
+    corner.write(&input, numbered(0..10));
+    let reader = corner.read(&[&input]);
+    let Assignment { lease, committed, .. } = reader.assigned();
+    let id = format!("{}.a", corner.prefix);
+    let membership = reader.source().membership();
+    let mut port = Producer::exactly_once(&corner.settings, &id, membership, corner.clock.clone()).unwrap();
+    let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
+    intake.assign(lease.clone(), committed);
+    ledger.assign(lease, committed);
+    let (lease, records) = reader.records(10);
+    let live = intake.take(&lease, records).unwrap().live;
+    ledger.add(live.map(|record| Corner::row(&out, record.value.unwrap()))).unwrap();
+    let mut epoch = ledger.close().unwrap();
+
+    broker.run("kill");
+    let trouble = |wanted: bool| loop {
+        if let Feed::Trouble(why) = reader.next()
+            && why.is_some() == wanted
+        {
+            return;
+        }
+    };
+    trouble(true);
+    // The commit begins while nobody answers, and ends when somebody does.
+    let clock = corner.clock.clone();
+    let committing =
+        std::thread::spawn(move || epoch.commit(&mut port, Delivery::ExactlyOnce, Patience::default(), clock.as_ref()));
+    broker.run("start");
+    trouble(false);
+    let outcome = committing.join().unwrap();
+    // The member may have been put out meanwhile: then nothing is committed, and whoever has the partition next reads
+    // the same records again.
+    println!("after the outage: {outcome:?}");
+    let copied = corner.contents(&out);
+    match outcome {
+        Outcome::Committed(parts) if !parts.is_empty() => assert_eq!(copied, numbered(0..10).collect::<Vec<_>>()),
+        Outcome::Committed(_) | Outcome::Fenced(_) => assert!(copied.is_empty(), "{copied:?}"),
+        Outcome::Halt(why) => panic!("{why}"),
+    }
+    reader.stop();
+}
