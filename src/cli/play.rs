@@ -82,7 +82,7 @@ pub(crate) fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> 
     report(&mut tape, request.json)?;
     if !request.exit {
         eprintln!("all is through; the page stays at http://{} until Ctrl-C", service.address());
-        drop(service.stopped().recv());
+        let _asked = service.stopped().recv();
     }
     service.end();
     Ok(())

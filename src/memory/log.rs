@@ -132,8 +132,7 @@ impl Log {
         &self,
         outputs: &[Output],
         markers: bool,
-        group: &Arc<str>,
-        offsets: &[(Partition, Position)],
+        (group, offsets): (&Arc<str>, &[(Partition, Position)]),
         at: Timestamp,
     ) -> Result<(), NoSuchPartition> {
         let mut inner = self.inner();

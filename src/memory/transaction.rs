@@ -155,7 +155,7 @@ impl Transaction for Transactions {
             let Some(open) = this.open.take() else { return Err(Fault::Fatal("no transaction is open".to_owned())) };
             let now = this.clock.now();
             this.log
-                .commit(&open.outputs, true, &this.group, &open.offsets, now)
+                .commit(&open.outputs, true, (&this.group, &open.offsets), now)
                 .map_err(|error| Fault::Fatal(error.to_string()))
         })
     }
@@ -171,7 +171,7 @@ impl Transaction for Transactions {
         self.scripted(Call::Flush, |this| {
             let now = this.clock.now();
             let sent = std::mem::take(&mut this.sent);
-            this.log.commit(&sent, false, &this.group, &[], now).map_err(|error| Fault::Fatal(error.to_string()))
+            this.log.commit(&sent, false, (&this.group, &[]), now).map_err(|error| Fault::Fatal(error.to_string()))
         })
     }
 
@@ -181,7 +181,7 @@ impl Transaction for Transactions {
                 return Err(Fault::FencedMember("illegal generation".to_owned()));
             }
             let now = this.clock.now();
-            this.log.commit(&[], false, &this.group, offsets, now).map_err(|error| Fault::Fatal(error.to_string()))
+            this.log.commit(&[], false, (&this.group, offsets), now).map_err(|error| Fault::Fatal(error.to_string()))
         })
     }
 }

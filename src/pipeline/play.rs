@@ -14,6 +14,7 @@ use crate::pipeline::archive::ArchiveCore;
 use crate::pipeline::assemble::{AssembleError, Assembly, Counts};
 use crate::pipeline::score::{Draft, ScoreCore};
 use crate::pipeline::signal::SignalCore;
+use crate::pipeline::stage::Stage;
 use crate::pipeline::station::Station;
 use crate::stream::{Output, Partition, Record};
 use crate::time::{ManualClock, Timestamp};
@@ -89,10 +90,11 @@ impl Play {
         let score_work = Box::new(move |pool| finisher.finish(preparer.prepare(pool), &score_routes));
         let archive_work = Box::new(assembly.archive_worker()?);
         let station = Stationing { assembly: &assembly, log: &log, clock: &clock };
-        let score = station.at("score", score, &inputs, None, score_work);
-        let signal = station.at("signal", signal, &[topics.mentions.clone()], Some(read_back), Box::new(|()| ()));
+        let score = station.at("score", score, &inputs, (None, score_work));
+        let signal =
+            station.at("signal", signal, std::slice::from_ref(&topics.mentions), (Some(read_back), Box::new(|()| ())));
         let archived = [topics.scored.clone(), topics.labels.clone()];
-        let archive = station.at("archive", archive, &archived, None, archive_work);
+        let archive = station.at("archive", archive, &archived, (None, archive_work));
         for stage in ["score", "signal", "archive"] {
             assembly.witness.board.stage(stage, true, "playing");
         }
@@ -226,6 +228,8 @@ fn next_slot(at: Timestamp, interval: Duration) -> Timestamp {
     Timestamp::from_micros((at.micros().div_euclid(interval) + 1).saturating_mul(interval))
 }
 
+type Work<S> = Box<dyn FnMut(<S as Stage>::Job) -> <S as Stage>::Done + Send>;
+
 struct Stationing<'a> {
     assembly: &'a Assembly,
     log: &'a Log,
@@ -233,13 +237,12 @@ struct Stationing<'a> {
 }
 
 impl Stationing<'_> {
-    fn at<S: crate::pipeline::stage::Stage>(
+    fn at<S: Stage>(
         &self,
         name: &'static str,
         core: S,
         inputs: &[Arc<str>],
-        read_back: Option<ReadBack>,
-        work: Box<dyn FnMut(S::Job) -> S::Done + Send>,
+        (read_back, work): (Option<ReadBack>, Work<S>),
     ) -> Station<S> {
         let group: Arc<str> = Arc::from(format!("{}.{name}", self.assembly.settings.name));
         let mut source = Source::new(self.log.clone(), group.clone(), read_back, self.clock.clone());

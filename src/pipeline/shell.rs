@@ -237,7 +237,7 @@ impl<S: Stage> Running<S> {
         }
         self.settling.retain(|(waiting, settled)| {
             if waiting.is_empty() {
-                drop(settled.try_send(()));
+                let _gone = settled.try_send(());
             }
             !waiting.is_empty()
         });
@@ -331,7 +331,7 @@ impl<S: Stage> Running<S> {
         self.source.command(Command::Stop);
         while let Ok(event) = feed.recv_timeout(CLOSE_MAX) {
             if let Feed::Revoked { settled, .. } = event {
-                drop(settled.try_send(()));
+                let _gone = settled.try_send(());
             }
         }
     }

@@ -74,7 +74,9 @@ where
                         events.push_back(Event::Committed(outcome));
                     }
                     Effect::Source(command) => self.source.command(command),
-                    Effect::Settled(_) => drop(settled.as_ref().map(|settled| settled.try_send(()))),
+                    Effect::Settled(_) => {
+                        let _gone = settled.as_ref().map(|settled| settled.try_send(()));
+                    }
                     Effect::WasReset(_) => {}
                     Effect::Finished => self.finished = true,
                     Effect::Halt(why) => return Err(why),

@@ -34,6 +34,7 @@ pub enum SignalNote {
     Dead(Reason, String),
 }
 
+type Figure = fn(&Counts) -> u64;
 type SignalEffect = Effect<(), SignalNote>;
 
 /// The core.
@@ -177,9 +178,9 @@ impl Stage for SignalCore {
     #[expect(clippy::cast_precision_loss, reason = "subjects and alerts are bounded")]
     fn tell(&mut self, witness: &Witness) {
         let counts: Vec<Counts> = self.states.values_mut().map(PartitionState::take_counts).collect();
-        let total = |of: fn(&Counts) -> u64| counts.iter().map(of).sum::<u64>();
+        let total = |of: Figure| counts.iter().map(of).sum::<u64>();
         witness.metrics.set(&metrics::SUBJECTS, &[], total(|count| count.subjects) as f64);
-        let ignored: [(&str, fn(&Counts) -> u64); 4] = [
+        let ignored: [(&str, Figure); 4] = [
             ("late", |count| count.late),
             ("overflow", |count| count.overflow),
             ("retracted", |count| count.retracted),

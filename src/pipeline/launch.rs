@@ -1,0 +1,179 @@
+//! Launching one stage on Kafka: its place in the group, its producer, its core and its workers.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded, never};
+
+use crate::kafka::{KafkaTransaction, Producer, ReadBack, Source, SourceConfig, SourceHandle};
+use crate::pipeline::assemble::{Assembly, Counts};
+use crate::pipeline::score::Prepared;
+use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl};
+use crate::pipeline::stage::Stage;
+use crate::pipeline::witness::Told;
+use crate::pipeline::{RunError, StageName, Topics};
+use crate::stream::{Command, Delivery, Feed, Partition};
+use crate::time::Clock;
+
+/// A source that has not polled for this long hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(15);
+
+/// What a stage is told from outside.
+pub(in crate::pipeline) struct Signals {
+    pub(in crate::pipeline) stopped: Receiver<()>,
+    pub(in crate::pipeline) drained: Receiver<()>,
+}
+
+/// What every stage is launched with.
+#[derive(Clone)]
+pub(in crate::pipeline) struct Launch {
+    pub(in crate::pipeline) assembly: Assembly,
+    pub(in crate::pipeline) counts: Counts,
+    pub(in crate::pipeline) until_end: bool,
+    /// Part of the transactional ids.
+    pub(in crate::pipeline) instance: String,
+}
+
+impl Launch {
+    /// Runs a stage until it ends.
+    ///
+    /// # Errors
+    /// Why it stopped.
+    pub(in crate::pipeline) fn stage(&self, stage: StageName, signals: Signals) -> Result<(), RunError> {
+        let settings = &self.assembly.settings;
+        let topics = Topics::of(&settings.name);
+        let interval = settings.kafka.commit_interval;
+        match stage {
+            StageName::Score => {
+                let inputs = settings.sources.iter().map(|source| source.topic.clone()).collect();
+                let Some(core) = self.assembly.score_core(self.counts, interval, self.until_end) else {
+                    return Err(RunError::Halted { stage: "score", why: "the pipeline has no source".to_owned() });
+                };
+                let link = self.link(stage, inputs, None)?;
+                let (preparer, assembly) = (self.assembly.preparer(), self.assembly.clone());
+                let routes = self.assembly.routes(self.counts);
+                self.shell(stage, core, link, signals)?.run(move |jobs, done| {
+                    let (prepared, waiting) = bounded::<Prepared>(1);
+                    let first = thread::spawn(move || {
+                        for pool in jobs {
+                            if prepared.send(preparer.prepare(pool)).is_err() {
+                                return;
+                            }
+                        }
+                    });
+                    let second = thread::spawn(move || {
+                        for pool in waiting {
+                            if !done.hand_in(assembly.finish(pool, &routes)) {
+                                return;
+                            }
+                        }
+                    });
+                    vec![first, second]
+                })
+            }
+            StageName::Signal => {
+                let signal = self.assembly.signal_settings();
+                let read_back = ReadBack { look_back: signal.look_back(), alerts_topic: topics.alerts.clone() };
+                let core = self.assembly.signal_core(self.counts, interval, self.until_end);
+                let link = self.link(stage, vec![topics.mentions], Some(read_back))?;
+                self.shell(stage, core, link, signals)?.run(|jobs, _| vec![thread::spawn(move || for () in jobs {})])
+            }
+            StageName::Archive => {
+                let mut write = self.assembly.archive_worker()?;
+                let core = self.assembly.archive_core(self.counts, settings.archive.segment_age, self.until_end);
+                let link = self.link(stage, vec![topics.scored, topics.labels], None)?;
+                self.shell(stage, core, link, signals)?.run(move |jobs, done| {
+                    vec![thread::spawn(move || {
+                        for segment in jobs {
+                            if !done.hand_in(write(segment)) {
+                                return;
+                            }
+                        }
+                    })]
+                })
+            }
+        }
+        .map_err(|why| RunError::Halted { stage: stage.as_str(), why })
+    }
+
+    /// Joins the stage's group.
+    fn link(&self, stage: StageName, topics: Vec<Arc<str>>, read_back: Option<ReadBack>) -> Result<Link, RunError> {
+        let (sender, feed) = bounded(FEED_QUEUE);
+        let name = &self.assembly.settings.name;
+        let config = SourceConfig {
+            settings: self.assembly.settings.kafka.clone(),
+            group: format!("{name}.{}", stage.as_str()),
+            topics,
+            read_back,
+            until_end: self.until_end && stage == StageName::Score,
+            client_id: format!("{name}.{}.{}", stage.as_str(), self.instance),
+            clock: self.assembly.clock.clone(),
+        };
+        let source = Source::start(config, move |event: Feed| sender.send(event).is_ok())?;
+        Ok(Link { feed, source })
+    }
+
+    fn shell<S: Stage>(&self, stage: StageName, core: S, link: Link, signals: Signals) -> Result<Shell<S>, RunError>
+    where
+        S::Note: Told,
+    {
+        let port = self.producer(stage, &link.source)?;
+        let ending = if self.until_end && stage != StageName::Score { signals.drained } else { never() };
+        Ok(Shell {
+            name: stage.as_str(),
+            core,
+            feed: link.feed,
+            source: Box::new(Control { source: link.source, clock: self.assembly.clock.clone() }),
+            port: Box::new(port),
+            delivery: self.assembly.settings.kafka.delivery,
+            clock: self.assembly.clock.clone(),
+            witness: self.assembly.witness.clone(),
+            shutdown: signals.stopped,
+            ending,
+        })
+    }
+
+    fn producer(&self, stage: StageName, source: &SourceHandle) -> Result<KafkaTransaction, RunError> {
+        let (settings, clock) = (&self.assembly.settings.kafka, self.assembly.clock.clone());
+        let id = format!("{}.{}.{}", self.assembly.settings.name, stage.as_str(), self.instance);
+        Ok(match settings.delivery {
+            Delivery::ExactlyOnce => Producer::exactly_once(settings, &id, source.membership(), clock)?,
+            Delivery::AtLeastOnce => Producer::at_least_once(settings, &id, source.membership(), clock)?,
+        })
+    }
+}
+
+/// A stage's place in its group.
+struct Link {
+    feed: Receiver<Feed>,
+    source: SourceHandle,
+}
+
+/// The source as a shell sees it.
+struct Control {
+    source: SourceHandle,
+    clock: Arc<dyn Clock>,
+}
+
+impl SourceControl for Control {
+    fn command(&self, command: Command) {
+        self.source.command(command);
+    }
+
+    fn mark_end(&self) {
+        self.source.mark_end();
+    }
+
+    fn lags(&self) -> Vec<(Partition, i64)> {
+        self.source.lags().into_iter().map(|lag| (lag.partition, lag.records)).collect()
+    }
+
+    fn health(&self) -> Result<(), String> {
+        let silent = self.clock.monotonic().saturating_sub(self.source.polled_at());
+        if silent > HANGS_AFTER {
+            return Err(format!("the source has not polled for {} s", silent.as_secs()));
+        }
+        Ok(())
+    }
+}
