@@ -185,8 +185,7 @@ impl Fleet {
         let mut deadline: Option<Duration> = None;
         let grace = assembly.settings.grace;
         while !self.stages.is_empty() {
-            let now = assembly.clock.monotonic();
-            let left = deadline.map_or(Duration::from_secs(3_600), |at| at.saturating_sub(now));
+            let left = deadline.map_or(Duration::from_secs(3_600), |at| at.saturating_sub(assembly.clock.monotonic()));
             let event = select! {
                 recv(shutdown) -> _ => None,
                 recv(self.ended) -> ended => ended.ok(),
@@ -198,6 +197,8 @@ impl Fleet {
                     continue;
                 }
             };
+            // After the wait, which may have been long: grace begins now.
+            let now = assembly.clock.monotonic();
             match event {
                 None => {
                     tracing::info!("stopping: finishing what is begun");

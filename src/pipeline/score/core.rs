@@ -32,6 +32,8 @@ pub struct Ticker {
     partition: Partition,
     interval: Duration,
     last: Option<i64>,
+    /// The tick behind everything was written (`until_end`).
+    closed: bool,
 }
 
 impl Ticker {
@@ -66,8 +68,12 @@ impl ScoreCore {
     /// A core with nothing assigned.
     #[must_use]
     pub fn new(settings: ScoreSettings, routes: Routes) -> Self {
-        let ticker =
-            Ticker { partition: settings.tick_partition.clone(), interval: settings.tick_interval, last: None };
+        let ticker = Ticker {
+            partition: settings.tick_partition.clone(),
+            interval: settings.tick_interval,
+            last: None,
+            closed: false,
+        };
         Self {
             flow: Flow::new(settings.commit_interval, settings.until_end),
             pool: Batch::default(),
@@ -149,12 +155,28 @@ impl ScoreCore {
     fn tick(&mut self, now: Timestamp) {
         let partition = self.ticker.partition.clone();
         let owned = self.flow.intake.lease(&partition).is_some();
-        if !owned || self.flow.is_finishing() || !self.ticker.due(now) {
-            return;
+        if owned && !self.flow.is_finishing() && self.ticker.due(now) {
+            self.write_tick(&partition, now);
         }
+    }
+
+    /// One tick behind everything, so that a run that ends leaves the index as it is at its end. True when it was
+    /// added and has to be committed first.
+    fn closing_tick(&mut self, now: Timestamp) -> bool {
+        let partition = self.ticker.partition.clone();
+        let owned = self.flow.intake.lease(&partition).is_some();
+        if !owned || self.flow.is_finishing() || self.ticker.closed {
+            return false;
+        }
+        self.ticker.closed = true;
+        self.write_tick(&partition, now);
+        true
+    }
+
+    fn write_tick(&mut self, partition: &Partition, now: Timestamp) {
         let record = MentionRecord::Tick(Tick { at: now });
         let row = Row { outputs: self.routes.to_every_mentions_partition(&record, now), note: ScoreNote::Tick };
-        self.flow.add_aside(&partition, vec![row], now);
+        self.flow.add_aside(partition, vec![row], now);
     }
 
     fn is_done(&self) -> bool {
@@ -190,7 +212,11 @@ impl Stage for ScoreCore {
         effects.extend(self.flow.close_if_due(now));
         effects.extend(self.flow.settle(|_| false));
         if self.is_done() {
-            effects.push(Effect::Finished);
+            if self.closing_tick(now) {
+                effects.extend(self.flow.close_if_due(now));
+            } else {
+                effects.push(Effect::Finished);
+            }
         }
         effects
     }
