@@ -79,6 +79,8 @@ impl Scout {
         let mut config = client::consumer(settings, group, &format!("{group}-scout"));
         config.set("statistics.interval.ms", "0");
         config.set("queued.max.messages.kbytes", "4096");
+        // It reads for moments only, and an end is told with the answer to a fetch.
+        config.set("fetch.wait.max.ms", "20");
         let stable = config.clone().set("enable.partition.eof", "true").create_with_context(Quiet)?;
         let open = config.set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
         Ok(Self { open, stable, clock: clock.clone() })
