@@ -8,7 +8,7 @@ use crate::cli::lines::LineError;
 use crate::config::Problem;
 use crate::kafka::KafkaError;
 use crate::onnx::{BundleError, RuntimeError};
-use crate::pipeline::{AssembleError, RunError};
+use crate::pipeline::{AssembleError, PlayError, RunError};
 use crate::web::WebError;
 
 /// Exit codes, after `sysexits.h`.
@@ -121,8 +121,17 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             AssembleError::Archive(_) => Exit::Unavailable,
         });
     }
-    if let Some(RunError::Topics(_)) = error.downcast_ref::<RunError>() {
-        return Some(Exit::Usage);
+    if let Some(PlayError::Assemble(error)) = error.downcast_ref::<PlayError>() {
+        return code(error);
+    }
+    if let Some(error) = error.downcast_ref::<RunError>() {
+        // The transparent ones are not in the chain themselves.
+        return match error {
+            RunError::Kafka(error) => code(error),
+            RunError::Assemble(error) => code(error),
+            RunError::Topics(_) => Some(Exit::Usage),
+            RunError::Halted { .. } | RunError::Laggards { .. } => None,
+        };
     }
     if error.is::<LineError>() {
         return Some(Exit::Data);
