@@ -19,5 +19,6 @@ mod kafka;
 mod layering;
 mod model;
 mod monitoring;
+mod pipeline;
 mod schemas;
 mod web;
