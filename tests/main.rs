@@ -15,6 +15,7 @@
 mod archive;
 mod commands;
 mod config;
+mod demo;
 mod kafka;
 mod layering;
 mod model;

@@ -15,7 +15,7 @@ mod input;
 mod lines;
 mod model;
 mod output;
-mod play;
+pub mod play;
 mod replay;
 mod row;
 mod run;

@@ -22,7 +22,7 @@ const TAPE_QUEUE: usize = 1_024;
 
 /// How fast a play goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speed {
+pub enum Speed {
     /// So many seconds of the posts' time in one second.
     Times(u32),
     /// As fast as the model can.
