@@ -1,4 +1,4 @@
-"""Reads an archive as a user would, with DuckDB and pandas, and fails where a type or a value is not what it must be."""
+"""Reads an archive as a user would, with DuckDB and pandas; fails where a type or a value is not what it must be."""
 
 import datetime
 import sys
@@ -21,7 +21,8 @@ kinds = {name: kind.replace('"', "") for name, kind in described}
 for name in ("revision", "published_at", "appended_at", "scored_at"):
     assert kinds[name] == "TIMESTAMP WITH TIME ZONE", (name, kinds[name])
 assert kinds["dt"] == "DATE", kinds["dt"]
-assert kinds["sentiment_probabilities"] == "STRUCT(label VARCHAR, probability FLOAT)[]", kinds["sentiment_probabilities"]
+probabilities = kinds["sentiment_probabilities"]
+assert probabilities == "STRUCT(label VARCHAR, probability FLOAT)[]", probabilities
 assert kinds["subjects"] == "STRUCT(subject VARCHAR, relevance FLOAT)[]", kinds["subjects"]
 assert kinds["origin_offset"] == "BIGINT" and kinds["sample_probability"] == "DOUBLE", kinds
 

@@ -117,7 +117,6 @@ impl<T> Epoch<T> {
     }
 
     /// Its parts, one a partition.
-    #[must_use]
     pub fn parts(&self) -> &[Closed<T>] {
         &self.parts
     }
