@@ -168,7 +168,7 @@ fn next_words(text: &str) -> Vec<&str> {
     }
     let inside = &tree[1..block(tree).map_or(tree.len(), |length| length - 1)];
     let mut depth = 0_usize;
-    let mut branches: Vec<std::ops::Range<usize>> = Vec::from([0..inside.len()]);
+    let mut branches: Vec<std::ops::Range<usize>> = std::iter::once(0..inside.len()).collect();
     for (at, c) in inside.char_indices() {
         match c {
             '{' => depth += 1,
