@@ -1,4 +1,5 @@
-//! The place where the model stands that answers now; a reload swaps it whole.
+//! The place where the model stands that answers now; `swap` changes it whole. Nothing swaps it while a
+//! pipeline runs yet: a process reads the champion when it starts.
 
 use std::fmt;
 use std::sync::Arc;
