@@ -57,6 +57,9 @@ pub const ABSTENTIONS: Family =
     counter("bellwether_abstentions_total", "Tasks without a label, by reason.", &["task", "reason"]);
 /// Mentions written and committed, by kind of subject (`instrument`, `topic`, `market`).
 pub const MENTIONS: Family = counter("bellwether_mentions_total", "Mentions written and committed.", &["subject"]);
+/// Symbols and instruments left out of posts that name too many.
+pub const SUBJECTS_DROPPED: Family =
+    counter("bellwether_subjects_dropped_total", "Symbols and instruments left out of posts that name too many.", &[]);
 /// Alert records committed, by rule, severity and state.
 pub const ALERTS: Family =
     counter("bellwether_alerts_total", "Alert records committed.", &["rule", "severity", "state"]);
@@ -160,6 +163,7 @@ pub const ALL: &[&Family] = &[
     &SCORED,
     &ABSTENTIONS,
     &MENTIONS,
+    &SUBJECTS_DROPPED,
     &ALERTS,
     &ALERTS_FIRING,
     &DEAD_LETTERS,

@@ -12,9 +12,13 @@ mod columns;
 mod error;
 mod segment;
 mod settings;
+#[cfg(test)]
+mod sick;
 mod store;
 
 pub use error::ArchiveError;
 pub use segment::{Published, SegmentName};
 pub use settings::ArchiveSettings;
+#[cfg(test)]
+pub(crate) use sick::{Ailment, SickDisk};
 pub use store::Store;

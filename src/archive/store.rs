@@ -6,6 +6,7 @@
 //! So they are made in `_tmp`, on the same file system, and linked from there.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -28,8 +29,9 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// The archive. Calls block, and must not be made from inside an asynchronous task.
 #[derive(Debug)]
 pub struct Store {
-    root: PathBuf,
-    files: LocalFileSystem,
+    /// For messages.
+    place: String,
+    files: Arc<dyn ObjectStore>,
     runtime: Runtime,
 }
 
@@ -45,10 +47,15 @@ impl Store {
         let files = LocalFileSystem::new_with_prefix(&root)
             .map_err(|source| ArchiveError::of_store(root.display(), source))?
             .with_fsync(true);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(ArchiveError::Runtime)?;
-        let store = Self { root, files, runtime };
-        store.remove_abandoned()?;
+        let store = Self::over(Arc::new(files), root.display().to_string())?;
+        store.remove_abandoned(&root)?;
         Ok(store)
+    }
+
+    /// An archive in any store that can create a file only if it is absent.
+    pub(in crate::archive) fn over(files: Arc<dyn ObjectStore>, place: String) -> Result<Self, ArchiveError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(ArchiveError::Runtime)?;
+        Ok(Self { place, files, runtime })
     }
 
     /// Publishes a span of scored posts of which `rows` were kept; none is fine.
@@ -79,7 +86,7 @@ impl Store {
         self.remove(&taken);
         match outcome {
             Ok(false) => Ok(()),
-            Ok(true) => Err(ArchiveError::NotExclusive(self.root.display().to_string())),
+            Ok(true) => Err(ArchiveError::NotExclusive(self.place.clone())),
             Err(error) => Err(error),
         }
     }
@@ -150,9 +157,9 @@ impl Store {
     }
 
     /// Removes old files from `_tmp`, by the file system's own clock: that of a file which is written now.
-    fn remove_abandoned(&self) -> Result<(), ArchiveError> {
+    fn remove_abandoned(&self, root: &std::path::Path) -> Result<(), ArchiveError> {
         let probe = self.put_aside("probe", vec![0])?;
-        let folder = self.root.join(ASIDE);
+        let folder = root.join(ASIDE);
         let modified = |file: &std::path::Path| file.metadata().and_then(|data| data.modified());
         let now = probe.filename().and_then(|name| modified(&folder.join(name)).ok()).unwrap_or(SystemTime::UNIX_EPOCH);
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {

@@ -93,6 +93,7 @@ fn read(value: &[u8], source: &SourceSettings, origin: Origin, appended_at: Time
     let updated_at = fields.time(Slot::UpdatedAt)?;
     let published_at = fields.time(Slot::PublishedAt)?.unwrap_or(appended_at);
     let text = if action == Action::Deleted { String::new() } else { fields.text()? };
+    let (symbols, symbols_dropped) = fields.symbols()?;
     let url = fields.name(Slot::Url, usize::MAX)?.filter(|url| url.len() <= URL_BYTES_MAX);
     Ok(Post {
         id,
@@ -106,7 +107,8 @@ fn read(value: &[u8], source: &SourceSettings, origin: Origin, appended_at: Time
         kind: source.kind.clone(),
         author: fields.name(Slot::Author, NAME_BYTES_MAX)?,
         url,
-        symbols: fields.symbols()?,
+        symbols,
+        symbols_dropped,
         origin,
         traceparent: None,
     })
@@ -253,13 +255,19 @@ impl<'a, 's> Fields<'a, 's> {
         Ok((!text.is_empty()).then(|| text.to_owned()))
     }
 
-    fn symbols(&mut self) -> Result<Vec<String>, Fault> {
-        let Some((pointer, leaf)) = self.take(Slot::Symbols).next() else { return Ok(Vec::new()) };
-        let mut symbols = Vec::new();
+    /// The symbols and how many more were read; a longer list is not read to its end.
+    fn symbols(&mut self) -> Result<(Vec<String>, usize), Fault> {
+        let (mut symbols, mut dropped) = (Vec::new(), 0);
+        let Some((pointer, leaf)) = self.take(Slot::Symbols).next() else { return Ok((symbols, dropped)) };
         let mut add = |text: &str| {
             let text = text.trim();
-            if !text.is_empty() && text.len() <= SYMBOL_BYTES_MAX && symbols.len() < SYMBOLS_MAX {
+            if text.is_empty() {
+                return;
+            }
+            if text.len() <= SYMBOL_BYTES_MAX && symbols.len() < SYMBOLS_MAX {
                 symbols.push(text.to_owned());
+            } else {
+                dropped += 1;
             }
         };
         match leaf {
@@ -276,7 +284,7 @@ impl<'a, 's> Fields<'a, 's> {
             }
             other => return Err(expected("symbols", pointer, "an array of texts or one text", &other)),
         }
-        Ok(symbols)
+        Ok((symbols, dropped))
     }
 }
 

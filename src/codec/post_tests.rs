@@ -96,7 +96,7 @@ fn a_huge_text_is_cut_and_many_symbols_are_bounded() {
         (0..500).map(|n| format!("\"S{n}\"")).collect::<Vec<_>>().join(",")
     ));
     assert_eq!(post.text.len(), TEXT_BYTES_MAX);
-    assert_eq!(post.symbols.len(), SYMBOLS_MAX);
+    assert_eq!((post.symbols.len(), post.symbols_dropped), (SYMBOLS_MAX, 256 - SYMBOLS_MAX));
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub struct Post {
     pub url: Option<String>,
     /// The instruments that the source names, untrusted, at most 64.
     pub symbols: Vec<String>,
+    /// Symbols that were left out because there were too many, of those that were read.
+    pub symbols_dropped: usize,
     /// The record that it came in.
     pub origin: Origin,
     /// The W3C trace context that came with the record.

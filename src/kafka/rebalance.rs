@@ -108,11 +108,15 @@ impl ConsumerContext for Listener {
             let of = |(topic, number): (String, i32)| Partition { topic: desk.topic(&topic), number };
             list.to_topic_map().into_keys().map(of).collect()
         };
-        tracing::info!(?event, partitions = %names(&partitions), "rebalance");
         match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, &partitions),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                tracing::info!(partitions = %names(&partitions), "partitions came");
+                self.assign(consumer, &partitions);
+            }
             _ => {
-                if consumer.assignment_lost() {
+                let lost = consumer.assignment_lost();
+                tracing::info!(partitions = %names(&partitions), lost, "partitions go");
+                if lost {
                     self.lose(partitions);
                 } else if !partitions.is_empty() {
                     self.revoke(partitions);

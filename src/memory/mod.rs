@@ -2,7 +2,8 @@
 //!
 //! `play` and `demo` run the real stages on it with simulated time; tests script faults into it. It keeps what Kafka
 //! does and a naive fake would not: transaction markers own offsets, a member that the group has left behind is
-//! fenced, aborted outputs are never seen, and an unknown outcome may or may not have happened.
+//! fenced, so is a producer whose id another took, aborted outputs are never seen, an open transaction holds readers back,
+//! and an unknown outcome may or may not have happened.
 
 mod log;
 mod source;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use crate::memory::Log;
 use crate::stream::{Assignment, Command, Feed, Lease, Partition, Position};
-use crate::time::Clock;
 
 /// What must be read again before a partition goes on.
 #[derive(Debug, Clone)]
@@ -17,13 +17,23 @@ pub struct ReadBack {
     pub alerts: Arc<str>,
 }
 
+/// A partition that is to begin, as soon as the log can say where.
+#[derive(Debug)]
+struct Placing {
+    partition: Partition,
+    /// Once known: the committed position, and up to where the alerts must be read.
+    known: Option<(Position, Position)>,
+}
+
 /// A member's subscription.
 pub struct Source {
     log: Log,
     group: Arc<str>,
     read_back: Option<ReadBack>,
-    clock: Arc<dyn Clock>,
     owned: BTreeMap<Partition, (Lease, Position)>,
+    placing: VecDeque<Placing>,
+    /// Revoked, and not yet given up.
+    leaving: BTreeMap<Partition, Lease>,
     waiting: VecDeque<Feed>,
     paused: bool,
 }
@@ -31,8 +41,10 @@ pub struct Source {
 impl Source {
     /// A subscription of `group` with nothing assigned.
     #[must_use]
-    pub fn new(log: Log, group: Arc<str>, read_back: Option<ReadBack>, clock: Arc<dyn Clock>) -> Self {
-        Self { log, group, read_back, clock, owned: BTreeMap::new(), waiting: VecDeque::new(), paused: false }
+    pub fn new(log: Log, group: Arc<str>, read_back: Option<ReadBack>) -> Self {
+        let (owned, leaving) = (BTreeMap::new(), BTreeMap::new());
+        let (placing, waiting) = (VecDeque::new(), VecDeque::new());
+        Self { log, group, read_back, owned, placing, leaving, waiting, paused: false }
     }
 
     /// Assigns all partitions of a topic.
@@ -42,32 +54,56 @@ impl Source {
         }
     }
 
-    /// Assigns one partition: the same path as a reset.
+    /// Assigns one partition: the same path as a reset. It begins as soon as no open transaction hides what is
+    /// committed, or the end of what is read back.
     pub fn assign(&mut self, partition: Partition) {
-        let committed = self.log.committed(&self.group, &partition);
-        let mut from = committed;
-        let mut restored = Vec::new();
-        if let Some(read_back) = &self.read_back {
-            let since = self.clock.now().minus(read_back.look_back);
-            from = committed.min(self.log.position_at(&partition, since));
-            let alerts = Partition::new(&read_back.alerts, partition.number);
-            restored = self.log.read(&alerts, Position::at(0), usize::MAX);
+        self.placing.push_back(Placing { partition, known: None });
+        self.place();
+    }
+
+    /// Takes partitions away the polite way. The stage says on the receiver when it has finished with them;
+    /// [`Source::give_up`] ends the wait.
+    pub fn revoke(&mut self, partitions: Vec<Partition>) -> Receiver<()> {
+        let (settled, receiver) = sync_channel(1);
+        self.placing.retain(|placing| !partitions.contains(&placing.partition));
+        for partition in &partitions {
+            if let Some((lease, _)) = self.owned.remove(partition) {
+                self.leaving.insert(partition.clone(), lease);
+            }
         }
-        let lease = Lease::grant(partition.clone());
-        self.owned.insert(partition, (lease.clone(), from));
-        self.waiting.push_back(Feed::Assigned(Assignment { lease, committed, restored }));
+        self.waiting.push_back(Feed::Revoked { partitions, settled });
+        receiver
+    }
+
+    /// Turns off the leases of revoked partitions.
+    pub fn give_up(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            if let Some(lease) = self.leaving.remove(partition) {
+                lease.turn_off();
+            }
+        }
     }
 
     /// Takes a partition away without a word (a lost assignment).
     pub fn lose(&mut self, partition: &Partition) {
-        if let Some((lease, _)) = self.owned.remove(partition) {
+        self.placing.retain(|placing| placing.partition != *partition);
+        let owned = self.owned.remove(partition).map(|(lease, _)| lease);
+        if let Some(lease) = owned.or_else(|| self.leaving.remove(partition)) {
             lease.turn_off();
             self.waiting.push_back(Feed::Lost { partitions: vec![partition.clone()] });
         }
     }
 
+    /// The partitions that this member has, those among them that have not begun or are leaving.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<Partition> {
+        let placing = self.placing.iter().map(|placing| &placing.partition);
+        self.owned.keys().chain(placing).chain(self.leaving.keys()).cloned().collect()
+    }
+
     /// The next event; at most `count` records of one partition. `None` when there is nothing to say.
     pub fn poll(&mut self, count: usize) -> Option<Feed> {
+        self.place();
         if let Some(feed) = self.waiting.pop_front() {
             return Some(feed);
         }
@@ -97,5 +133,45 @@ impl Source {
             }
             Command::Stop => self.owned.clear(),
         }
+    }
+
+    /// Begins what can begin.
+    fn place(&mut self) {
+        for mut placing in std::mem::take(&mut self.placing) {
+            if !self.try_place(&mut placing) {
+                self.placing.push_back(placing);
+            }
+        }
+    }
+
+    /// The committed position first, then the end of what is read back, open transactions included, then the records
+    /// up to that end.
+    fn try_place(&mut self, placing: &mut Placing) -> bool {
+        let partition = &placing.partition;
+        let alerts = self.read_back.as_ref().map(|back| Partition::new(&back.alerts, partition.number));
+        let (committed, until) = match placing.known {
+            Some(known) => known,
+            None if self.log.is_unstable(&self.group, partition) => return false,
+            None => {
+                let until = alerts.as_ref().map_or(Position::at(0), |alerts| self.log.end(alerts));
+                *placing.known.insert((self.log.committed(&self.group, partition), until))
+            }
+        };
+        let (mut from, mut restored) = (committed, Vec::new());
+        if let (Some(back), Some(alerts)) = (&self.read_back, alerts) {
+            if self.log.stable_end(&alerts) < until {
+                return false;
+            }
+            restored = self.log.read(&alerts, Position::at(0), usize::MAX);
+            restored.retain(|record| Position::at(record.offset) < until);
+            // From the log time of the committed position: the log stood still for a stage that was down.
+            let log_time = self.log.time_before(partition, committed);
+            from = log_time
+                .map_or(committed, |at| committed.min(self.log.position_at(partition, at.minus(back.look_back))));
+        }
+        let lease = Lease::grant(partition.clone());
+        self.owned.insert(partition.clone(), (lease.clone(), from));
+        self.waiting.push_back(Feed::Assigned(Assignment { lease, committed, restored }));
+        true
     }
 }

@@ -47,8 +47,8 @@ fn world() -> World {
     }
     let (script, group) = (Script::default(), topic("score"));
     log.next_generation(&group);
-    let port = Transactions::new(log.clone(), group.clone(), clock.clone(), script.clone());
-    let mut source = Source::new(log.clone(), group.clone(), None, clock.clone());
+    let port = Transactions::new(log.clone(), group.clone(), "test.score", clock.clone(), script.clone());
+    let mut source = Source::new(log.clone(), group.clone(), None);
     source.assign_topic(&topic("posts"));
     let Some(Feed::Assigned(assignment)) = source.poll(10) else { panic!("no assignment") };
     let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
@@ -212,7 +212,7 @@ fn markers_own_offsets_and_readers_skip_them() {
 #[test]
 fn a_reset_reads_again_from_the_committed_position_under_a_new_lease() {
     let world = world();
-    let mut source = Source::new(world.log.clone(), world.group.clone(), None, world.clock.clone());
+    let mut source = Source::new(world.log.clone(), world.group.clone(), None);
     let partition = Partition::new(&topic("posts"), 0);
     source.assign(partition.clone());
     assert!(matches!(source.poll(2), Some(Feed::Assigned(_))));

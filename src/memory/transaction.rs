@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::memory::Log;
+use crate::memory::log::{Number, Refused};
 use crate::stream::{Fault, Output, Partition, Position, Transaction};
 use crate::time::Clock;
 
@@ -66,26 +67,24 @@ impl Script {
 pub struct Transactions {
     log: Log,
     group: Arc<str>,
+    id: Arc<str>,
+    epoch: u64,
     generation: Option<u64>,
     metadata: Option<u64>,
     clock: Arc<dyn Clock>,
     script: Script,
-    open: Option<Open>,
+    open: Option<Number>,
     sent: Vec<Output>,
 }
 
-#[derive(Default)]
-struct Open {
-    outputs: Vec<Output>,
-    offsets: Vec<(Partition, Position)>,
-}
-
 impl Transactions {
-    /// A producer whose consumer joins `group` now.
+    /// A producer with the transactional id `id`, whose consumer joins `group` now. Another one that has this id is
+    /// fenced from here on.
     #[must_use]
-    pub fn new(log: Log, group: Arc<str>, clock: Arc<dyn Clock>, script: Script) -> Self {
-        let generation = Some(log.generation(&group));
-        Self { log, group, generation, metadata: None, clock, script, open: None, sent: Vec::new() }
+    pub fn new(log: Log, group: Arc<str>, id: &str, clock: Arc<dyn Clock>, script: Script) -> Self {
+        let (id, generation) = (Arc::from(id), Some(log.generation(&group)));
+        let epoch = log.init_producer(&id);
+        Self { log, group, id, epoch, generation, metadata: None, clock, script, open: None, sent: Vec::new() }
     }
 
     /// The consumer joins the group's present generation (after it was fenced).
@@ -108,6 +107,18 @@ impl Transactions {
     fn fenced(&self, generation: Option<u64>) -> bool {
         generation != Some(self.log.generation(&self.group))
     }
+
+    fn number(&self) -> Result<Number, Fault> {
+        self.open.ok_or_else(|| Fault::Fatal("no transaction is open".to_owned()))
+    }
+
+    const fn me(&self) -> (&Arc<str>, u64) {
+        (&self.id, self.epoch)
+    }
+}
+
+fn fault(refused: Refused) -> Fault {
+    Fault::Fatal(refused.to_string())
 }
 
 impl Transaction for Transactions {
@@ -116,18 +127,18 @@ impl Transaction for Transactions {
             if this.open.is_some() {
                 return Err(Fault::Fatal("a transaction is open already".to_owned()));
             }
-            this.open = Some(Open::default());
+            this.open = Some(this.log.begin(this.me(), this.clock.now()).map_err(fault)?);
             Ok(())
         })
     }
 
     fn produce(&mut self, output: &Output) -> Result<(), Fault> {
-        self.scripted(Call::Produce, |this| {
-            match &mut this.open {
-                Some(open) => open.outputs.push(output.clone()),
-                None => this.sent.push(output.clone()),
+        self.scripted(Call::Produce, |this| match this.open {
+            Some(number) => this.log.append_in(number, this.me(), output, this.clock.now()).map_err(fault),
+            None => {
+                this.sent.push(output.clone());
+                Ok(())
             }
-            Ok(())
         })
     }
 
@@ -144,34 +155,34 @@ impl Transaction for Transactions {
             if this.fenced(metadata) {
                 return Err(Fault::FencedMember("illegal generation".to_owned()));
             }
-            let Some(open) = &mut this.open else { return Err(Fault::Fatal("no transaction is open".to_owned())) };
-            open.offsets.extend_from_slice(offsets);
-            Ok(())
+            this.log.offsets_in(this.number()?, this.me(), &this.group, offsets).map_err(fault)
         })
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
         self.scripted(Call::Commit, |this| {
-            let Some(open) = this.open.take() else { return Err(Fault::Fatal("no transaction is open".to_owned())) };
-            let now = this.clock.now();
-            this.log
-                .commit(&open.outputs, true, (&this.group, &open.offsets), now)
-                .map_err(|error| Fault::Fatal(error.to_string()))
+            let number = this.number()?;
+            this.log.end_transaction(number, this.me(), true).map_err(fault)?;
+            this.open = None;
+            Ok(())
         })
     }
 
     fn abort(&mut self) -> Result<(), Fault> {
         self.scripted(Call::Abort, |this| {
-            this.open = None;
+            if let Some(number) = this.open.take() {
+                this.log.end_transaction(number, this.me(), false).map_err(fault)?;
+            }
             Ok(())
         })
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
         self.scripted(Call::Flush, |this| {
-            let now = this.clock.now();
-            let sent = std::mem::take(&mut this.sent);
-            this.log.commit(&sent, false, (&this.group, &[]), now).map_err(|error| Fault::Fatal(error.to_string()))
+            for output in std::mem::take(&mut this.sent) {
+                this.log.append(&output, this.clock.now()).map_err(|error| Fault::Fatal(error.to_string()))?;
+            }
+            Ok(())
         })
     }
 
@@ -180,8 +191,8 @@ impl Transaction for Transactions {
             if this.fenced(this.generation) {
                 return Err(Fault::FencedMember("illegal generation".to_owned()));
             }
-            let now = this.clock.now();
-            this.log.commit(&[], false, (&this.group, offsets), now).map_err(|error| Fault::Fatal(error.to_string()))
+            this.log.commit_offsets(&this.group, offsets);
+            Ok(())
         })
     }
 }

@@ -245,11 +245,12 @@ impl Choice<'_> {
             Device::Cuda(device) => self.open_at(Place::Cuda(device), variants),
             Device::Auto => match self.open_at(Place::Cuda(0), variants) {
                 Ok(opened) => {
-                    tracing::info!(device = "cuda:0", "the device was chosen automatically");
+                    tracing::info!("device = auto: cuda:0");
                     Ok(opened)
                 }
                 Err(reason) => {
-                    tracing::info!(device = "cpu", no_cuda = %reason, "the device was chosen automatically");
+                    tracing::info!("device = auto: the processor");
+                    tracing::debug!(%reason, "no CUDA device");
                     self.open_at(Place::Cpu, variants)
                 }
             },

@@ -89,7 +89,12 @@ impl Assembly {
     /// What preparing a pool needs.
     #[must_use]
     pub fn preparer(&self) -> Preparer {
-        Preparer { sources: self.settings.sources.clone().into(), linker: self.linker.clone(), slot: self.slot.clone() }
+        Preparer {
+            sources: self.settings.sources.clone().into(),
+            linker: self.linker.clone(),
+            slot: self.slot.clone(),
+            value_bytes_max: self.settings.kafka.record_bytes_max,
+        }
     }
 
     /// Where records go.

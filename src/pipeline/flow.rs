@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::pipeline::stage::Effect;
-use crate::stream::{
-    Batch, Closed, Command, Epoch, Intake, Lease, Ledger, Outcome, Partition, Position, Record, Row, Taken,
-};
+use crate::stream::{Batch, Command, Epoch, Intake, Lease, Ledger, Outcome, Partition, Position, Record, Row, Taken};
 use crate::time::Timestamp;
 
 /// An epoch is closed at this many rows even before its interval is over.
@@ -189,11 +187,6 @@ impl<R> Flow<R> {
             Outcome::Fenced(partitions) => self.reset(&partitions),
             Outcome::Halt(why) => vec![Effect::Halt(why)],
         }
-    }
-
-    /// Closes one partition's rows for a segment.
-    pub(in crate::pipeline) fn close_part(&mut self, partition: &Partition) -> Option<Closed<R>> {
-        self.ledger.close_part(partition)
     }
 
     /// One epoch of a published segment.

@@ -26,6 +26,8 @@
 
 pub mod archive;
 mod assemble;
+#[cfg(test)]
+mod dice;
 mod flow;
 mod launch;
 mod play;
@@ -34,6 +36,8 @@ pub mod score;
 mod settings;
 pub mod shell;
 pub mod signal;
+#[cfg(test)]
+mod simulation;
 pub mod stage;
 mod station;
 mod witness;

@@ -245,11 +245,11 @@ impl Stationing<'_> {
         (read_back, work): (Option<ReadBack>, Work<S>),
     ) -> Station<S> {
         let group: Arc<str> = Arc::from(format!("{}.{name}", self.assembly.settings.name));
-        let mut source = Source::new(self.log.clone(), group.clone(), read_back, self.clock.clone());
+        let mut source = Source::new(self.log.clone(), group.clone(), read_back);
         for topic in inputs {
             source.assign_topic(topic);
         }
-        let port = Transactions::new(self.log.clone(), group, self.clock.clone(), Script::default());
+        let port = Transactions::new(self.log.clone(), group.clone(), &group, self.clock.clone(), Script::default());
         let clock = self.clock.clone();
         Station { name, core, source, port, work, clock, witness: self.assembly.witness.clone(), finished: false }
     }

@@ -247,7 +247,7 @@ impl<S: Stage> Running<S> {
     fn note_feed(&mut self, feed: Feed) -> Event<S::Done> {
         let kind = match &feed {
             Feed::Assigned(assignment) => {
-                tracing::info!(
+                tracing::debug!(
                     stage = self.name,
                     partition = %assignment.lease.partition(),
                     committed = %assignment.committed,

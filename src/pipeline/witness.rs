@@ -130,7 +130,10 @@ impl Witness {
 impl Told for ScoreNote {
     fn tell(&self, witness: &Witness, now: Timestamp) {
         match self {
-            Self::Scored(note) => scored(witness, &note.scored, now),
+            Self::Scored(note) => {
+                witness.metrics.add(&metrics::SUBJECTS_DROPPED, &[], u64::try_from(note.dropped).unwrap_or(0));
+                scored(witness, &note.scored, now);
+            }
             Self::Dead(reason, message) => witness.dead("score", *reason, message, now),
             Self::Tick => witness.metrics.add(&metrics::TICKS, &[], 1),
         }

@@ -52,10 +52,10 @@ impl<T> Closed<T> {
         Closed { lease: self.lease, span: self.span, rows: change(self.rows) }
     }
 
-    /// The rows were published outside the log, up to `until` (another writer may have decided a different end):
-    /// what is left to do is to commit that end, with the rows that remain.
-    pub fn published(self, until: Position) -> Epoch<T> {
-        Epoch::new(vec![Self { lease: self.lease, span: Span { from: self.span.from, until }, rows: self.rows }])
+    /// The rows were published outside the log, up to the end of the span: what is left to do is to commit that end,
+    /// with the rows that remain.
+    pub fn published(self) -> Epoch<T> {
+        Epoch::new(vec![self])
     }
 }
 

@@ -10,6 +10,8 @@ use crate::stream::{Batch, Lease, Partition, Position, Record, Span};
 struct Place {
     lease: Lease,
     committed: Position,
+    /// Behind the last record that came, replay included; `None` before the first.
+    read: Option<Position>,
     next: Position,
 }
 
@@ -44,7 +46,7 @@ pub struct WentBack {
 impl Intake {
     /// Begins a partition at its committed position, under a new lease.
     pub fn assign(&mut self, lease: Lease, committed: Position) {
-        let place = Place { committed, next: committed, lease };
+        let place = Place { committed, read: None, next: committed, lease };
         self.places.insert(place.lease.partition().clone(), place);
     }
 
@@ -80,13 +82,14 @@ impl Intake {
         let mut replay = Vec::new();
         let mut rows = Vec::with_capacity(records.len());
         for record in records {
+            if let Some(next) = place.read.filter(|next| Position::at(record.offset) < *next) {
+                let partition = lease.partition().clone();
+                return Err(WentBack { partition, offset: record.offset, next });
+            }
+            place.read = Some(record.next());
             if Position::at(record.offset) < place.committed {
                 replay.push(record);
                 continue;
-            }
-            if Position::at(record.offset) < place.next {
-                let partition = lease.partition().clone();
-                return Err(WentBack { partition, offset: record.offset, next: place.next });
             }
             place.next = record.next();
             rows.push(record);

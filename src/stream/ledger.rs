@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::stream::batch::Part;
-use crate::stream::{Batch, Closed, Epoch, Lease, Partition, Position};
+use crate::stream::{Batch, Closed, Ends, Epoch, Lease, Partition, Position};
 
 /// How many parts of a partition may wait for an earlier one before that one counts as lost.
 const WAITING_MAX: usize = 64;
@@ -143,5 +143,19 @@ impl<T> Ledger<T> {
         }
         let from = std::mem::replace(&mut account.from, account.next);
         Some(Closed::new(account.lease.clone(), from, account.next, std::mem::take(&mut account.rows)))
+    }
+
+    /// Closes one partition at `until`, an end that was decided elsewhere; what lies behind it stays open. `None` when
+    /// the partition is not done up to there.
+    pub fn close_part_until(&mut self, partition: &Partition, until: Position) -> Option<Closed<T>>
+    where
+        T: Ends,
+    {
+        let account =
+            self.accounts.get_mut(partition).filter(|account| account.from < until && account.next >= until)?;
+        let count = account.rows.partition_point(|row| row.next() <= until);
+        let behind = account.rows.split_off(count);
+        let rows = std::mem::replace(&mut account.rows, behind);
+        Some(Closed::new(account.lease.clone(), std::mem::replace(&mut account.from, until), until, rows))
     }
 }

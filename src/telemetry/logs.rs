@@ -1,5 +1,7 @@
 //! Log lines on standard error, as text or JSON, with levels by module.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -28,7 +30,7 @@ pub enum LogsError {
 pub fn init_logs(settings: &LogSettings) -> Result<(), LogsError> {
     let filter = EnvFilter::try_new(&settings.levels)
         .map_err(|error| LogsError::Levels { levels: settings.levels.clone(), reason: error.to_string() })?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     match settings.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -10,7 +10,7 @@ use crate::clean;
 use crate::cli::bench::say;
 use crate::codec::{Envelope, decode_post};
 use crate::entity::{Instruments, Linker};
-use crate::event::{Abstention, Mention, MentionRecord, ModelId, Origin, Post, ScoredPost, Subject, Verdict};
+use crate::event::{Abstention, Mention, MentionRecord, ModelId, Post, ScoredPost, Subject, Verdict};
 use crate::event::{AnswerRecord, TopicRecord};
 use crate::model::Scorer;
 use crate::pipeline::signal::{PartitionState, SignalSettings};
@@ -103,10 +103,6 @@ pub(super) fn steps(settings: &Settings, played: &[PlayRecord], scorer: &dyn Sco
     })
 }
 
-fn origin(post: &Post) -> Origin {
-    post.origin.clone()
-}
-
 fn scored(post: &Post, text: &str, model: &ModelId) -> ScoredPost {
     let verdict = Verdict::unasked(Abstention::NotAnswered);
     ScoredPost {
@@ -128,7 +124,7 @@ fn scored(post: &Post, text: &str, model: &ModelId) -> ScoredPost {
         topic: TopicRecord::from(&verdict.topic),
         subjects: Vec::new(),
         model: model.clone(),
-        origin: origin(post),
+        origin: post.origin.clone(),
     }
 }
 
@@ -150,6 +146,6 @@ fn mention(post: &Post, text: &str) -> Mention {
         excerpt: Arc::from(clean::excerpt(text)),
         url: None,
         sketch: clean::sketch(text),
-        origin: origin(post),
+        origin: post.origin.clone(),
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::codec::{decode_label, decode_scored};
 use crate::event::Sample;
-use crate::pipeline::archive::{ArchiveNote, ArchiveRow, Dataset, Segment, SegmentDone};
+use crate::pipeline::archive::{ArchiveNote, ArchiveRow, Content, Dataset, Segment, SegmentDone};
 use crate::pipeline::flow::Flow;
 use crate::pipeline::score::Routes;
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
 use crate::sample::Policy;
-use crate::stream::{Feed, Lease, Partition, Record};
+use crate::stream::{Closed, Feed, Lease, Partition, Position, Record, Row};
 use crate::time::Timestamp;
 
 /// When a segment ends, and what goes into it.
@@ -47,9 +47,9 @@ pub struct ArchiveCore {
     /// Partitions whose segment is being written.
     writing: Vec<Partition>,
     /// Published segments that wait for the commit that is under way.
-    published: Vec<SegmentDone>,
-    /// Partitions where another writer decided a different end: they begin again there after the commit.
-    elsewhere: Vec<Partition>,
+    published: Vec<Closed<Row<ArchiveNote>>>,
+    /// Partitions whose next segment ends where another writer's does.
+    ends: BTreeMap<Partition, Position>,
     labels: Arc<str>,
     limits: ArchiveLimits,
     routes: Routes,
@@ -64,7 +64,7 @@ impl ArchiveCore {
             open: BTreeMap::new(),
             writing: Vec::new(),
             published: Vec::new(),
-            elsewhere: Vec::new(),
+            ends: BTreeMap::new(),
             labels: routes.topics.labels.clone(),
             limits,
             routes,
@@ -73,7 +73,12 @@ impl ArchiveCore {
 
     fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<ArchiveEffect> {
         match feed {
-            Feed::Assigned(assignment) => self.flow.assign(&assignment.lease, assignment.committed),
+            Feed::Assigned(assignment) => {
+                let partition = assignment.lease.partition();
+                self.open.remove(partition);
+                self.ends.retain(|at, until| at != partition || *until > assignment.committed);
+                self.flow.assign(&assignment.lease, assignment.committed);
+            }
             Feed::Records { lease, records } => return self.records(&lease, records, now),
             Feed::Revoked { partitions, .. } => self.flow.revoke(partitions),
             Feed::Lost { partitions } => self.forget(&partitions),
@@ -87,6 +92,7 @@ impl ArchiveCore {
     fn forget(&mut self, partitions: &[Partition]) {
         self.flow.drop_all(partitions);
         self.open.retain(|at, _| !partitions.contains(at));
+        self.ends.retain(|at, _| !partitions.contains(at));
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Timestamp) -> Vec<ArchiveEffect> {
@@ -112,23 +118,37 @@ impl ArchiveCore {
     fn close(&mut self, now: Timestamp) -> Vec<ArchiveEffect> {
         let mut effects = Vec::new();
         let all = self.flow.is_finishing() || self.flow.all_ended();
-        let due: Vec<Partition> = self
+        let due: Vec<(Partition, bool)> = self
             .open
             .iter()
-            .filter(|(at, open)| {
+            .filter(|(at, _)| !self.is_busy(at))
+            .filter_map(|(at, open)| {
                 let large = open.rows >= self.limits.rows || open.bytes >= self.limits.bytes;
-                let leaving = self.flow.revoked().contains(*at);
-                let free = !self.is_busy(at);
-                free && (all || large || leaving || now.since(open.since) >= self.limits.age)
+                let leaving = all || self.flow.revoked().contains(at);
+                let due = leaving || large || now.since(open.since) >= self.limits.age || self.ends.contains_key(at);
+                due.then(|| (at.clone(), leaving))
             })
-            .map(|(at, _)| at.clone())
             .collect();
-        for partition in due {
+        for (partition, leaving) in due {
             if self.writing.len() >= WORK_MAX {
                 break;
             }
-            self.open.remove(&partition);
-            if let Some(closed) = self.flow.close_part(&partition) {
+            let closed = match self.ends.get(&partition).copied() {
+                None => self.flow.ledger.close_part(&partition),
+                Some(until) => match self.flow.ledger.close_part_until(&partition, until) {
+                    Some(closed) => Some(closed),
+                    // Whoever comes next reads up to that end.
+                    None if leaving => None,
+                    None => continue,
+                },
+            };
+            let left = self.flow.ledger.rows(&partition).len();
+            if left == 0 || closed.is_none() {
+                self.open.remove(&partition);
+            } else {
+                self.open.insert(partition.clone(), Open { since: now, rows: left, bytes: 0 });
+            }
+            if let Some(closed) = closed {
                 let dataset = if partition.topic == self.labels { Dataset::Labels } else { Dataset::Samples };
                 self.writing.push(partition);
                 effects.push(Effect::Work(Segment { dataset, closed }));
@@ -138,9 +158,7 @@ impl ArchiveCore {
     }
 
     fn is_busy(&self, partition: &Partition) -> bool {
-        self.writing.contains(partition)
-            || self.elsewhere.contains(partition)
-            || self.published.iter().any(|done| done.partition() == partition)
+        self.writing.contains(partition) || self.published.iter().any(|done| done.partition() == partition)
     }
 
     /// Commits one published end at a time.
@@ -148,18 +166,24 @@ impl ArchiveCore {
         if self.flow.is_committing() || self.published.is_empty() {
             return None;
         }
-        let done = self.published.remove(0);
-        if done.ends_elsewhere() {
-            self.elsewhere.push(done.partition().clone());
-        }
-        Some(self.flow.publish(done.into_epoch()))
+        Some(self.flow.publish(self.published.remove(0).published()))
     }
 
-    /// After a commit: partitions whose segment another writer ended begin again behind that end.
-    fn begin_again(&mut self) -> Vec<ArchiveEffect> {
-        let partitions = std::mem::take(&mut self.elsewhere);
-        self.open.retain(|at, _| !partitions.contains(at));
-        self.flow.reset(&partitions)
+    fn done(&mut self, done: SegmentDone) -> Vec<ArchiveEffect> {
+        self.writing.retain(|at| at != done.partition());
+        match done {
+            SegmentDone::Published(closed) => {
+                self.ends.remove(closed.partition());
+                self.published.push(closed);
+                Vec::new()
+            }
+            SegmentDone::EndsElsewhere { partition, until } => {
+                self.open.remove(&partition);
+                let effects = self.flow.reset(std::slice::from_ref(&partition));
+                self.ends.insert(partition, until);
+                effects
+            }
+        }
     }
 
     fn is_done(&self) -> bool {
@@ -169,25 +193,22 @@ impl ArchiveCore {
 }
 
 fn row(record: &Record, labels: &Arc<str>, policy: Policy, routes: &Routes) -> ArchiveRow {
-    let at = record.appended_at;
-    let decoded = if record.partition.topic == *labels {
-        decode_label(record).map(|label| ArchiveRow::Label(Box::new(label), at))
+    let content = if record.partition.topic == *labels {
+        decode_label(record).map(|label| Content::Label(Box::new(label)))
     } else {
         decode_scored(record).map(|scored| match policy.decide(&scored.post_id) {
             Some(kept) => {
-                let sample = Sample { scored, reason: kept.reason, probability: kept.probability };
-                ArchiveRow::Sample(Box::new(sample), at)
+                Content::Sample(Box::new(Sample { scored, reason: kept.reason, probability: kept.probability }))
             }
-            None => ArchiveRow::NotKept(at),
+            None => Content::NotKept,
         })
     };
-    decoded.unwrap_or_else(|letter| ArchiveRow::Dead {
+    let content = content.unwrap_or_else(|letter| Content::Dead {
         output: Box::new(routes.dead_letter(&letter)),
         reason: letter.reason,
         message: letter.message,
-        at,
-        next: record.next(),
-    })
+    });
+    ArchiveRow { appended_at: record.appended_at, next: record.next(), content }
 }
 
 impl Stage for ArchiveCore {
@@ -198,17 +219,9 @@ impl Stage for ArchiveCore {
     fn on(&mut self, event: Event<Self::Done>, now: Timestamp) -> Vec<ArchiveEffect> {
         let mut effects = match event {
             Event::Feed(feed) => self.feed(feed, now),
-            Event::Done(Ok(done)) => {
-                self.writing.retain(|at| at != done.partition());
-                self.published.push(done);
-                Vec::new()
-            }
+            Event::Done(Ok(done)) => self.done(done),
             Event::Done(Err(why)) => vec![Effect::Halt(why)],
-            Event::Committed(outcome) => {
-                let mut effects = self.flow.committed(outcome);
-                effects.extend(self.begin_again());
-                effects
-            }
+            Event::Committed(outcome) => self.flow.committed(outcome),
             Event::Turn => Vec::new(),
             Event::Finish => {
                 self.flow.finish();

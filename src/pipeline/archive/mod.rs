@@ -7,4 +7,4 @@ mod core;
 mod work;
 
 pub use self::core::{ArchiveCore, ArchiveLimits};
-pub use work::{ArchiveNote, ArchiveRow, Dataset, Segment, SegmentDone, Worker};
+pub use work::{ArchiveNote, ArchiveRow, Content, Dataset, Segment, SegmentDone, Worker};

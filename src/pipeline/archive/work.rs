@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::archive::{Published, SegmentName, Store};
 use crate::event::{Label, Reason, Sample};
-use crate::stream::{Closed, Epoch, Output, Partition, Position, Row};
+use crate::stream::{Closed, Ends, Output, Partition, Position, Row};
 use crate::time::{Clock, Timestamp};
 
 /// How often a segment is tried.
@@ -13,13 +13,30 @@ const ATTEMPTS: u32 = 8;
 
 /// One record of the archive's inputs, decoded.
 #[derive(Debug)]
-pub enum ArchiveRow {
+pub struct ArchiveRow {
+    /// When the record was appended.
+    pub appended_at: Timestamp,
+    /// The position after it.
+    pub next: Position,
+    /// What it is.
+    pub content: Content,
+}
+
+impl Ends for ArchiveRow {
+    fn next(&self) -> Position {
+        self.next
+    }
+}
+
+/// What a record of the archive's inputs is.
+#[derive(Debug)]
+pub enum Content {
     /// A scored post that is kept.
-    Sample(Box<Sample>, Timestamp),
+    Sample(Box<Sample>),
     /// A scored post that is not.
-    NotKept(Timestamp),
+    NotKept,
     /// A label.
-    Label(Box<Label>, Timestamp),
+    Label(Box<Label>),
     /// A record that cannot be used.
     Dead {
         /// The dead letter.
@@ -28,19 +45,7 @@ pub enum ArchiveRow {
         reason: Reason,
         /// Why, for a person.
         message: String,
-        /// Append time.
-        at: Timestamp,
-        /// The position after the record.
-        next: Position,
     },
-}
-
-impl ArchiveRow {
-    const fn appended_at(&self) -> Timestamp {
-        match self {
-            Self::Sample(_, at) | Self::NotKept(at) | Self::Label(_, at) | Self::Dead { at, .. } => *at,
-        }
-    }
 }
 
 /// What a segment holds.
@@ -90,29 +95,29 @@ pub enum ArchiveNote {
     Dead(Reason, String),
 }
 
-/// A segment that is published.
+/// What became of a segment.
 #[derive(Debug)]
-pub struct SegmentDone {
-    closed: Closed<Row<ArchiveNote>>,
-    until: Position,
+pub enum SegmentDone {
+    /// It is in the archive, whoever wrote it: what is left to do is to commit its end.
+    Published(Closed<Row<ArchiveNote>>),
+    /// Another writer published one that begins here and ends elsewhere: the partition begins again, and its next
+    /// segment ends where that one does, so that the records behind our end are looked at before that end is committed.
+    EndsElsewhere {
+        /// The partition.
+        partition: Partition,
+        /// Where the published segment ends.
+        until: Position,
+    },
 }
 
 impl SegmentDone {
     /// Its partition.
     #[must_use]
     pub const fn partition(&self) -> &Partition {
-        self.closed.partition()
-    }
-
-    /// Whether another writer decided an end that is not ours.
-    #[must_use]
-    pub fn ends_elsewhere(&self) -> bool {
-        self.until != self.closed.span().until
-    }
-
-    /// What is left to commit: its end.
-    pub fn into_epoch(self) -> Epoch<Row<ArchiveNote>> {
-        self.closed.published(self.until)
+        match self {
+            Self::Published(closed) => closed.partition(),
+            Self::EndsElsewhere { partition, .. } => partition,
+        }
     }
 }
 
@@ -151,7 +156,7 @@ impl Worker {
 
     fn publish(&mut self, segment: &Segment) -> Result<Published, String> {
         let closed = &segment.closed;
-        let first_appended_at = closed.rows().first().map_or(Timestamp::default(), ArchiveRow::appended_at);
+        let first_appended_at = closed.rows().first().map_or(Timestamp::default(), |row| row.appended_at);
         let name = SegmentName {
             topic: closed.partition().topic.clone(),
             partition: closed.partition().number,
@@ -163,7 +168,7 @@ impl Worker {
                 let rows: Vec<&Sample> = closed
                     .rows()
                     .iter()
-                    .filter_map(|row| if let ArchiveRow::Sample(sample, _) = row { Some(&**sample) } else { None })
+                    .filter_map(|row| if let Content::Sample(sample) = &row.content { Some(&**sample) } else { None })
                     .collect();
                 self.store.publish_samples(&name, &rows)
             }
@@ -171,7 +176,7 @@ impl Worker {
                 let rows: Vec<&Label> = closed
                     .rows()
                     .iter()
-                    .filter_map(|row| if let ArchiveRow::Label(label, _) = row { Some(&**label) } else { None })
+                    .filter_map(|row| if let Content::Label(label) = &row.content { Some(&**label) } else { None })
                     .collect();
                 self.store.publish_labels(&name, &rows)
             }
@@ -181,13 +186,17 @@ impl Worker {
 }
 
 fn done(segment: Segment, published: &Published) -> SegmentDone {
+    let until = published.until;
+    if until != segment.closed.span().until {
+        return SegmentDone::EndsElsewhere { partition: segment.closed.partition().clone(), until };
+    }
     let mut kept: Vec<(&'static str, usize)> = Vec::new();
     if !published.taken {
         for row in segment.closed.rows() {
-            let reason = match row {
-                ArchiveRow::Sample(sample, _) => sample.reason,
-                ArchiveRow::Label(..) => "label",
-                ArchiveRow::NotKept(_) | ArchiveRow::Dead { .. } => continue,
+            let reason = match &row.content {
+                Content::Sample(sample) => sample.reason,
+                Content::Label(_) => "label",
+                Content::NotKept | Content::Dead { .. } => continue,
             };
             match kept.iter_mut().find(|(name, _)| *name == reason) {
                 Some((_, count)) => *count += 1,
@@ -195,22 +204,15 @@ fn done(segment: Segment, published: &Published) -> SegmentDone {
             }
         }
     }
-    let note = ArchiveNote::Segment {
-        dataset: segment.dataset.as_str(),
-        kept,
-        bytes: published.bytes,
-        taken: published.taken,
-    };
-    let until = published.until;
-    let closed = segment.closed.transform(|rows| {
-        let letters = rows.into_iter().filter_map(|row| match row {
-            // What lies behind a foreign end is read again: its dead letters are written then.
-            ArchiveRow::Dead { output, reason, message, next, .. } if next <= until => {
+    let dataset = segment.dataset.as_str();
+    let note = ArchiveNote::Segment { dataset, kept, bytes: published.bytes, taken: published.taken };
+    SegmentDone::Published(segment.closed.transform(|rows| {
+        let letters = rows.into_iter().filter_map(|row| match row.content {
+            Content::Dead { output, reason, message } => {
                 Some(Row { outputs: vec![*output], note: ArchiveNote::Dead(reason, message) })
             }
-            ArchiveRow::Dead { .. } | ArchiveRow::Sample(..) | ArchiveRow::NotKept(_) | ArchiveRow::Label(..) => None,
+            Content::Sample(_) | Content::NotKept | Content::Label(_) => None,
         });
         std::iter::once(Row { outputs: Vec::new(), note }).chain(letters).collect()
-    });
-    SegmentDone { closed, until }
+    }))
 }

@@ -17,11 +17,13 @@ pub enum ScoreNote {
     Tick,
 }
 
-/// A scored post with how many mentions it gave.
+/// A scored post, and what was left out of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoredNote {
     /// The post.
     pub scored: ScoredPost,
+    /// Symbols and instruments that were left out because there were too many.
+    pub dropped: usize,
 }
 
 /// Scores a prepared pool and makes its records.
@@ -69,7 +71,7 @@ pub fn finish(prepared: Prepared, routes: &Routes, clock: &dyn Clock) -> Result<
                     scored_at,
                 };
                 let (scored, outputs) = routes.scored(&finding);
-                Row { outputs, note: ScoreNote::Scored(Box::new(ScoredNote { scored })) }
+                Row { outputs, note: ScoreNote::Scored(Box::new(ScoredNote { scored, dropped: draft.dropped })) }
             }
             Err(message) => {
                 let letter = DeadLetter { record: draft.record, stage: "score", reason: Reason::NotScorable, message };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::clean;
 use crate::codec::{SourceSettings, decode_post};
-use crate::entity::Linker;
-use crate::event::{Abstention, Action, DeadLetter, Post, SubjectLink};
+use crate::entity::{Linked, Linker};
+use crate::event::{Abstention, Action, DeadLetter, Post, Reason, SubjectLink};
 use crate::model::{Encoded, Scorer, Slot};
 use crate::stream::{Batch, Record};
 
@@ -26,6 +26,8 @@ pub struct DraftPost {
     pub(in crate::pipeline) text: String,
     pub(in crate::pipeline) lang: Option<&'static str>,
     pub(in crate::pipeline) links: Vec<SubjectLink>,
+    /// Symbols and instruments that were left out because there were too many.
+    pub(in crate::pipeline) dropped: usize,
     /// What the model is asked, or why it is not.
     pub(in crate::pipeline) question: Result<Encoded, Abstention>,
 }
@@ -47,6 +49,8 @@ pub struct Preparer {
     pub linker: Arc<Linker>,
     /// The model.
     pub slot: Arc<Slot>,
+    /// A record with a larger value is a dead letter.
+    pub value_bytes_max: usize,
 }
 
 impl Preparer {
@@ -61,15 +65,21 @@ impl Preparer {
     pub(in crate::pipeline) fn draft(&self, record: Record, scorer: &dyn Scorer) -> Draft {
         let Some(source) = self.sources.iter().find(|source| source.topic == record.partition.topic) else {
             let message = "no source of the pipeline reads this topic".to_owned();
-            return dead(record, crate::event::Reason::InvalidField, message);
+            return dead(record, Reason::InvalidField, message);
         };
+        let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
+        if bytes > self.value_bytes_max {
+            let message = format!("the value has {bytes} bytes, kafka.record_bytes_max is {}", self.value_bytes_max);
+            return dead(record, Reason::TooLarge, message);
+        }
         let post = match decode_post(&record, source) {
             Ok(post) => post,
             Err(letter) => return Draft::Dead(Box::new(letter)),
         };
         let text = clean::clean(&post.text);
-        let links =
-            if post.action == Action::Deleted { Vec::new() } else { self.linker.link(&text, &post.symbols).links };
+        let linked =
+            if post.action == Action::Deleted { Linked::default() } else { self.linker.link(&text, &post.symbols) };
+        let dropped = post.symbols_dropped + linked.dropped;
         let lang = clean::language(&text);
         let foreign = clean::foreign(&text, scorer.languages());
         let question = if post.action == Action::Deleted {
@@ -81,13 +91,21 @@ impl Preparer {
         } else {
             match scorer.encode(&text) {
                 Ok(encoded) => Ok(encoded),
-                Err(failure) => return dead(record, crate::event::Reason::NotScorable, failure.to_string()),
+                Err(failure) => return dead(record, Reason::NotScorable, failure.to_string()),
             }
         };
-        Draft::Post(Box::new(DraftPost { record, post, text, lang: foreign.or(lang), links, question }))
+        Draft::Post(Box::new(DraftPost {
+            record,
+            post,
+            text,
+            lang: foreign.or(lang),
+            links: linked.links,
+            dropped,
+            question,
+        }))
     }
 }
 
-fn dead(record: Record, reason: crate::event::Reason, message: String) -> Draft {
+fn dead(record: Record, reason: Reason, message: String) -> Draft {
     Draft::Dead(Box::new(DeadLetter { record, stage: "score", reason, message }))
 }

@@ -54,6 +54,7 @@ fn scored(pool_posts_max: usize) -> (Log, Topics) {
         sources: Arc::from([source]),
         linker: Arc::new(Linker::new(&instruments)),
         slot: Arc::new(Slot::new(Arc::new(StubScorer::new()))),
+        value_bytes_max: 1 << 20,
     };
     let settings = ScoreSettings {
         pool_posts_max,
@@ -65,9 +66,9 @@ fn scored(pool_posts_max: usize) -> (Log, Topics) {
     };
     let mut core = ScoreCore::new(settings, routes.clone());
     let group = topic("test.score");
-    let mut source = Source::new(log.clone(), group.clone(), None, clock.clone());
+    let mut source = Source::new(log.clone(), group.clone(), None);
     source.assign_topic(&topic("posts"));
-    let mut port = Transactions::new(log.clone(), group, clock.clone(), Script::default());
+    let mut port = Transactions::new(log.clone(), group, "test.score", clock.clone(), Script::default());
     let mut events = Vec::new();
     loop {
         let event = match events.pop() {

@@ -172,11 +172,11 @@ impl PartitionState {
         findings
     }
 
-    /// Where no ticks come, indices are written once a horizon, so that no change waits for longer than is read back. The
-    /// first record that is read back came after such a writing, unless the log begins with it.
+    /// Where no ticks come, indices are written once a horizon, so that no change waits for longer than is read back. So
+    /// they are at the first record: the log begins with it, or it came after a silence longer than is read back.
     fn is_overdue(&self, before: Timestamp, moment: Moment<'_>) -> bool {
         if before == Timestamp::MIN {
-            return !moment.live && moment.place.offset > 0;
+            return true;
         }
         let horizon = self.settings.horizon();
         number_of(before, horizon) != number_of(moment.now, horizon)

@@ -5,41 +5,17 @@ use std::sync::Arc;
 
 use super::log::{Log, alerts, at, mention, retraction, rule, seconds, settings};
 use crate::event::{AlertState, MentionRecord, Origin, Sketch, Tick};
+use crate::pipeline::dice::Dice;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
 use crate::rule::Bound;
 use crate::time::Timestamp;
-
-/// Splitmix64: the same log for the same seed, everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, count: usize) -> usize {
-        (self.roll() % count as u64) as usize
-    }
-
-    fn share(&mut self) -> f64 {
-        (self.roll() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn chance(&mut self, share: f64) -> bool {
-        self.share() < share
-    }
-}
 
 const SUBJECTS: [&str; 5] = ["XNAS:AAA", "XNAS:BBB", "XNYS:CCC", "topic:earnings", "market"];
 
 /// A log with everything in it: moods that turn, copies, repeats, revisions in any order, retractions before and after
 /// what they take back, late mentions, abstentions, silences, and stretches without ticks.
 fn any_log(seed: u64, length: usize) -> Log {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut log = Log::default();
     let mut posts: Vec<(String, Timestamp, Timestamp)> = Vec::new();
     let (mut clock, mut mood, mut ticking) = (0.0, -0.5, true);

@@ -1,0 +1,133 @@
+//! The end of a simulation: nothing goes wrong any more, and everything must be worked off in bounded time.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::process::{Mood, STAGES, Site};
+use super::world::{ProcessId, Resident, TRANSACTION, World};
+use crate::stream::{Partition, Position};
+
+/// Rounds of half a second in which a stage must be done.
+const ROUNDS: usize = 600;
+/// Rounds in which sessions and transactions of those who died end.
+const SETTLING: usize = 50;
+
+impl World {
+    /// Heals, works everything off stage by stage, and lets every process finish.
+    pub(super) fn heal(&mut self) -> Result<(), String> {
+        self.note(|_| "HEAL".to_owned());
+        self.site.disk.heal();
+        self.site.log.hold_markers(false);
+        while self.site.log.markers_held() > 0 {
+            self.site.log.write_marker(0);
+        }
+        for resident in self.residents.values_mut() {
+            resident.paused = None;
+            *resident.process.mood.lock().unwrap_or_else(PoisonError::into_inner) = Mood::Well;
+        }
+        while self.append() {}
+        // Faults that were planned strike no more, and those who woke learn what became of them.
+        let planned = |resident: &Resident| resident.process.actors.iter().any(|actor| actor.script().left() > 0);
+        let doomed: Vec<ProcessId> =
+            self.residents.iter().filter(|(_, resident)| planned(resident)).map(|(id, _)| *id).collect();
+        for id in doomed {
+            self.kill(id, "its planned faults go with it");
+        }
+        (0..SETTLING).for_each(|_| self.round());
+        self.work_off()?;
+        // What somebody who died has left open hides what came after it, until its timeout.
+        self.pass(TRANSACTION);
+        Ok(())
+    }
+
+    fn work_off(&mut self) -> Result<(), String> {
+        for (stage, name) in STAGES.iter().enumerate() {
+            let done = (0..ROUNDS).any(|_| {
+                self.round();
+                self.is_worked_off(stage)
+            });
+            if !done {
+                return Err(format!("{name} does not get done: {}", self.behind(stage).join(", ")));
+            }
+            self.finish(stage)?;
+        }
+        Ok(())
+    }
+
+    /// Everyone does everything that there is to do, and half a second passes.
+    fn round(&mut self) {
+        if self.residents.is_empty() {
+            self.start(None);
+        }
+        self.settle();
+        self.deal();
+        for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
+            for stage in 0..3 {
+                self.exhaust(id, stage);
+            }
+            self.leave_if_done(id);
+        }
+        self.look_at_positions();
+        self.pass(Duration::from_millis(500));
+    }
+
+    fn exhaust(&mut self, id: ProcessId, stage: usize) {
+        if self.residents.get(&id).is_some_and(|resident| resident.unaware[stage]) {
+            self.learn(id, stage);
+        }
+        let Some(resident) = self.residents.get_mut(&id) else { return };
+        let actor = &mut resident.process.actors[stage];
+        if std::mem::take(&mut resident.must_join[stage]) {
+            actor.port().rejoin();
+        }
+        let mut all = || -> Result<(), String> {
+            loop {
+                let polled = actor.poll(64)?;
+                let worked = actor.work();
+                let handed = actor.hand_in()?;
+                let committed = actor.commit(usize::MAX)?;
+                actor.turn()?;
+                if !(polled || worked || handed || committed) {
+                    return Ok(());
+                }
+            }
+        };
+        if let Err(why) = all() {
+            self.halt(id, stage, &why);
+        }
+    }
+
+    /// Partitions of which records are not committed.
+    fn behind(&self, stage: usize) -> Vec<String> {
+        let group = Site::group(stage);
+        let partitions = self.site.inputs(stage).into_iter().flat_map(|topic| self.site.log.partitions(&topic));
+        let last = |at: &Partition| self.site.log.read(at, Position::at(0), usize::MAX).last().map(|it| it.next());
+        let behind = partitions.filter_map(|at| {
+            if self.site.log.stable_end(&at) < self.site.log.end(&at) {
+                return Some(format!("{at} behind an open transaction"));
+            }
+            let (committed, end) = (self.site.log.committed(&group, &at), last(&at)?);
+            (committed < end).then(|| format!("{at} at {committed} of {end}"))
+        });
+        behind.collect()
+    }
+
+    fn is_worked_off(&self, stage: usize) -> bool {
+        self.behind(stage).is_empty()
+    }
+
+    fn finish(&mut self, stage: usize) -> Result<(), String> {
+        for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
+            let Some(resident) = self.residents.get_mut(&id) else { continue };
+            if let Err(why) = resident.process.actors[stage].finish() {
+                return Err(format!("{} of process {id} could not finish: {why}", STAGES[stage]));
+            }
+            self.exhaust(id, stage);
+            let unfinished = |resident: &Resident| !resident.process.actors[stage].is_finished();
+            if self.residents.get(&id).is_some_and(unfinished) {
+                return Err(format!("{} of process {id} does not finish", STAGES[stage]));
+            }
+        }
+        Ok(())
+    }
+}

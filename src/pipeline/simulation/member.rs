@@ -1,0 +1,192 @@
+//! One stage of one process: the real core, whose work, commits and events wait until the simulation lets them happen.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use super::committing::Committing;
+use crate::memory::{Script, Source, Transactions};
+use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
+use crate::stream::{Command, Delivery, Feed, Outcome, Partition};
+use crate::time::Clock;
+
+/// What the simulation does with a stage, whichever it is. An error is the stage's reason to halt.
+pub(super) trait Actor {
+    /// Hands over what the source has, at most `count` records; false when it has nothing.
+    fn poll(&mut self, count: usize) -> Result<bool, String>;
+    /// Hands the last records over once more, under the lease that they were read under.
+    fn repeat(&mut self) -> Result<bool, String>;
+    /// Does the oldest job that waits.
+    fn work(&mut self) -> bool;
+    /// Hands in the oldest job that is done.
+    fn hand_in(&mut self) -> Result<bool, String>;
+    /// Lets the commit that is under way make up to `calls` calls, or ends it.
+    fn commit(&mut self, calls: usize) -> Result<bool, String>;
+    /// Time passes.
+    fn turn(&mut self) -> Result<(), String>;
+    /// Take nothing new.
+    fn finish(&mut self) -> Result<(), String>;
+    fn is_finished(&self) -> bool;
+    fn source(&mut self) -> &mut Source;
+    fn port(&mut self) -> &mut Transactions;
+    fn script(&self) -> &Script;
+}
+
+pub(super) type Work<S> = Box<dyn FnMut(<S as Stage>::Job) -> <S as Stage>::Done>;
+
+/// The parts of a member.
+pub(super) struct Member<S: Stage> {
+    pub(super) core: S,
+    pub(super) source: Source,
+    pub(super) port: Transactions,
+    pub(super) script: Script,
+    pub(super) work: Work<S>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) delivery: Delivery,
+    pub(super) state: State<S>,
+}
+
+/// What is under way.
+pub(super) struct State<S: Stage> {
+    jobs: VecDeque<S::Job>,
+    done: VecDeque<S::Done>,
+    commit: Option<Committing>,
+    settling: Vec<(BTreeSet<Partition>, SyncSender<()>)>,
+    last: Option<(crate::stream::Lease, Vec<crate::stream::Record>)>,
+    finished: bool,
+}
+
+impl<S: Stage> Default for State<S> {
+    fn default() -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            done: VecDeque::new(),
+            commit: None,
+            settling: Vec::new(),
+            last: None,
+            finished: false,
+        }
+    }
+}
+
+impl<S: Stage> Member<S> {
+    fn event(&mut self, event: Event<S::Done>) -> Result<(), String> {
+        if let Event::Feed(feed) = &event {
+            match feed {
+                Feed::Revoked { partitions, settled } => {
+                    self.state.settling.push((partitions.iter().cloned().collect(), settled.clone()));
+                }
+                Feed::Records { lease, records } => self.state.last = Some((lease.clone(), records.clone())),
+                Feed::Assigned(_) | Feed::Lost { .. } | Feed::End { .. } | Feed::Trouble(_) | Feed::Failed(_) => {}
+            }
+        }
+        for effect in self.core.on(event, self.clock.now()) {
+            match effect {
+                Effect::Work(job) => {
+                    self.state.jobs.push_back(job);
+                    let under_way = self.state.jobs.len() + self.state.done.len();
+                    assert!(under_way <= WORK_MAX, "{under_way} jobs are under way");
+                }
+                Effect::Commit(epoch) => {
+                    assert!(self.state.commit.is_none(), "two commits at a time");
+                    self.state.commit = Some(Committing::start(epoch, self.delivery, self.clock.clone()));
+                }
+                Effect::Source(command) => {
+                    self.source.command(command.clone());
+                    if let Command::Reset(_) = command {
+                        self.state.last = None;
+                    }
+                }
+                Effect::Settled(partitions) => self.settle(&partitions),
+                Effect::WasReset(_) => {}
+                Effect::Finished => self.state.finished = true,
+                Effect::Halt(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, partitions: &[Partition]) {
+        for (waiting, _) in &mut self.state.settling {
+            waiting.retain(|partition| !partitions.contains(partition));
+        }
+        self.state.settling.retain(|(waiting, settled)| {
+            if waiting.is_empty() {
+                let _gone = settled.try_send(());
+            }
+            !waiting.is_empty()
+        });
+    }
+}
+
+impl<S: Stage> Actor for Member<S> {
+    fn poll(&mut self, count: usize) -> Result<bool, String> {
+        match self.source.poll(count) {
+            Some(feed) => self.event(Event::Feed(feed)).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn repeat(&mut self) -> Result<bool, String> {
+        let Some((lease, records)) = self.state.last.clone() else { return Ok(false) };
+        self.event(Event::Feed(Feed::Records { lease, records })).map(|()| true)
+    }
+
+    fn work(&mut self) -> bool {
+        let Some(job) = self.state.jobs.pop_front() else { return false };
+        self.state.done.push_back((self.work)(job));
+        true
+    }
+
+    fn hand_in(&mut self) -> Result<bool, String> {
+        match self.state.done.pop_front() {
+            Some(done) => self.event(Event::Done(done)).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn commit(&mut self, calls: usize) -> Result<bool, String> {
+        let Some(commit) = &mut self.state.commit else { return Ok(false) };
+        for _ in 0..calls {
+            match commit.waiting() {
+                Ok(ask) => {
+                    let answer = ask.make(&mut self.port);
+                    commit.answer(answer);
+                }
+                Err(outcome) => {
+                    let outcome = outcome.clone();
+                    self.state.commit = None;
+                    if let Outcome::Fenced(_) = &outcome {
+                        self.port.rejoin();
+                    }
+                    return self.event(Event::Committed(outcome)).map(|()| true);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn turn(&mut self) -> Result<(), String> {
+        self.event(Event::Turn)
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        self.event(Event::Finish)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.state.finished
+    }
+
+    fn source(&mut self) -> &mut Source {
+        &mut self.source
+    }
+
+    fn port(&mut self) -> &mut Transactions {
+        &mut self.port
+    }
+
+    fn script(&self) -> &Script {
+        &self.script
+    }
+}

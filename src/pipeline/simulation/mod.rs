@@ -1,0 +1,124 @@
+//! Everything that can go wrong, by seed: the three real stages on the in-process log, a manual clock, a stub scorer and
+//! a disk that fails when it is told to.
+//!
+//! A seed decides the inputs, the order of all steps, the cuts of batches and the faults: processes that die, are
+//! stopped by a signal and wake as zombies, join and leave in the middle of an epoch; calls of a commit that fail, or of
+//! which nobody knows whether they happened; markers that come late; models that fail or are changed; files that are
+//! torn; a clock that jumps; records that come twice. Then everything is healed, worked off, and judged (`oracle`).
+//!
+//! A failure prints its seed and the shortest schedule to which it could be cut. `SIMULATION_SEEDS=a..b` runs others,
+//! `scripts/simulate.sh COUNT` runs many; `scripts/planted.sh` shows that planted bugs are found.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod committing;
+mod healing;
+mod member;
+mod oracle;
+mod posts;
+mod process;
+mod shrink;
+mod steps;
+mod world;
+
+use std::collections::BTreeSet;
+
+use world::World;
+
+use crate::pipeline::assemble::Counts;
+
+const PIPELINE: &str = "sim";
+const NEWS: &str = "posts.news";
+const SOCIAL: &str = "posts.social";
+const LABELS: &str = "sim.labels";
+const COUNTS: Counts = Counts { scored: 2, mentions: 3, dead_letters: 1 };
+/// 2026-03-02T13:30:00Z.
+const START: i64 = 1_772_458_200_000;
+
+/// A simulation: all that is needed to run it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Plan {
+    seed: u64,
+    posts: usize,
+    steps: usize,
+    /// Steps that are left out.
+    muted: BTreeSet<usize>,
+}
+
+impl Plan {
+    fn of(seed: u64) -> Self {
+        let mut dice = crate::pipeline::dice::Dice::new(seed);
+        let (posts, steps) = (30 + dice.below(90), 400 + dice.below(1_600));
+        Self { seed, posts, steps, muted: BTreeSet::new() }
+    }
+
+    /// Runs it; an error says what is not as it must be.
+    fn run(&self, trace: bool) -> (Result<(), String>, Vec<String>) {
+        let mut world = World::new(self);
+        world.trace = trace.then(|| vec![format!("{:?}", world.site.delivery)]);
+        world.suffer(self);
+        let healed = world.heal();
+        let result = match world.outrage.take() {
+            Some(outrage) => Err(outrage),
+            None => healed.and_then(|()| oracle::judge(&world.site)),
+        };
+        (result, world.trace.take().unwrap_or_default())
+    }
+}
+
+/// Seeds that found something once: dead labels lost behind a foreign segment (761, 1020, 1165), an index record too
+/// many or too few after a restart before the first tick (1630, 2011).
+const REGRESSIONS: &[u64] = &[761, 1020, 1165, 1630, 2011];
+
+/// The seeds that fail, and why.
+fn failures(seeds: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
+    seeds.filter_map(|seed| Plan::of(seed).run(false).0.err().map(|why| (seed, why))).collect()
+}
+
+fn hold(failures: &[(u64, String)]) {
+    let Some((seed, why)) = failures.first() else { return };
+    let all: Vec<String> = failures.iter().take(20).map(|(seed, why)| format!("seed {seed}: {why}")).collect();
+    panic!("{} seeds failed\n{}\n\n{}", failures.len(), all.join("\n"), shrink::report(&Plan::of(*seed), why));
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_comes_twice_whatever_breaks() {
+    let asked = std::env::var("SIMULATION_SEEDS").ok();
+    let seeds = asked
+        .as_deref()
+        .and_then(|range| range.split_once(".."))
+        .map_or(0..1_000, |(from, until)| from.parse().unwrap()..until.parse().unwrap());
+    let halves = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let mut failed: Vec<(u64, String)> = std::thread::scope(|scope| {
+        let part = |part| seeds.clone().filter(move |seed| seed % halves == part);
+        let threads: Vec<_> =
+            (0..halves).map(|number| part(number)).map(|seeds| scope.spawn(|| failures(seeds))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    failed.sort();
+    hold(&failed);
+}
+
+#[test]
+fn what_was_found_once_stays_mended() {
+    hold(&failures(REGRESSIONS.iter().copied()));
+}
+
+#[test]
+fn a_seed_is_the_same_simulation_each_time() {
+    for seed in 0..5 {
+        let plan = Plan::of(seed);
+        let (one, other) = (plan.run(true), plan.run(true));
+        assert!(!one.1.is_empty());
+        assert_eq!(one, other, "seed {seed}");
+    }
+}

@@ -1,0 +1,195 @@
+//! What must be true at the end, whatever went wrong on the way.
+//!
+//! Each topic is held against what follows from the topic before it on the same log: scored posts, mentions and dead
+//! letters from the inputs, index and alerts from the mentions (ticks and append times included), segments from the
+//! scored posts and labels. That is the output of a run in which nothing goes wrong, given the same inputs. The one
+//! thing that it leaves open is when ticks come: they are made of the clock, and a tick may stand twice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::process::Site;
+use super::{LABELS, PIPELINE};
+use crate::codec::{decode_alert, decode_mention, decode_post, decode_scored};
+use crate::event::{Action, Alert, Index, MentionRecord, Origin};
+use crate::pipeline::Topics;
+use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
+use crate::stream::{Delivery, Position, Record};
+
+type Verdict = Result<(), String>;
+
+/// Ids with how often each stands there.
+type Tally = BTreeMap<String, usize>;
+
+fn tally(ids: impl IntoIterator<Item = String>) -> Tally {
+    let mut tally = Tally::new();
+    ids.into_iter().for_each(|id| *tally.entry(id).or_default() += 1);
+    tally
+}
+
+fn all(site: &Site, topic: &Arc<str>) -> Vec<Record> {
+    let partitions = site.log.partitions(topic);
+    partitions.iter().flat_map(|at| site.log.read(at, Position::at(0), usize::MAX)).collect()
+}
+
+fn text(record: &Record, header: &str) -> String {
+    record.header(header).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+}
+
+fn origin(record: &Record) -> Origin {
+    Origin { topic: record.partition.topic.clone(), partition: record.partition.number, offset: record.offset }
+}
+
+/// Every expected id is there; none twice where that is promised; nothing else.
+fn same(site: &Site, what: &str, expected: Tally, found: &Tally) -> Verdict {
+    let promised = site.delivery == Delivery::ExactlyOnce;
+    for (id, count) in &expected {
+        match found.get(id) {
+            None => return Err(format!("{what} lost {id}")),
+            Some(times) if promised && times != count => return Err(format!("{what} has {id} {times} times")),
+            Some(_) => {}
+        }
+    }
+    match found.keys().find(|id| !expected.contains_key(*id)) {
+        Some(id) => Err(format!("{what} has {id}, which nothing gave rise to")),
+        None => Ok(()),
+    }
+}
+
+/// Looks at everything.
+pub(super) fn judge(site: &Site) -> Verdict {
+    let topics = Topics::of(PIPELINE);
+    let scored = all(site, &topics.scored);
+    let dead = all(site, &topics.dead_letters);
+    scored_or_dead(site, &scored, &dead)?;
+    mentioned(site, &topics, &scored)?;
+    signalled(site, &topics)?;
+    archived(site, &topics, &dead)
+}
+
+/// Each input is scored or dead, once; a dead letter has its bytes untouched.
+fn scored_or_dead(site: &Site, scored: &[Record], dead: &[Record]) -> Verdict {
+    let mut inputs = BTreeMap::new();
+    for source in &site.settings.sources {
+        for record in all(site, &source.topic) {
+            inputs.insert(origin(&record).to_string(), (record, source));
+        }
+    }
+    let mut found = tally(scored.iter().map(|record| text(record, "ce_id")));
+    for letter in dead.iter().filter(|letter| text(letter, "__connect.errors.stage") == "score") {
+        let place = ["topic", "partition", "offset"].map(|part| text(letter, &format!("__connect.errors.{part}")));
+        let id = place.join("+");
+        let Some((record, source)) = inputs.get(&id) else { return Err(format!("a dead letter of {id}")) };
+        if record.value != letter.value {
+            return Err(format!("the dead letter of {id} has other bytes"));
+        }
+        let poisoned = decode_post(record, source).is_ok_and(|post| post.text != super::posts::POISON);
+        if poisoned {
+            return Err(format!("{id} is a dead letter though it can be used"));
+        }
+        *found.entry(id).or_default() += 1;
+    }
+    same(site, "scored", tally(inputs.into_keys()), &found)
+}
+
+/// Each scored post has its mentions and retractions.
+fn mentioned(site: &Site, topics: &Topics, scored: &[Record]) -> Verdict {
+    let mut expected = Vec::new();
+    for record in scored {
+        let post = decode_scored(record).map_err(|letter| letter.message)?;
+        expected.extend(post.subjects.iter().map(|link| post.origin.id_for(&link.subject)));
+        if post.action != Action::Created {
+            let numbers = site.log.partitions(&topics.mentions).into_iter().map(|at| at.number);
+            expected.extend(numbers.map(|number| post.origin.id_for(format_args!("retraction-{number}"))));
+        }
+    }
+    let mentions = all(site, &topics.mentions);
+    let told = mentions.iter().filter(|record| text(record, "ce_type") != "bellwether.tick.v1");
+    let expected = tally(expected).into_keys().map(|id| (id, 1)).collect();
+    same(site, "mentions", expected, &tally(told.map(|record| text(record, "ce_id"))))
+}
+
+/// Index and alerts are what one reader makes of the mentions who never stopped.
+fn signalled(site: &Site, topics: &Topics) -> Verdict {
+    let settings = Arc::new(SignalSettings::of(&site.settings));
+    for partition in site.log.partitions(&topics.mentions) {
+        let mut state = PartitionState::new(settings.clone());
+        let (mut indices, mut alerts) = (Vec::new(), Vec::new());
+        for record in site.log.read(&partition, Position::at(0), usize::MAX) {
+            let mention: MentionRecord = decode_mention(&record).map_err(|letter| letter.message)?;
+            for finding in state.fold(mention, &origin(&record), record.appended_at, true) {
+                match finding {
+                    Finding::Index(index) => indices.push(index),
+                    Finding::Alert(alert) => alerts.push(*alert),
+                }
+            }
+        }
+        let there = |topic: &Arc<str>| {
+            let at = crate::stream::Partition::new(topic, partition.number);
+            site.log.read(&at, Position::at(0), usize::MAX)
+        };
+        let found: Vec<Index> = there(&topics.index).iter().map(index_of).collect();
+        equal(site, &format!("index/{}", partition.number), &indices, &found, |index| &index.id)?;
+        let found: Result<Vec<Alert>, _> = there(&topics.alerts).iter().map(decode_alert).collect();
+        let found = found.map_err(|letter| letter.message)?;
+        equal(site, &format!("alerts/{}", partition.number), &alerts, &found, |alert| &alert.id)?;
+    }
+    Ok(())
+}
+
+fn index_of(record: &Record) -> Index {
+    serde_json::from_slice(record.value.as_deref().unwrap_or_default()).unwrap()
+}
+
+fn equal<T: PartialEq + std::fmt::Debug>(
+    site: &Site,
+    what: &str,
+    expected: &[T],
+    found: &[T],
+    id: fn(&T) -> &String,
+) -> Verdict {
+    let ids = |all: &[T]| tally(all.iter().map(|one| id(one).clone()));
+    same(site, what, ids(expected), &ids(found))?;
+    let by_id: BTreeMap<&String, &T> = expected.iter().map(|one| (id(one), one)).collect();
+    match found.iter().find(|one| by_id.get(id(one)).is_none_or(|other| other != one)) {
+        Some(one) => Err(format!("{what}: {one:?}\n  instead of {:?}", by_id.get(id(one)))),
+        None => Ok(()),
+    }
+}
+
+/// The spans of each partition touch, from the first record to the committed position, and hold every record once.
+fn archived(site: &Site, topics: &Topics, dead: &[Record]) -> Verdict {
+    let segments = site.disk.segments();
+    for topic in [&topics.scored, &Arc::from(LABELS)] {
+        for partition in site.log.partitions(topic) {
+            let name = format!("{}+{}", partition.topic, partition.number);
+            let mut next = 0;
+            let mut rows = Vec::new();
+            let mut mine: Vec<_> = segments.iter().filter(|segment| segment.partition == name).collect();
+            mine.sort_by_key(|segment| segment.span.start);
+            for segment in mine {
+                if segment.span.start != next {
+                    return Err(format!("segments of {name}: [{:?}) after {next}", segment.span));
+                }
+                next = segment.span.end;
+                rows.extend(segment.ids.iter().cloned());
+            }
+            let records = site.log.read(&partition, Position::at(0), usize::MAX);
+            let end = records.last().map_or(0, |record| record.next().offset());
+            if next != end {
+                return Err(format!("segments of {name} end at {next} instead of {end}"));
+            }
+            if topic == &topics.scored {
+                let ids = tally(records.iter().map(|record| text(record, "ce_id")));
+                if ids != tally(rows) {
+                    return Err(format!("the rows of {name} are not its records"));
+                }
+            }
+        }
+    }
+    let bad = all(site, &Arc::from(LABELS));
+    let bad = bad.iter().filter(|record| record.value.as_deref() == Some(b"no label"));
+    let expected = tally(bad.map(|record| origin(record).offset.to_string()));
+    let letters = dead.iter().filter(|letter| text(letter, "__connect.errors.stage") == "archive");
+    same(site, "dead labels", expected, &tally(letters.map(|letter| text(letter, "__connect.errors.offset"))))
+}

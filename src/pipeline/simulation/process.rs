@@ -1,0 +1,256 @@
+//! A process of the simulation: the three stages as `run` assembles them, on the in-process log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::member::{Actor, Member, State, Work};
+use super::posts::POISON;
+use super::{COUNTS, LABELS, NEWS, PIPELINE, SOCIAL};
+use crate::archive::{ArchiveSettings, SickDisk};
+use crate::clean;
+use crate::codec::{FieldMap, SourceSettings};
+use crate::entity::{Instruments, Linker};
+use crate::event::{ModelId, Severity, Verdict};
+use crate::kafka::KafkaSettings;
+use crate::memory::{Log, ReadBack, Script, Source, Transactions};
+use crate::model::{Encoded, ModelSettings, ScoreFailure, ScoreStats, Scorer, Slot, StubScorer, divide};
+use crate::pipeline::archive::Worker;
+use crate::pipeline::score::finish;
+use crate::pipeline::stage::Stage;
+use crate::pipeline::{Assembly, Settings, Topics, Witness};
+use crate::rule::{Bound, Rule, SubjectPattern};
+use crate::sample::Policy;
+use crate::stream::Delivery;
+use crate::telemetry::{LogSettings, Metrics};
+use crate::time::ManualClock;
+use crate::web::{Board, WebSettings};
+use crate::window::IndexSettings;
+
+/// The stages by number.
+pub(super) const STAGES: [&str; 3] = ["score", "signal", "archive"];
+
+/// How a model feels about the next pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Mood {
+    #[default]
+    Well,
+    /// The device is gone.
+    Broken,
+    /// No batch of more than so many rows fits into its memory.
+    Cramped(usize),
+}
+
+/// The stub with moods.
+struct Moody {
+    stub: StubScorer,
+    mood: Arc<Mutex<Mood>>,
+}
+
+impl Scorer for Moody {
+    fn id(&self) -> &ModelId {
+        self.stub.id()
+    }
+
+    fn device(&self) -> &str {
+        self.stub.device()
+    }
+
+    fn languages(&self) -> &[String] {
+        self.stub.languages()
+    }
+
+    fn encode(&self, cleaned: &str) -> Result<Encoded, ScoreFailure> {
+        self.stub.encode(cleaned)
+    }
+
+    fn score(&self, pool: &[Encoded]) -> Vec<Result<Verdict, ScoreFailure>> {
+        match std::mem::take(&mut *self.mood.lock().unwrap_or_else(PoisonError::into_inner)) {
+            Mood::Well => self.stub.score(pool),
+            Mood::Broken => {
+                pool.iter().map(|_| Err(ScoreFailure::Broken("sim: the device is gone".to_owned()))).collect()
+            }
+            Mood::Cramped(rows_max) => self.in_halves(pool, rows_max),
+        }
+    }
+
+    fn take_stats(&self) -> ScoreStats {
+        self.stub.take_stats()
+    }
+}
+
+impl Moody {
+    fn in_halves(&self, pool: &[Encoded], rows_max: usize) -> Vec<Result<Verdict, ScoreFailure>> {
+        let rows: Vec<usize> = (0..pool.len()).collect();
+        let mut verdicts: Vec<_> = rows.iter().map(|_| Err(ScoreFailure::Inference("not done".to_owned()))).collect();
+        let mut run = |batch: &[usize]| {
+            if batch.len() > rows_max {
+                return Err(ScoreFailure::Inference("sim: out of memory".to_owned()));
+            }
+            let texts: Vec<Encoded> = batch.iter().map(|row| pool[*row].clone()).collect();
+            self.stub.score(&texts).into_iter().collect()
+        };
+        divide(&rows, &mut run, &mut |row, verdict| verdicts[row] = verdict);
+        verdicts
+    }
+}
+
+/// What all processes of one simulation share.
+pub(super) struct Site {
+    pub(super) log: Log,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) disk: SickDisk,
+    pub(super) delivery: Delivery,
+    pub(super) settings: Arc<Settings>,
+    linker: Arc<Linker>,
+    witness: Witness,
+}
+
+/// A process.
+pub(super) struct Process {
+    pub(super) actors: [Box<dyn Actor>; 3],
+    pub(super) instance: String,
+    pub(super) mood: Arc<Mutex<Mood>>,
+    slot: Arc<Slot>,
+}
+
+impl Process {
+    /// The model is changed while it runs.
+    pub(super) fn swap_model(&self, version: &str) {
+        self.slot.swap(scorer(version, &self.mood));
+    }
+}
+
+fn scorer(version: &str, mood: &Arc<Mutex<Mood>>) -> Arc<dyn Scorer> {
+    let stub = StubScorer::new().with_version(version).failing_on(&clean::clean(POISON));
+    Arc::new(Moody { stub, mood: mood.clone() })
+}
+
+impl Site {
+    pub(super) fn new(delivery: Delivery, clock: Arc<ManualClock>) -> Self {
+        let (log, settings) = (Log::new(), Arc::new(settings(delivery)));
+        let topics = Topics::of(PIPELINE);
+        for (topic, partitions) in [
+            (&Arc::from(NEWS), 2),
+            (&Arc::from(SOCIAL), 2),
+            (&topics.scored, COUNTS.scored),
+            (&topics.mentions, COUNTS.mentions),
+            (&topics.index, COUNTS.mentions),
+            (&topics.alerts, COUNTS.mentions),
+            (&topics.dead_letters, COUNTS.dead_letters),
+            (&Arc::from(LABELS), 1),
+        ] {
+            log.create(topic, partitions);
+        }
+        let csv = "id,name,aliases\nXNAS:AAA,Aaa,\nXNAS:BBB,Bbb,\nXNYS:CCC,Ccc,\nXNYS:DDD,Ddd,\n";
+        let linker = Arc::new(Linker::new(&Instruments::parse(csv).unwrap()));
+        let (metrics, board) = (Metrics::new().unwrap(), Arc::new(Board::new(PIPELINE)));
+        let witness = Witness { metrics, board, clock: clock.clone(), tape: None, tape_waits: false };
+        Self { log, clock, disk: SickDisk::default(), delivery, settings, linker, witness }
+    }
+
+    /// The topics of a stage.
+    pub(super) fn inputs(&self, stage: usize) -> Vec<Arc<str>> {
+        let topics = Topics::of(PIPELINE);
+        match stage {
+            0 => self.settings.sources.iter().map(|source| source.topic.clone()).collect(),
+            1 => vec![topics.mentions],
+            _ => vec![topics.scored, topics.labels],
+        }
+    }
+
+    /// The consumer group of a stage.
+    pub(super) fn group(stage: usize) -> Arc<str> {
+        Arc::from(format!("{PIPELINE}.{}", STAGES[stage]))
+    }
+
+    /// Starts a process: its producers fence whoever has the same instance.
+    pub(super) fn start(&self, instance: &str) -> Process {
+        let mood = Arc::default();
+        let slot = Arc::new(Slot::new(scorer("1", &mood)));
+        let assembly = Assembly {
+            settings: self.settings.clone(),
+            linker: self.linker.clone(),
+            slot: slot.clone(),
+            witness: self.witness.clone(),
+            clock: self.clock.clone(),
+        };
+        let interval = self.settings.kafka.commit_interval;
+        let routes = assembly.routes(COUNTS);
+        let score = assembly.score_core(COUNTS, interval, false).unwrap();
+        let (preparer, clock, to) = (assembly.preparer(), self.clock.clone(), routes.clone());
+        let scoring = Box::new(move |pool| finish(preparer.prepare(pool), &to, &*clock));
+        let signal = assembly.signal_core(COUNTS, interval, false);
+        let back = ReadBack { look_back: assembly.signal_settings().look_back(), alerts: routes.topics.alerts.clone() };
+        let archive = assembly.archive_core(COUNTS, self.settings.archive.segment_age, false);
+        let mut worker = Worker { store: self.disk.store(), clock: self.clock.clone(), on_failure: Box::new(|_| {}) };
+        let writing = Box::new(move |segment| worker.write(segment));
+        let actors: [Box<dyn Actor>; 3] = [
+            Box::new(self.member(0, score, instance, (None, scoring))),
+            Box::new(self.member(1, signal, instance, (Some(back), Box::new(|()| ())))),
+            Box::new(self.member(2, archive, instance, (None, writing))),
+        ];
+        Process { actors, instance: instance.to_owned(), mood, slot }
+    }
+
+    fn member<S: Stage>(
+        &self,
+        stage: usize,
+        core: S,
+        instance: &str,
+        (back, work): (Option<ReadBack>, Work<S>),
+    ) -> Member<S> {
+        let (group, script) = (Self::group(stage), Script::default());
+        let id = format!("{group}.{instance}");
+        Member {
+            source: Source::new(self.log.clone(), group.clone(), back),
+            port: Transactions::new(self.log.clone(), group, &id, self.clock.clone(), script.clone()),
+            core,
+            script,
+            work,
+            clock: self.clock.clone(),
+            delivery: self.delivery,
+            state: State::default(),
+        }
+    }
+}
+
+/// Short horizons, so that a simulated quarter of an hour is longer than everything that is looked back at.
+fn settings(delivery: Delivery) -> Settings {
+    let source =
+        |topic: &str| SourceSettings { topic: Arc::from(topic), kind: Arc::from("news"), fields: FieldMap::default() };
+    let rule = |name: &str, pattern: &str, bound, over| Rule {
+        name: Arc::from(name),
+        subjects: vec![SubjectPattern(pattern.to_owned())],
+        bound,
+        over: Duration::from_secs(over),
+        half_life: Duration::from_secs(over) / 2,
+        mentions_min: 2,
+        hold: Duration::from_secs(over / 10),
+        keep_firing: Duration::from_secs(over / 5),
+        severity: Severity::Warning,
+    };
+    Settings {
+        name: Arc::from(PIPELINE),
+        kafka: KafkaSettings { delivery, ..KafkaSettings::default() },
+        sources: vec![source(NEWS), source(SOCIAL)],
+        model: ModelSettings { pool_posts_max: 6, ..ModelSettings::default() },
+        instruments: None,
+        index: IndexSettings {
+            horizon: Duration::from_secs(40),
+            half_life: Duration::from_secs(20),
+            novelty_window: Duration::from_secs(60),
+            ..IndexSettings::default()
+        },
+        rules: vec![
+            rule("gloom", "XN*", Bound::Below(-0.2), 40),
+            rule("joy", "topic:*", Bound::Above(0.1), 20),
+            rule("mood", "market", Bound::Below(0.0), 30),
+        ],
+        archive: ArchiveSettings { segment_rows: 8, segment_age: Duration::from_secs(5), ..ArchiveSettings::default() },
+        sample: Policy::All,
+        web: WebSettings::default(),
+        log: LogSettings::default(),
+        tick_interval: Duration::from_secs(5),
+        grace: Duration::from_secs(30),
+    }
+}

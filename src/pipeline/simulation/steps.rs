@@ -1,0 +1,218 @@
+//! What may happen next, and how often. Every step throws its own dice, so that leaving a fault out changes nothing
+//! about the throws of the others.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::Plan;
+use super::process::{Mood, STAGES};
+use super::world::{ProcessId, World};
+use crate::archive::Ailment;
+use crate::memory::{Call, Scripted};
+use crate::pipeline::dice::Dice;
+use crate::stream::{Delivery, Fault};
+
+/// The dice of one step.
+fn dice(plan: &Plan, step: usize) -> Dice {
+    let mut dice = Dice::new(plan.seed.wrapping_mul(0x9e37_79b9) ^ (step as u64) << 20);
+    dice.roll();
+    dice
+}
+
+impl World {
+    /// The time in which everything may go wrong.
+    pub(super) fn suffer(&mut self, plan: &Plan) {
+        let trouble = [0.004, 0.015, 0.05][Dice::new(plan.seed ^ 0xfa17).below(3)];
+        for step in (0..plan.steps).filter(|step| !plan.muted.contains(step)) {
+            let mut dice = dice(plan, step);
+            if dice.chance(trouble) {
+                self.fault(&mut dice);
+            } else {
+                self.step(&mut dice);
+            }
+            self.look_at_positions();
+            if self.outrage.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// An ordinary step.
+    fn step(&mut self, dice: &mut Dice) {
+        match dice.below(40) {
+            0..3 => (0..=dice.below(4)).for_each(|_| _ = self.append()),
+            3..5 => self.pass(Duration::from_millis(1 + dice.below(400) as u64)),
+            5 => self.pass(Duration::from_millis(1 + dice.below(4_000) as u64)),
+            6..8 => _ = self.settle(),
+            8..10 => self.marker(dice),
+            10 if dice.chance(0.2) => self.site.log.hold_markers(dice.chance(0.5)),
+            11 if dice.chance(0.3) => self.revive(dice),
+            _ => self.act(dice),
+        }
+    }
+
+    /// Somebody who is not stopped does something.
+    fn act(&mut self, dice: &mut Dice) {
+        let awake = self.residents.iter().filter(|(_, resident)| resident.paused.is_none());
+        let awake: Vec<ProcessId> = awake.map(|(id, _)| *id).collect();
+        if awake.is_empty() {
+            return;
+        }
+        let (id, stage) = (*dice.pick(&awake), dice.below(3));
+        let Some(resident) = self.residents.get_mut(&id) else { return };
+        if resident.must_join[stage] && dice.chance(0.3) {
+            resident.must_join[stage] = false;
+            resident.process.actors[stage].port().rejoin();
+            self.note(|_| format!("process {id} joins the generation of {}", STAGES[stage]));
+            return;
+        }
+        if resident.unaware[stage] && dice.chance(0.2) {
+            return self.learn(id, stage);
+        }
+        let actor = &mut resident.process.actors[stage];
+        let what = dice.below(6);
+        let count = 1 + dice.below(8);
+        let done = match what {
+            0 | 1 => actor.poll(count),
+            2 => Ok(actor.work()),
+            3 => actor.hand_in(),
+            4 if count > 4 => actor.commit(1 + dice.below(60)),
+            4 => actor.commit(count),
+            _ => actor.turn().map(|()| true),
+        };
+        match done {
+            Ok(true) => {
+                let what = ["polls", "polls", "works", "hands in", "commits on", "turns"][what];
+                self.note(|_| format!("{} of process {id} {what}", STAGES[stage]));
+            }
+            Ok(false) => {}
+            Err(why) => self.halt(id, stage, &why),
+        }
+        self.leave_if_done(id);
+    }
+
+    fn marker(&mut self, dice: &mut Dice) {
+        let held = self.site.log.markers_held();
+        if held > 0 {
+            self.site.log.write_marker(dice.below(held));
+            self.note(|_| format!("one of {held} markers is written"));
+        }
+    }
+
+    /// Whoever died or was stopped comes back; there is always somebody.
+    fn revive(&mut self, dice: &mut Dice) {
+        let asleep = self.residents.iter_mut().find(|(_, resident)| resident.paused.is_some());
+        if let Some((id, resident)) = asleep {
+            let id = *id;
+            resident.paused = None;
+            self.note(|_| format!("process {id} wakes"));
+        } else if self.residents.is_empty() {
+            self.start((dice.chance(0.5)).then(|| "i1".to_owned()));
+        }
+    }
+
+    /// Something goes wrong.
+    fn fault(&mut self, dice: &mut Dice) {
+        let all: Vec<ProcessId> = self.residents.keys().copied().collect();
+        if all.is_empty() {
+            self.start(dice.chance(0.5).then(|| "i1".to_owned()));
+            return;
+        }
+        let (id, stage) = (*dice.pick(&all), dice.below(3));
+        match dice.below(16) {
+            0 | 1 => self.crash(id, dice),
+            2 | 3 => {
+                let now = self.now();
+                self.residents.get_mut(&id).unwrap().paused.get_or_insert(now);
+                self.note(|_| format!("FAULT process {id} is stopped by a signal"));
+                if dice.chance(0.7) {
+                    self.pass(Duration::from_secs(7));
+                }
+            }
+            4 | 5 => {
+                self.note(|_| format!("FAULT rebalance of {}", STAGES[stage]));
+                self.rebalance(stage, dice);
+            }
+            6 if all.len() < 3 => _ = self.start(None),
+            7 if all.len() > 1 => self.stop(id),
+            8..12 => self.broken_call(id, stage, dice),
+            12 => {
+                let mood = if dice.chance(0.3) { Mood::Broken } else { Mood::Cramped(1 + dice.below(2)) };
+                let resident = &self.residents[&id];
+                *resident.process.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+                self.note(|_| format!("FAULT the model of process {id} is {mood:?}"));
+            }
+            13 => {
+                self.versions += 1;
+                let version = self.versions.to_string();
+                self.residents[&id].process.swap_model(&version);
+                self.note(|_| format!("FAULT process {id} changes to model {version}"));
+            }
+            14 => {
+                let ailment = *dice.pick(&[Ailment::Full, Ailment::Torn, Ailment::Unsaid]);
+                let long = dice.chance(0.1);
+                (0..=dice.below(if long { 30 } else { 3 })).for_each(|_| self.site.disk.ail(ailment));
+                self.note(|_| format!("FAULT the disk is {ailment:?}"));
+            }
+            _ => self.jump_or_repeat(id, stage, dice),
+        }
+    }
+
+    fn crash(&mut self, id: ProcessId, dice: &mut Dice) {
+        let instance = self.kill(id, "FAULT SIGKILL");
+        if dice.chance(0.6) {
+            self.start(instance.filter(|_| dice.chance(0.5)));
+        }
+    }
+
+    fn stop(&mut self, id: ProcessId) {
+        self.note(|_| format!("FAULT process {id} is asked to stop"));
+        let Some(resident) = self.residents.get_mut(&id) else { return };
+        resident.stopping = true;
+        for stage in 0..3 {
+            let Some(resident) = self.residents.get_mut(&id) else { return };
+            if let Err(why) = resident.process.actors[stage].finish() {
+                self.halt(id, stage, &why);
+            }
+        }
+        self.leave_if_done(id);
+    }
+
+    /// A call of a stage's next commit fails.
+    fn broken_call(&mut self, id: ProcessId, stage: usize, dice: &mut Dice) {
+        let exactly = self.site.delivery == Delivery::ExactlyOnce;
+        let calls: &[Call] = if exactly {
+            &[Call::Begin, Call::Produce, Call::ReadMetadata, Call::SendOffsets, Call::Commit, Call::Abort]
+        } else {
+            &[Call::Produce, Call::Flush, Call::CommitOffsets]
+        };
+        let call = *dice.pick(calls);
+        let why = || "sim: it failed".to_owned();
+        let (fault, done) = match dice.below(10) {
+            0..4 => (Fault::Retriable(why()), false),
+            // What cannot be aborted is fatal.
+            4..7 if !matches!(call, Call::Begin | Call::Abort) => (Fault::Abortable(why()), false),
+            7 if call == Call::SendOffsets => (Fault::FencedMember(why()), false),
+            7 | 8 if matches!(call, Call::Commit | Call::CommitOffsets) => (Fault::Unknown(why()), dice.chance(0.5)),
+            9 => (Fault::Fatal(why()), false),
+            _ => (Fault::Retriable(why()), false),
+        };
+        self.note(|_| format!("FAULT {call:?} of {} in process {id} will fail: {fault:?} ({done})", STAGES[stage]));
+        self.residents[&id].process.actors[stage].script().push(Scripted { call, fault, done });
+    }
+
+    fn jump_or_repeat(&mut self, id: ProcessId, stage: usize, dice: &mut Dice) {
+        if dice.chance(0.5) {
+            let span = Duration::from_secs(dice.below(300) as u64);
+            self.note(|_| format!("FAULT the clock jumps by {span:?}"));
+            return self.pass(span);
+        }
+        let resident = self.residents.get_mut(&id).unwrap();
+        resident.repeated = true;
+        let repeated = resident.process.actors[stage].repeat();
+        self.note(|_| format!("FAULT {} of process {id} gets records twice", STAGES[stage]));
+        if let Err(why) = repeated {
+            self.halt(id, stage, &why);
+        }
+    }
+}
