@@ -84,7 +84,7 @@ impl World {
             loop {
                 let polled = actor.poll(64)?;
                 let worked = actor.work();
-                let handed = actor.hand_in()?;
+                let handed = actor.hand_in(0)?;
                 let committed = actor.commit(usize::MAX)?;
                 actor.turn()?;
                 if !(polled || worked || handed || committed) {

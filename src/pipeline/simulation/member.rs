@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use super::committing::Committing;
 use crate::memory::{Script, Source, Transactions};
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
-use crate::stream::{Command, Delivery, Feed, Outcome, Partition};
+use crate::stream::{Delivery, Feed, Lease, Outcome, Partition, Record};
 use crate::time::Clock;
 
 /// What the simulation does with a stage, whichever it is. An error is the stage's reason to halt.
@@ -18,8 +18,8 @@ pub(super) trait Actor {
     fn repeat(&mut self) -> Result<bool, String>;
     /// Does the oldest job that waits.
     fn work(&mut self) -> bool;
-    /// Hands in the oldest job that is done.
-    fn hand_in(&mut self) -> Result<bool, String>;
+    /// Hands in a job that is done, in any order.
+    fn hand_in(&mut self, number: usize) -> Result<bool, String>;
     /// Lets the commit that is under way make up to `calls` calls, or ends it.
     fn commit(&mut self, calls: usize) -> Result<bool, String>;
     /// Time passes.
@@ -52,7 +52,7 @@ pub(super) struct State<S: Stage> {
     done: VecDeque<S::Done>,
     commit: Option<Committing>,
     settling: Vec<(BTreeSet<Partition>, SyncSender<()>)>,
-    last: Option<(crate::stream::Lease, Vec<crate::stream::Record>)>,
+    last: Option<(Lease, Vec<Record>)>,
     finished: bool,
 }
 
@@ -91,12 +91,7 @@ impl<S: Stage> Member<S> {
                     assert!(self.state.commit.is_none(), "two commits at a time");
                     self.state.commit = Some(Committing::start(epoch, self.delivery, self.clock.clone()));
                 }
-                Effect::Source(command) => {
-                    self.source.command(command.clone());
-                    if let Command::Reset(_) = command {
-                        self.state.last = None;
-                    }
-                }
+                Effect::Source(command) => self.source.command(command),
                 Effect::Settled(partitions) => self.settle(&partitions),
                 Effect::WasReset(_) => {}
                 Effect::Finished => self.state.finished = true,
@@ -138,8 +133,9 @@ impl<S: Stage> Actor for Member<S> {
         true
     }
 
-    fn hand_in(&mut self) -> Result<bool, String> {
-        match self.state.done.pop_front() {
+    fn hand_in(&mut self, number: usize) -> Result<bool, String> {
+        let number = number % self.state.done.len().max(1);
+        match self.state.done.remove(number) {
             Some(done) => self.event(Event::Done(done)).map(|()| true),
             None => Ok(false),
         }

@@ -75,7 +75,7 @@ impl World {
         let done = match what {
             0 | 1 => actor.poll(count),
             2 => Ok(actor.work()),
-            3 => actor.hand_in(),
+            3 => actor.hand_in(count),
             4 if count > 4 => actor.commit(1 + dice.below(60)),
             4 => actor.commit(count),
             _ => actor.turn().map(|()| true),
