@@ -89,7 +89,7 @@ impl Failure {
             return Self::silent(Exit::Done);
         }
         let exit = error.chain().find_map(code).unwrap_or(Exit::Internal);
-        Self { exit, message: format!("{error:#}"), remedy: String::new() }
+        Self { exit, message: causes(&error), remedy: String::new() }
     }
 
     /// Says it on standard error and gives the code back.
@@ -100,6 +100,19 @@ impl Failure {
         }
         self.exit
     }
+}
+
+/// What happened and why, leaving out the causes that a message has told already.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.contains(&cause) {
+            told
+        } else if told.is_empty() {
+            cause
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }
 
 /// What the code of an error is; `None` where its cause decides.
