@@ -89,18 +89,18 @@ def main():
             for file, text in planted(bug, HERE).items():
                 (folder / file).write_text(text)
             code, said = simulate(folder, arguments.seeds)
-            failed = re.search(r"(\d+) seeds failed\n(seed \d+: .*)", said)
+            failed = re.search(r"seeds failed\nseed (\d+): (.*)", said)
             panicked = re.search(r"panicked at (src/pipeline/simulation|src/stream).*\n(.*)", said)
             if failed:
-                row = f"{failed[1]} | {failed[2]}"
+                row = f"{failed[1]}: {failed[2]}"
             elif code != 0 and panicked:
-                row = f"panic | {panicked[2]}"
+                row = f"at once: {panicked[2]}"
             elif code != 0:
                 raise SystemExit(f"`{bug['name']}` does not compile:\n{said[-3000:]}")
             else:
                 survivors.append(bug["name"])
-                row = "NOT FOUND |"
-            print(f"| {bug['name']} | {row[:160]} |", flush=True)
+                row = "NOT FOUND"
+            print(f"| {bug['name']} | {bug['breaks']} | {row[:120]} |", flush=True)
             for edit in edits(bug):
                 shutil.copy(HERE / edit["file"], folder / edit["file"])
     if survivors:

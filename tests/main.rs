@@ -15,6 +15,7 @@
 mod archive;
 mod commands;
 mod config;
+mod corpus;
 mod demo;
 mod kafka;
 mod layering;

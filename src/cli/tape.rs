@@ -64,6 +64,8 @@ pub(crate) struct Tape {
     latencies: Vec<f32>,
     stride: u32,
     skipped: u32,
+    /// The day of the last line.
+    date: String,
 }
 
 impl Tape {
@@ -82,6 +84,7 @@ impl Tape {
             latencies: Vec::new(),
             stride: 1,
             skipped: 0,
+            date: String::new(),
         }
     }
 
@@ -136,8 +139,18 @@ impl Tape {
             return;
         }
         self.budget -= 1;
+        self.day(post.published_at.date());
         let line = self.post_line(post, &instruments);
         self.print(&line);
+    }
+
+    /// Says which day it is, where that is another one than on the line before: years pass quickly in a play.
+    fn day(&mut self, date: String) {
+        if self.date != date {
+            let line = format!("──── {date} (UTC)");
+            self.print(&self.paint("2", &line));
+            self.date = date;
+        }
     }
 
     fn post_line(&self, post: &ScoredPost, instruments: &[&Subject]) -> String {
@@ -172,6 +185,7 @@ impl Tape {
             AlertState::Resolved => self.summary.alerts_resolved += 1,
             AlertState::Pending => {}
         }
+        self.day(alert.at.date());
         let time = clock(&alert.at.to_string());
         let head =
             format!("{time}  {}  {} {}", self.paint(colour, &format!(" {word} ")), alert.severity, alert.summary);

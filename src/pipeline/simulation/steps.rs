@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Plan;
 use super::process::{Mood, STAGES};
-use super::world::{ProcessId, World};
+use super::world::{DRAIN, ProcessId, World};
 use crate::archive::Ailment;
 use crate::memory::{Call, Scripted};
 use crate::pipeline::dice::Dice;
@@ -132,6 +132,9 @@ impl World {
             4 | 5 => {
                 self.note(|_| format!("FAULT rebalance of {}", STAGES[stage]));
                 self.rebalance(stage, dice);
+                if dice.chance(0.5) {
+                    self.outlive(stage);
+                }
             }
             6 if all.len() < 3 => _ = self.start(None),
             7 if all.len() > 1 => self.stop(id),
@@ -155,6 +158,17 @@ impl World {
                 self.note(|_| format!("FAULT the disk is {ailment:?}"));
             }
             _ => self.jump_or_repeat(id, stage, dice),
+        }
+    }
+
+    /// Revokes end before their stages are done with them, and everyone joins the generation after that.
+    fn outlive(&mut self, stage: usize) {
+        self.pass(DRAIN);
+        while self.settle() {}
+        for resident in self.residents.values_mut().filter(|resident| resident.paused.is_none()) {
+            if std::mem::take(&mut resident.must_join[stage]) {
+                resident.process.actors[stage].port().rejoin();
+            }
         }
     }
 

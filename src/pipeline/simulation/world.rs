@@ -15,7 +15,7 @@ use crate::time::{Clock as _, ManualClock, Timestamp};
 /// How long a silent member stays in its group.
 const SESSION: Duration = Duration::from_secs(6);
 /// How long a revoke waits for its stage.
-const DRAIN: Duration = Duration::from_secs(2);
+pub(super) const DRAIN: Duration = Duration::from_secs(2);
 /// How long a transaction may be open.
 pub(super) const TRANSACTION: Duration = Duration::from_secs(10);
 
