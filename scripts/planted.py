@@ -53,7 +53,8 @@ def target_folder():
 
 def simulate(folder, seeds):
     """Runs the simulation; its exit status and what it said. Tests of other rooms prove nothing here."""
-    ours = {"SIMULATION_SEEDS": f"0..{seeds}", "RUST_BACKTRACE": "0", "CARGO_TARGET_DIR": target_folder()}
+    ours = {"SIMULATION_SEEDS": f"0..{seeds}", "SIMULATION_BRIEF": "1", "RUST_BACKTRACE": "0"}
+    ours |= {"CARGO_TARGET_DIR": target_folder()}
     command = ["cargo", "test", "--locked", "--lib", TEST]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | ours)
     return run.returncode, run.stdout + run.stderr

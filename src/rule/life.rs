@@ -66,10 +66,10 @@ impl Rule {
         self.subjects.iter().any(|pattern| pattern.matches(subject))
     }
 
-    /// Whether what its window shows breaks the bound, with enough labelled mentions.
+    /// Whether what its window shows breaks the bound, with enough stories.
     #[must_use]
     pub fn holds(&self, reading: &Reading) -> bool {
-        reading.labelled >= self.mentions_min && reading.value.is_some_and(|value| self.bound.is_crossed(value))
+        reading.tellings >= self.mentions_min && reading.value.is_some_and(|value| self.bound.is_crossed(value))
     }
 }
 

@@ -42,7 +42,8 @@ pub struct Rule {
     pub over: Duration,
     /// Age at which a mention weighs half; `over`/2 unless set.
     pub half_life: Duration,
-    /// With fewer mentions (labelled ones) in the window the rule is silent.
+    /// With fewer mentions in the window the rule is silent. Those with a label count, copies of a story less each time
+    /// (a half, a third, …): nobody makes an alert by saying one thing often. `market` knows no copies.
     pub mentions_min: u32,
     /// How long the condition must hold before the alert fires.
     pub hold: Duration,

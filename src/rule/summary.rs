@@ -30,7 +30,7 @@ pub fn summary(rule: &Rule, subject: &Subject, state: AlertState, shown: (&Readi
         AlertState::Resolved if rule.holds(reading) => {
             format!("{subject} sentiment is {} {window}, no longer watched", signed(value))
         }
-        AlertState::Resolved if reading.labelled < rule.mentions_min => {
+        AlertState::Resolved if reading.tellings < rule.mentions_min => {
             format!("{subject} is quiet again: sentiment {} {window}, too few to judge", signed(value))
         }
         AlertState::Resolved => format!("{subject} sentiment is back at {} {window}", signed(value)),

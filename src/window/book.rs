@@ -13,6 +13,9 @@ use crate::event::{Mention, Sketch};
 use crate::time::Timestamp;
 use crate::window::{Copies, Reading, Window};
 
+/// The novelty of a first telling.
+pub const TELLING: u32 = 1_000_000;
+
 /// Where a mention stands in a book: by event time, then by its offset in the mentions topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -45,8 +48,9 @@ pub struct Told {
     pub published_at: Timestamp,
     /// −1 to 1.
     pub score: f32,
-    /// Whether the model gave a label.
-    pub labelled: bool,
+    /// Novelty in millionths: all of it for the first telling of a story, 1 / (1 + n) of it after n copies; 0 without
+    /// a label.
+    pub novelty: u32,
     /// Confidence × relevance × novelty; 0 without a label.
     pub weight: f32,
     /// For telling stories apart.
@@ -229,7 +233,7 @@ impl Book {
             source: mention.source.clone(),
             published_at: mention.published_at,
             score: mention.score.clamp(-1.0, 1.0),
-            labelled,
+            novelty: if labelled { TELLING / (1 + copies) } else { 0 },
             weight: if labelled && weight.is_finite() { weight } else { 0.0 },
             sketch: mention.sketch,
             copy: self.copies.as_mut().map(|copies| copies.insert(mention.sketch, now)),

@@ -11,7 +11,7 @@ mod retractions;
 mod settings;
 mod sums;
 
-pub use book::{Book, Limits, Place, Taken, Told};
+pub use book::{Book, Limits, Place, TELLING, Taken, Told};
 pub use copies::{Copies, alike};
 pub use retractions::Retractions;
 pub use settings::IndexSettings;

@@ -10,7 +10,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::time::Duration;
 
 use crate::time::Timestamp;
-use crate::window::{Place, Told};
+use crate::window::{Place, TELLING, Told};
 
 /// Half-lives between two reference times. With [`SCALE`] it bounds a sum: 2^(90 + 16) times 2^20 mentions fit 127 bits.
 const EPOCH_HALF_LIVES: f64 = 16.0;
@@ -26,8 +26,9 @@ pub struct Reading {
     pub dispersion: Option<f32>,
     /// Mentions in the window, abstained ones included.
     pub mentions: u32,
-    /// Mentions with a label.
-    pub labelled: u32,
+    /// Stories with a label: mentions by their novelty, so that a story and its copies count as 1 + 1/2 + 1/3 and so on;
+    /// rounded down.
+    pub tellings: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,7 +37,7 @@ struct Sums {
     score: i128,
     square: i128,
     mentions: u32,
-    labelled: u32,
+    novelty: u64,
 }
 
 /// A hard window `(now − over, now]` by event time. It must be moved to `now` before mentions are added at `now`.
@@ -110,13 +111,14 @@ impl Window {
     /// What it shows.
     #[must_use]
     pub fn reading(&self) -> Reading {
-        let Sums { weight, score, square, mentions, labelled } = self.sums;
+        let Sums { weight, score, square, mentions, novelty } = self.sums;
+        let tellings = u32::try_from(novelty / u64::from(TELLING)).unwrap_or(u32::MAX);
         if weight <= 0 {
-            return Reading { mentions, labelled, ..Reading::default() };
+            return Reading { mentions, tellings, ..Reading::default() };
         }
         let mean = (score as f64 / weight as f64).clamp(-1.0, 1.0);
         let variance = (square as f64 / weight as f64 - mean * mean).clamp(0.0, 1.0);
-        Reading { value: Some(rounded(mean)), dispersion: Some(rounded(variance.sqrt())), mentions, labelled }
+        Reading { value: Some(rounded(mean)), dispersion: Some(rounded(variance.sqrt())), mentions, tellings }
     }
 
     /// The mentions inside, oldest first, each with its weight at `now`.
@@ -148,7 +150,7 @@ impl Sums {
             score: self.score.saturating_add(score),
             square: self.square.saturating_add(square),
             mentions: self.mentions.saturating_add(1),
-            labelled: self.labelled.saturating_add(u32::from(told.labelled)),
+            novelty: self.novelty.saturating_add(u64::from(told.novelty)),
         }
     }
 
@@ -158,7 +160,7 @@ impl Sums {
             score: self.score.saturating_sub(score),
             square: self.square.saturating_sub(square),
             mentions: self.mentions.saturating_sub(1),
-            labelled: self.labelled.saturating_sub(u32::from(told.labelled)),
+            novelty: self.novelty.saturating_sub(u64::from(told.novelty)),
         }
     }
 }
