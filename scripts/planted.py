@@ -74,12 +74,7 @@ def main():
         print(f"{len(bugs)} bugs can be planted")
         return
     survivors = []
-    print(
-        "| planted bug | seeds of",
-        arguments.seeds,
-        "that find it | what they say first |\n| --- | --- | --- |",
-        flush=True,
-    )
+    print("| planted bug | what it breaks | the first seed that finds it |\n| --- | --- | --- |", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "sources"
         folder.mkdir()

@@ -17,6 +17,7 @@ mod commands;
 mod config;
 mod corpus;
 mod demo;
+mod guarantees;
 mod kafka;
 mod layering;
 mod model;

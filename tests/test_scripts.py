@@ -78,3 +78,9 @@ def test_a_process_that_took_over_the_number_of_a_broker_is_left_alone(tmp_path:
         assert run(BROKER, "kill", tmp_path).returncode == 0
         assert stranger.poll() is None
         stranger.terminate()
+
+
+def test_the_planted_bugs_still_fit_the_sources() -> None:
+    done = run("scripts/planted.sh", "--check")
+    assert done.returncode == 0, done.stderr
+    assert "bugs can be planted" in done.stdout

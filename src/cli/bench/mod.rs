@@ -7,6 +7,7 @@
 mod steps;
 mod whole;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,7 +62,10 @@ fn bench(settings: &Settings, input: &Path, request: &args::Bench) -> Result<()>
     let texts = texts(settings, &records);
     anyhow::ensure!(!texts.is_empty(), "{} holds no post that the pipeline can read", input.display());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    say(&format!("{} posts, {cores} cores, model {} on {}", texts.len(), bundle.id().name, bundle.device()))?;
+    let different = texts.iter().collect::<HashSet<_>>().len();
+    let (posts, model, device) = (texts.len(), &bundle.id().name, bundle.device());
+    // The pipeline answers a text that it has just scored from its cache, the bare model does not.
+    say(&format!("{posts} posts with {different} different texts, {cores} cores, model {model} on {device}"))?;
     let bare = bare(&bundle, &texts, cores)?;
     say("")?;
     steps::steps(settings, &records, &bundle, &*clock)?;

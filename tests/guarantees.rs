@@ -1,0 +1,26 @@
+//! Promise: GUARANTEES.md names tests that exist.
+
+use std::path::Path;
+
+/// `name` and `file` of each test that the page names: [`name`](file).
+fn named(page: &str) -> Vec<(&str, &str)> {
+    let links = page.split("[`").skip(1).filter_map(|rest| rest.split_once("`](")).filter_map(|(name, rest)| {
+        let (file, _) = rest.split_once(')')?;
+        file.ends_with(".rs").then_some((name, file))
+    });
+    links.collect()
+}
+
+#[test]
+fn each_sentence_names_a_test_that_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("GUARANTEES.md")).unwrap();
+    let named = named(&page);
+    assert!(named.len() > 12, "{} tests are named", named.len());
+    for (name, file) in named {
+        let source = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let is_test = source.contains(&format!("#[test]\nfn {name}()"))
+            || source.contains(&format!("    #[test]\n    fn {name}()"));
+        assert!(is_test, "{file} has no test {name}");
+    }
+}
