@@ -57,8 +57,8 @@ fn the_market_is_read_as_it_is_written() {
     assert_eq!(settings.kafka.retention, Duration::from_secs(7 * 86_400));
     let news = &settings.sources[0];
     assert_eq!((&*news.topic, &*news.kind), ("posts.news", "news"));
-    assert_eq!(news.fields.text, ["/headline", "/summary"]);
-    assert_eq!(news.fields.published_at, ["/created_at"]);
+    assert_eq!(news.fields.text, ["/headline", "/summary", "/text", "/body"]);
+    assert_eq!(news.fields.published_at, ["/created_at", "/published_at"]);
     assert_eq!(news.fields.id, ["/id"]);
     assert_eq!(settings.sources[1].fields.text, ["/title", "/text"]);
     assert_eq!(settings.model.device, Device::Auto);

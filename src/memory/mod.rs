@@ -5,6 +5,7 @@
 //! fenced, so is a producer whose id another took, aborted outputs are never seen, an open transaction holds readers back,
 //! and an unknown outcome may or may not have happened.
 
+mod contents;
 mod log;
 mod source;
 mod transaction;

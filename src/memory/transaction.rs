@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::memory::Log;
-use crate::memory::log::{Number, Refused};
+use crate::memory::contents::{Number, Refused};
 use crate::stream::{Fault, Output, Partition, Position, Transaction};
 use crate::time::Clock;
 

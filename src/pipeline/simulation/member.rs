@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::committing::Committing;
+use super::committing::{Ask, Committing};
 use crate::memory::{Script, Source, Transactions};
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
 use crate::stream::{Delivery, Feed, Lease, Outcome, Partition, Record};
@@ -16,6 +16,10 @@ pub(super) trait Actor {
     fn poll(&mut self, count: usize) -> Result<bool, String>;
     /// Hands the last records over once more, under the lease that they were read under.
     fn repeat(&mut self) -> Result<bool, String>;
+    /// Whether the lease of those records is still on.
+    fn repeats_live(&self) -> bool;
+    /// Lets the commit that is under way go on until it is about to make such a call.
+    fn commit_until(&mut self, call: fn(&Ask) -> bool);
     /// Does the oldest job that waits.
     fn work(&mut self) -> bool;
     /// Hands in a job that is done, in any order.
@@ -125,6 +129,21 @@ impl<S: Stage> Actor for Member<S> {
     fn repeat(&mut self) -> Result<bool, String> {
         let Some((lease, records)) = self.state.last.clone() else { return Ok(false) };
         self.event(Event::Feed(Feed::Records { lease, records })).map(|()| true)
+    }
+
+    fn repeats_live(&self) -> bool {
+        self.state.last.as_ref().is_some_and(|(lease, _)| lease.is_live())
+    }
+
+    fn commit_until(&mut self, call: fn(&Ask) -> bool) {
+        let Some(commit) = &mut self.state.commit else { return };
+        while let Ok(ask) = commit.waiting() {
+            if call(ask) {
+                return;
+            }
+            let answer = ask.make(&mut self.port);
+            commit.answer(answer);
+        }
     }
 
     fn work(&mut self) -> bool {

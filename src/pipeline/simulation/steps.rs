@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Plan;
+use super::committing::Ask;
 use super::process::{Mood, STAGES};
 use super::world::{DRAIN, ProcessId, World};
 use crate::archive::Ailment;
@@ -133,7 +134,7 @@ impl World {
                 self.note(|_| format!("FAULT rebalance of {}", STAGES[stage]));
                 self.rebalance(stage, dice);
                 if dice.chance(0.5) {
-                    self.outlive(stage);
+                    self.outlive(stage, dice);
                 }
             }
             6 if all.len() < 3 => _ = self.start(None),
@@ -161,8 +162,15 @@ impl World {
         }
     }
 
-    /// Revokes end before their stages are done with them, and everyone joins the generation after that.
-    fn outlive(&mut self, stage: usize) {
+    /// Revokes end while a commit is about to make a call, and everyone joins the generation after that.
+    fn outlive(&mut self, stage: usize, dice: &mut Dice) {
+        let calls: [fn(&Ask) -> bool; 3] = [
+            |ask| matches!(ask, Ask::ReadMetadata),
+            |ask| matches!(ask, Ask::SendOffsets(_) | Ask::CommitOffsets(_)),
+            |ask| matches!(ask, Ask::Commit),
+        ];
+        let call = calls[dice.below(calls.len())];
+        self.residents.values_mut().for_each(|resident| resident.process.actors[stage].commit_until(call));
         self.pass(DRAIN);
         while self.settle() {}
         for resident in self.residents.values_mut().filter(|resident| resident.paused.is_none()) {
@@ -222,7 +230,7 @@ impl World {
             return self.pass(span);
         }
         let resident = self.residents.get_mut(&id).unwrap();
-        resident.repeated = true;
+        resident.repeated |= resident.process.actors[stage].repeats_live();
         let repeated = resident.process.actors[stage].repeat();
         self.note(|_| format!("FAULT {} of process {id} gets records twice", STAGES[stage]));
         if let Err(why) = repeated {
