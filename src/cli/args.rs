@@ -272,4 +272,7 @@ pub struct Bench {
     /// Posts after which resident memory is read
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub memory_posts: usize,
+    /// Mentions in one partition whose state is read back
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub rebuild_mentions: usize,
 }

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::cli::args::{Check, Global};
 use crate::cli::{Exit, Failure, Output, pipeline_file};
 use crate::config::{Loaded, Problem, TestCase};
+use crate::onnx::graph_bytes;
 use crate::pipeline::Settings;
+use crate::pipeline::footprint::{Part, footprint, total};
 use crate::pipeline::signal::SignalSettings;
 
 /// What `--json` prints.
@@ -80,7 +82,7 @@ fn tell(output: &mut Output, loaded: &Loaded, tests: &[TestReport]) -> Result<()
     let settings = &loaded.settings;
     let (sources, rules) = (settings.sources.len(), settings.rules.len());
     output.line(format!("{}: no problems; {sources} sources, {rules} rules", settings.name))?;
-    output.line(memory(settings))?;
+    memory(output, settings)?;
     for test in tests {
         output.line(format!("{} {}", if test.passed { "ok    " } else { "FAILED" }, test.name))?;
         for fault in &test.faults {
@@ -95,16 +97,20 @@ fn tell(output: &mut Output, loaded: &Loaded, tests: &[TestReport]) -> Result<()
     output.line(format!("{} tests, {verdict}", tests.len()))
 }
 
-/// What a start reads back, and what may wait in memory.
-fn memory(settings: &Settings) -> String {
+/// What a start reads back, and how much memory it may come to.
+fn memory(output: &mut Output, settings: &Settings) -> Result<(), Failure> {
     let look_back = SignalSettings::of(settings).look_back().as_secs();
     let (hours, minutes) = (look_back / 3_600, look_back / 60 % 60);
-    // Two pools in the score stage and one being read: see the picture in pipeline/mod.rs.
-    let waiting = settings.model.pool_posts_max * 3;
-    let bytes = waiting.saturating_mul(settings.kafka.record_bytes_max) >> 20;
-    format!(
-        "a start reads the last {hours} h {minutes} min of mentions back ({} records for every mention a second); \
-         about {waiting} posts wait in memory at most, {bytes} MiB if each were as large as a record may be",
-        look_back
-    )
+    output.line(format!(
+        "a start reads the last {hours} h {minutes} min of mentions back: {look_back} records for every mention a second"
+    ))?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let parts = footprint(settings, graph_bytes(&settings.model), cores);
+    output.line(format!("a process that runs all of it takes {} MiB of memory at most:", total(&parts) >> 20))?;
+    for Part { name, bounded_by, bytes } in parts {
+        let mib = bytes.div_ceil(1 << 20);
+        let line = format!("  {mib:>6} MiB  {name:<38}  {bounded_by}");
+        output.line(line.trim_end())?;
+    }
+    Ok(())
 }

@@ -52,7 +52,7 @@ pub(crate) fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> 
     let clock = Arc::new(ManualClock::new(Timestamp::default()));
     let service = Service::start(&settings, wall.clone())?;
     let (sender, tape_events) = bounded(TAPE_QUEUE);
-    let assembly = assembly(settings.clone(), &service, clock.clone(), wall.clone(), Some((sender, true)))?;
+    let assembly = assembly(settings.clone(), &service, (clock.clone(), wall.clone()), Some((sender, true)))?;
     let tape = Tape::new(!request.json);
     let counting = std::thread::spawn({
         let wall = wall.clone();

@@ -28,7 +28,7 @@ pub(crate) fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bo
     for stage in &stages {
         service.board.stage(stage.as_str(), false, "loading the model");
     }
-    let result = assembly(settings, &service, clock.clone(), clock, None)
+    let result = assembly(settings, &service, (clock.clone(), clock), None)
         .and_then(|assembly| Ok(run_pipeline(&assembly, &RunOptions { stages, until_end }, service.stopped())?));
     service.end();
     result

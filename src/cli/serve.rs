@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ort_dylib_path;
-use crate::model::ModelSettings;
+use crate::model::{ModelSettings, Scorer};
 use crate::onnx::{Bundle, RuntimeHints, runtime};
 use crate::pipeline::{Assembly, Settings, TapeEvent, Witness};
 use crate::telemetry::Metrics;
@@ -155,11 +155,24 @@ pub(crate) fn runtime_hints() -> RuntimeHints {
 pub(crate) fn assembly(
     settings: Settings,
     service: &Service,
-    clock: Arc<dyn Clock>,
-    wall: Arc<dyn Clock>,
+    (clock, wall): (Arc<dyn Clock>, Arc<dyn Clock>),
     tape: Option<(Sender<TapeEvent>, bool)>,
 ) -> Result<Assembly> {
     let scorer = Arc::new(bundle(&settings.model, wall.clone())?);
+    assembly_with(scorer, settings, service, (clock, wall), tape)
+}
+
+/// The same with a model that is there.
+///
+/// # Errors
+/// When the instruments are missing or wrong.
+pub(crate) fn assembly_with(
+    scorer: Arc<dyn Scorer>,
+    settings: Settings,
+    service: &Service,
+    (clock, wall): (Arc<dyn Clock>, Arc<dyn Clock>),
+    tape: Option<(Sender<TapeEvent>, bool)>,
+) -> Result<Assembly> {
     let (tape, tape_waits) = tape.map_or((None, false), |(tape, waits)| (Some(tape), waits));
     let witness =
         Witness { metrics: service.metrics.clone(), board: service.board.clone(), clock: wall, tape, tape_waits };

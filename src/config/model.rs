@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::reader::Section;
 use super::setting::{Setting, quoted};
+use super::units::ByteSize;
 use crate::model::ModelSettings;
 use crate::window::IndexSettings;
 
@@ -23,6 +24,7 @@ pub(super) fn read(mut model: Section<'_>) -> ModelSettings {
         batch_tokens_max: model.within("batch_tokens_max", is.batch_tokens_max, 64..=1_048_576),
         batch_rows_max: model.within("batch_rows_max", is.batch_rows_max, 1..=4_096),
         pool_posts_max: model.within("pool_posts_max", is.pool_posts_max, 1..=65_536),
+        pool_bytes_max: pool_bytes(&mut model, is.pool_bytes_max),
         pool_wait_max: model.within("pool_wait_max", is.pool_wait_max, Duration::ZERO..=Duration::from_secs(10)),
         cache_texts: model.within("cache_texts", is.cache_texts, 0..=10_000_000),
     };
@@ -34,6 +36,10 @@ pub(super) fn read(mut model: Section<'_>) -> ModelSettings {
     }
     model.finish();
     settings
+}
+
+fn pool_bytes(model: &mut Section<'_>, default: usize) -> usize {
+    model.within("pool_bytes_max", ByteSize(default), ByteSize(1 << 16)..=ByteSize(1 << 30)).0
 }
 
 fn directory(model: &mut Section<'_>, default: PathBuf) -> PathBuf {
@@ -56,6 +62,7 @@ pub(super) fn read_index(mut index: Section<'_>) -> IndexSettings {
         novelty_window: index.within("novelty_window", is.novelty_window, Duration::ZERO..=DAY * 30),
         near_copy: index.within("near_copy", is.near_copy, 0.1..=1.0),
         mentions_max: index.within("mentions_max", is.mentions_max, 10..=10_000_000),
+        partition_mentions_max: index.within("partition_mentions_max", is.partition_mentions_max, 10..=100_000_000),
         subjects_max: index.within("subjects_max", is.subjects_max, 10..=10_000_000),
     };
     index.finish();

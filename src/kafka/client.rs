@@ -10,7 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as Theirs;
 
-use crate::kafka::{KafkaError, KafkaSettings};
+use crate::kafka::{KafkaError, KafkaSettings, desk, outlet, source};
 use crate::time::Clock;
 
 /// What our records may be larger than the largest input: headers, and the JSON around a text.
@@ -48,11 +48,44 @@ fn text(value: impl ToString) -> String {
     value.to_string()
 }
 
+/// What a client's prefetch queue may hold, in bytes.
+fn prefetch_bytes(settings: &KafkaSettings) -> usize {
+    record_bytes_max(settings).max(16 << 20)
+}
+
+/// What one fetch may bring, in bytes.
+fn fetch_bytes(settings: &KafkaSettings) -> usize {
+    record_bytes_max(settings).max(4 << 20)
+}
+
+/// What a producer's queue may hold, in bytes.
+const PRODUCER_BYTES: usize = 64 << 20;
+
+/// The largest event of a source, in bytes: a hand-over is cut when it has passed its bound.
+#[must_use]
+pub fn event_bytes_max(settings: &KafkaSettings) -> usize {
+    desk::BYTES_MAX + record_bytes_max(settings)
+}
+
+/// What a source may hold, in bytes: the client's queue and one fetch beyond it, one sweep, and the events in its queue.
+/// `kafka.properties` can raise the client's part.
+#[must_use]
+pub fn source_bytes_max(settings: &KafkaSettings) -> usize {
+    let sweep = source::SWEEP_BYTES + event_bytes_max(settings);
+    prefetch_bytes(settings) + fetch_bytes(settings) + sweep + (outlet::QUEUE + 1) * event_bytes_max(settings)
+}
+
+/// What a producer may hold, in bytes.
+#[must_use]
+pub const fn producer_bytes_max() -> usize {
+    PRODUCER_BYTES
+}
+
 /// A consumer. `group` is always named, joined only by who subscribes. The prefetch queue is bounded at 16 MiB over
 /// all partitions, or one largest record if that is more.
 pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -> ClientConfig {
     let largest = record_bytes_max(settings);
-    let fetch = largest.max(4 << 20);
+    let fetch = fetch_bytes(settings);
     let ours = [
         ("client.id", text(client_id)),
         ("session.timeout.ms", text(6_000)),
@@ -61,7 +94,7 @@ pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -
         ("max.partition.fetch.bytes", text(largest)),
         ("fetch.queue.backoff.ms", text(20)),
         ("queued.min.messages", text(20_000)),
-        ("queued.max.messages.kbytes", text((largest.max(16 << 20)) / 1024)),
+        ("queued.max.messages.kbytes", text(prefetch_bytes(settings) / 1024)),
         ("statistics.interval.ms", text(1_000)),
     ];
     let guarantee = [
@@ -86,7 +119,7 @@ pub(super) fn producer(settings: &KafkaSettings, client_id: &str, transactional_
         ("client.id", text(client_id)),
         ("compression.type", text("lz4")),
         ("linger.ms", text(2)),
-        ("queue.buffering.max.kbytes", text(64 << 10)),
+        ("queue.buffering.max.kbytes", text(PRODUCER_BYTES / 1024)),
         ("queue.buffering.max.messages", text(100_000)),
     ];
     let mut guarantee = vec![

@@ -18,7 +18,7 @@ use crate::stream::{Assignment, Feed, Lease, Partition, Position, Record};
 /// Records of one partition in one hand-over, at most.
 const RECORDS_MAX: usize = 500;
 /// Bytes of one partition in one hand-over: it is cut when it has passed this.
-const BYTES_MAX: usize = 4 << 20;
+pub(super) const BYTES_MAX: usize = 1 << 20;
 
 /// A partition that is assigned.
 #[derive(Debug)]
@@ -72,21 +72,23 @@ impl Desk {
         self.outlet.push(Feed::Assigned(Assignment { lease, committed, restored }));
     }
 
-    /// Takes a record that was read. One of a partition that is not held is nobody's.
-    pub(super) fn take(&mut self, message: &BorrowedMessage<'_>, now: Duration) {
+    /// Takes a record that was read, and says how many bytes it has. One of a partition that is not held is nobody's.
+    pub(super) fn take(&mut self, message: &BorrowedMessage<'_>, now: Duration) -> usize {
         let at = Partition { topic: self.topic(message.topic()), number: message.partition() };
-        let Some(held) = self.held.get_mut(&at) else { return };
+        let Some(held) = self.held.get_mut(&at) else { return 0 };
         if Position::at(message.offset()) < held.next {
-            return;
+            return 0;
         }
         let record = wire::record(message, &at.topic);
+        let size = record.size();
         held.next = record.next();
         held.moved_at = now;
-        held.bytes += record.size();
+        held.bytes += size;
         held.gathered.push(record);
         if held.gathered.len() >= RECORDS_MAX || held.bytes >= BYTES_MAX {
             flush_one(held, &mut self.outlet);
         }
+        size
     }
 
     /// Moves what was gathered to the outlet, and says of which partitions the end was reached.

@@ -23,6 +23,7 @@ mod topics;
 mod transaction;
 mod wire;
 
+pub use client::{event_bytes_max, producer_bytes_max, source_bytes_max};
 pub use error::KafkaError;
 pub use handle::SourceHandle;
 pub use membership::{Lag, Membership, Rebalances};

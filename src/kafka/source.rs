@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(100);
 /// Records taken from the client between two looks at the commands.
 const SWEEP: usize = 2_000;
+/// Bytes after which a sweep ends early.
+pub(super) const SWEEP_BYTES: usize = 4 << 20;
 /// How long a partition must be quiet before its end is looked for behind the last record.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -181,15 +183,19 @@ impl Poller {
         }
     }
 
-    /// Polls until nothing is there any more or [`SWEEP`] records came, then hands over what was gathered.
+    /// Polls until nothing is there any more or [`SWEEP`] records or [`SWEEP_BYTES`] came, then hands over what was
+    /// gathered.
     fn sweep(&self) {
-        let mut wait = POLL;
+        let (mut wait, mut bytes) = (POLL, 0);
         for _ in 0..SWEEP {
             let Some(polled) = self.consumer.poll(wait) else { break };
             wait = Duration::ZERO;
             match polled {
-                Ok(message) => self.listener().desk().take(&message, self.clock.monotonic()),
+                Ok(message) => bytes += self.listener().desk().take(&message, self.clock.monotonic()),
                 Err(error) => self.judge(&error),
+            }
+            if bytes >= SWEEP_BYTES {
+                break;
             }
         }
         self.listener().desk().flush();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::contents::{Contents, NoSuchPartition, Number, Ongoing, Refused};
+use super::contents::{Contents, NoSuchPartition, Number, Ongoing, PartitionLog, Refused};
 use crate::stream::{Output, Partition, Position, Record};
 use crate::time::Timestamp;
 
@@ -25,7 +25,7 @@ impl Log {
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_contents)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Creates a topic; one that is there keeps its partitions.

@@ -36,6 +36,8 @@ pub struct ModelSettings {
     pub batch_rows_max: usize,
     /// Posts that are sorted and scored together.
     pub pool_posts_max: usize,
+    /// Bytes of the records in a pool; a larger record is a pool of its own.
+    pub pool_bytes_max: usize,
     /// How long a post may wait for its pool to fill.
     pub pool_wait_max: Duration,
     /// Texts in the cache of recently scored ones; 0: no cache.
@@ -54,6 +56,7 @@ impl Default for ModelSettings {
             batch_tokens_max: 512,
             batch_rows_max: 64,
             pool_posts_max: 1_024,
+            pool_bytes_max: 4 << 20,
             pool_wait_max: Duration::from_millis(20),
             cache_texts: 20_000,
         }

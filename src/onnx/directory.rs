@@ -123,6 +123,15 @@ pub(super) fn locate(settings: &ModelSettings) -> Result<PathBuf, BundleError> {
     Ok(folder)
 }
 
+/// Bytes of the largest graph of the model that would be loaded; 0 when there is none.
+#[must_use]
+pub fn graph_bytes(settings: &ModelSettings) -> u64 {
+    let Ok(folder) = locate(settings) else { return 0 };
+    let Ok(manifest) = read_manifest(&folder) else { return 0 };
+    let sizes = manifest.variants.iter().filter_map(|variant| folder.join(&variant.file).metadata().ok());
+    sizes.map(|file| file.len()).max().unwrap_or(0)
+}
+
 fn champion(model: &Path) -> Result<String, BundleError> {
     let path = model.join("champion");
     let missing = |reason: String| BundleError::NoModel { path: path.clone(), reason };

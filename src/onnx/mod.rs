@@ -18,5 +18,5 @@ mod tokens;
 
 pub use bare::{BareRun, Combination, cpu_time};
 pub use bundle::Bundle;
-pub use directory::BundleError;
+pub use directory::{BundleError, graph_bytes};
 pub use runtime::{Runtime, RuntimeError, RuntimeHints, RuntimeInfo, runtime};

@@ -117,6 +117,7 @@ impl Assembly {
         let first = settings.sources.first()?;
         let core = ScoreSettings {
             pool_posts_max: settings.model.pool_posts_max,
+            pool_bytes_max: settings.model.pool_bytes_max,
             pool_wait_max: settings.model.pool_wait_max,
             commit_interval,
             until_end,

@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::pipeline::stage::Effect;
-use crate::stream::{Batch, Command, Epoch, Intake, Lease, Ledger, Outcome, Partition, Position, Record, Row, Taken};
+use crate::stream::{
+    Batch, Command, Epoch, Intake, Lease, Ledger, Outcome, Partition, Position, Record, Row, Taken, Weigh,
+};
 use crate::time::Timestamp;
 
-/// An epoch is closed at this many rows even before its interval is over.
-const EPOCH_ROWS_MAX: usize = 20_000;
+/// An epoch is closed at this many rows even before its interval is over; while one of this size is open and another
+/// is being committed, nothing more is taken.
+pub(in crate::pipeline) const EPOCH_ROWS_MAX: usize = 20_000;
+/// Likewise, bytes of outputs and notes.
+pub(in crate::pipeline) const EPOCH_BYTES_MAX: usize = 32 << 20;
 
 /// Intake, ledger and the commit that is under way.
 #[derive(Debug)]
@@ -23,9 +28,10 @@ pub(in crate::pipeline) struct Flow<R> {
     interval: Duration,
     until_end: bool,
     finishing: bool,
+    paused: bool,
 }
 
-impl<R> Flow<R> {
+impl<R: Weigh> Flow<R> {
     pub(in crate::pipeline) fn new(interval: Duration, until_end: bool) -> Self {
         Self {
             intake: Intake::default(),
@@ -38,6 +44,7 @@ impl<R> Flow<R> {
             interval,
             until_end,
             finishing: false,
+            paused: false,
         }
     }
 
@@ -86,6 +93,26 @@ impl<R> Flow<R> {
     pub(in crate::pipeline) fn add_aside(&mut self, partition: &Partition, rows: Vec<R>, now: Timestamp) {
         if self.ledger.add_aside(partition, rows) {
             self.mark_open(now);
+        }
+    }
+
+    /// Whether no more rows may come in until the open ones are closed.
+    pub(in crate::pipeline) fn is_full(&self) -> bool {
+        self.ledger.len() >= EPOCH_ROWS_MAX || self.ledger.weight() >= EPOCH_BYTES_MAX
+    }
+
+    /// Asks the source to wait when too much is waiting, and to go on when there is `room` again.
+    pub(in crate::pipeline) fn throttle<J, N>(&mut self, full: bool, room: bool) -> Option<Effect<J, N>> {
+        match self.paused {
+            false if full => {
+                self.paused = true;
+                Some(Effect::Source(Command::Pause))
+            }
+            true if room && !full => {
+                self.paused = false;
+                Some(Effect::Source(Command::Resume))
+            }
+            _ => None,
         }
     }
 
@@ -167,8 +194,7 @@ impl<N> Flow<Row<N>> {
         }
         let aged = self.opened_at.is_none_or(|at| now.since(at) >= self.interval);
         let leaving = self.revoked.iter().any(|at| !self.ledger.rows(at).is_empty());
-        let full = self.ledger.len() >= EPOCH_ROWS_MAX;
-        if !(aged || full || leaving || self.finishing || self.all_ended()) {
+        if !(aged || self.is_full() || leaving || self.finishing || self.all_ended()) {
             return None;
         }
         let epoch = self.ledger.close()?;
@@ -178,7 +204,7 @@ impl<N> Flow<Row<N>> {
     }
 }
 
-impl<R> Flow<R> {
+impl<R: Weigh> Flow<R> {
     /// A commit ended: what follows.
     pub(in crate::pipeline) fn committed<J, N>(&mut self, outcome: Outcome) -> Vec<Effect<J, N>> {
         self.committing.clear();

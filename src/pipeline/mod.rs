@@ -12,7 +12,8 @@
 //! ```
 //! Numbers are the capacities of the queues, in batches: [`shell::FEED_QUEUE`] events of the source (each at most what
 //! a source hands over at once), [`stage::WORK_MAX`] jobs, one commit. The pool holds at most two pools' worth of posts
-//! and a feed queue more, then the source is paused. A queue that is full makes the one before it wait; nothing grows.
+//! and a feed queue more, then the source is paused. While one epoch is being committed and another is full, nothing more
+//! is handed out or taken. A queue that is full makes the one before it wait; nothing grows. [`footprint`] adds it up.
 //!
 //! | file | what it decides |
 //! | --- | --- |
@@ -21,6 +22,7 @@
 //! | `shell`, `station` | nothing: they carry effects out, with threads or without |
 //! | `assemble` | which parts there are |
 //! | `run`, `play` | how long it goes on |
+//! | `footprint` | nothing: it adds up what memory all of it may take |
 //! | `launch` | what a stage on Kafka is made of |
 //! | `witness` | nothing: it tells metrics, page and tape what was committed |
 
@@ -29,6 +31,7 @@ mod assemble;
 #[cfg(test)]
 mod dice;
 mod flow;
+pub mod footprint;
 mod launch;
 mod play;
 mod run;

@@ -34,6 +34,12 @@ pub trait Ends {
     fn next(&self) -> Position;
 }
 
+/// A row that knows how much memory it holds.
+pub trait Weigh {
+    /// Bytes, about.
+    fn weight(&self) -> usize;
+}
+
 /// Two row counts that must agree do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{given} values were given for {rows} rows")]

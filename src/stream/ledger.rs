@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::stream::batch::Part;
-use crate::stream::{Batch, Closed, Ends, Epoch, Lease, Partition, Position};
+use crate::stream::{Batch, Closed, Ends, Epoch, Lease, Partition, Position, Weigh};
 
 /// How many parts of a partition may wait for an earlier one before that one counts as lost.
 const WAITING_MAX: usize = 64;
@@ -17,6 +17,8 @@ struct Account<T> {
     /// Where the next part must begin.
     next: Position,
     rows: Vec<T>,
+    /// What the rows weigh.
+    weight: usize,
     /// Parts that came before their turn, by where they begin.
     waiting: BTreeMap<Position, Part<T>>,
 }
@@ -60,8 +62,8 @@ impl<T> Ledger<T> {
     /// Opens an account at the committed position.
     pub fn assign(&mut self, lease: Lease, committed: Position) {
         let partition = lease.partition().clone();
-        let account = Account { lease, from: committed, next: committed, rows: Vec::new(), waiting: BTreeMap::new() };
-        self.accounts.insert(partition, account);
+        let (rows, waiting) = (Vec::new(), BTreeMap::new());
+        self.accounts.insert(partition, Account { lease, from: committed, next: committed, rows, weight: 0, waiting });
     }
 
     /// Closes an account and drops what is in it: the partition was reset, revoked or lost.
@@ -73,7 +75,10 @@ impl<T> Ledger<T> {
     ///
     /// # Errors
     /// [`Disorder`] when something came twice or not at all.
-    pub fn add(&mut self, batch: Batch<T>) -> Result<(), Disorder> {
+    pub fn add(&mut self, batch: Batch<T>) -> Result<(), Disorder>
+    where
+        T: Weigh,
+    {
         for part in batch.parts {
             let Some(account) = self.accounts.get_mut(part.progress.lease.partition()) else { continue };
             if account.lease != part.progress.lease || !account.lease.is_live() {
@@ -87,6 +92,7 @@ impl<T> Ledger<T> {
             account.waiting.insert(from, part);
             while let Some(next) = account.waiting.remove(&account.next) {
                 account.next = next.progress.span.until;
+                account.weight += next.rows.iter().map(Weigh::weight).sum::<usize>();
                 account.rows.extend(next.rows);
             }
             if account.waiting.len() > WAITING_MAX {
@@ -97,8 +103,12 @@ impl<T> Ledger<T> {
     }
 
     /// Adds rows that stand for no progress (a tick) to a partition that is assigned; says whether it is.
-    pub fn add_aside(&mut self, partition: &Partition, rows: Vec<T>) -> bool {
+    pub fn add_aside(&mut self, partition: &Partition, rows: Vec<T>) -> bool
+    where
+        T: Weigh,
+    {
         let Some(account) = self.accounts.get_mut(partition) else { return false };
+        account.weight += rows.iter().map(Weigh::weight).sum::<usize>();
         account.rows.extend(rows);
         true
     }
@@ -107,6 +117,18 @@ impl<T> Ledger<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.accounts.values().map(|account| account.rows.len()).sum()
+    }
+
+    /// What the open rows weigh, all partitions together.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.accounts.values().map(|account| account.weight).sum()
+    }
+
+    /// What the open rows of one partition weigh.
+    #[must_use]
+    pub fn weight_of(&self, partition: &Partition) -> usize {
+        self.accounts.get(partition).map_or(0, |account| account.weight)
     }
 
     /// Whether there is nothing to close.
@@ -141,6 +163,7 @@ impl<T> Ledger<T> {
         if account.rows.is_empty() && account.from == account.next {
             return None;
         }
+        account.weight = 0;
         let from = std::mem::replace(&mut account.from, account.next);
         Some(Closed::new(account.lease.clone(), from, account.next, std::mem::take(&mut account.rows)))
     }
@@ -149,12 +172,13 @@ impl<T> Ledger<T> {
     /// the partition is not done up to there.
     pub fn close_part_until(&mut self, partition: &Partition, until: Position) -> Option<Closed<T>>
     where
-        T: Ends,
+        T: Ends + Weigh,
     {
         let account =
             self.accounts.get_mut(partition).filter(|account| account.from < until && account.next >= until)?;
         let count = account.rows.partition_point(|row| row.next() <= until);
         let behind = account.rows.split_off(count);
+        account.weight = behind.iter().map(Weigh::weight).sum();
         let rows = std::mem::replace(&mut account.rows, behind);
         Some(Closed::new(account.lease.clone(), std::mem::replace(&mut account.from, until), until, rows))
     }

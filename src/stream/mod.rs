@@ -27,7 +27,7 @@ mod place;
 mod record;
 mod transaction;
 
-pub use batch::{Batch, CountMismatch, Ends};
+pub use batch::{Batch, CountMismatch, Ends, Weigh};
 pub use epoch::{Closed, Delivery, Epoch, Outcome, Patience};
 pub use feed::{Assignment, Command, Feed};
 pub use intake::{Intake, Taken, WentBack};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::stream::{Ends, Partition, Position};
+use crate::stream::{Ends, Partition, Position, Weigh};
 use crate::time::Timestamp;
 
 /// Record headers in their order; names may repeat, values may be null.
@@ -37,9 +37,7 @@ impl Record {
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> usize {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();
-        headers + self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
+        bytes_of(self.key.as_ref(), self.value.as_ref(), &self.headers)
     }
 
     /// The first header of that name.
@@ -74,10 +72,14 @@ impl Output {
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> usize {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len)).sum();
-        headers + self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
+        bytes_of(self.key.as_ref(), self.value.as_ref(), &self.headers)
     }
+}
+
+fn bytes_of(key: Option<&Bytes>, value: Option<&Bytes>, headers: &Headers) -> usize {
+    let bytes = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
+    let headers: usize = headers.iter().map(|(name, value)| name.len() + bytes(value.as_ref())).sum();
+    headers + bytes(key) + bytes(value)
 }
 
 /// What one input row caused: its outputs, and a note for whoever watches commits (metrics, the tape). A note is not
@@ -88,4 +90,17 @@ pub struct Row<N> {
     pub outputs: Vec<Output>,
     /// For the witness.
     pub note: N,
+}
+
+impl<N> Weigh for Row<N> {
+    /// What its outputs take. A note is made of the same texts, so it is counted as much again.
+    fn weight(&self) -> usize {
+        2 * self.outputs.iter().map(|output| size_of::<Output>() + output.size()).sum::<usize>()
+    }
+}
+
+impl Weigh for Record {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.size()
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::stream::{Batch, Disorder, Intake, Lease, Ledger, Partition, Position, Record, Span};
+use crate::stream::{Batch, Disorder, Intake, Lease, Ledger, Partition, Position, Record, Span, Weigh};
 use crate::time::Timestamp;
 
 fn partition(number: i32) -> Partition {
@@ -25,6 +25,13 @@ fn record(number: i32, offset: i64) -> Record {
 
 fn records(number: i32, offsets: &[i64]) -> Vec<Record> {
     offsets.iter().map(|offset| record(number, *offset)).collect()
+}
+
+/// An offset stands for a row and weighs as much.
+impl Weigh for i64 {
+    fn weight(&self) -> usize {
+        usize::try_from(*self).unwrap()
+    }
 }
 
 fn assigned(committed: i64) -> (Intake, Ledger<i64>, Lease) {
@@ -144,6 +151,22 @@ fn rows_aside_carry_the_unchanged_position() {
     assert!(!ledger.add_aside(&partition(1), vec![99]), "not ours");
     assert_eq!(ledger.close().unwrap().parts()[0].span(), span(7, 7));
     assert!(ledger.close().is_none());
+}
+
+#[test]
+fn open_rows_are_weighed_until_they_leave() {
+    let (mut intake, mut ledger, lease) = assigned(0);
+    let (first, second) = (take(&mut intake, &lease, &[0, 1, 2]), take(&mut intake, &lease, &[3, 4]));
+    ledger.add(second).unwrap();
+    assert_eq!(ledger.weight(), 0, "it waits for the first");
+    ledger.add(first).unwrap();
+    assert!(ledger.add_aside(&partition(0), vec![90]));
+    assert_eq!((ledger.weight(), ledger.weight_of(&partition(0)), ledger.weight_of(&partition(1))), (100, 100, 0));
+    assert!(ledger.close_part(&partition(0)).is_some());
+    assert_eq!((ledger.weight(), ledger.len()), (0, 0));
+    ledger.add(take(&mut intake, &lease, &[5])).unwrap();
+    ledger.release(&partition(0));
+    assert_eq!(ledger.weight(), 0);
 }
 
 #[test]

@@ -93,6 +93,17 @@ struct Versions {
     came: Vec<(Timestamp, Version)>,
 }
 
+/// A mention that came.
+#[derive(Debug)]
+struct Came {
+    /// When, in log time.
+    came: Timestamp,
+    offset: i64,
+    /// Its event time, where it was not stale.
+    at: Option<Timestamp>,
+    post: Arc<str>,
+}
+
 /// The bounds of a book.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -110,7 +121,7 @@ pub struct Book {
     limits: Limits,
     told: BTreeMap<Place, Told>,
     posts: HashMap<Arc<str>, Versions>,
-    order: VecDeque<(Timestamp, Option<Place>, Arc<str>)>,
+    order: VecDeque<Came>,
     copies: Option<Copies>,
     windows: Vec<Window>,
     overflowed: u64,
@@ -131,7 +142,7 @@ impl Book {
             self.changed |= window.advance(now, &self.told) && number == 0;
         }
         let since = now.minus(self.limits.keep);
-        while self.order.front().is_some_and(|(came, ..)| *came < since) {
+        while self.order.front().is_some_and(|first| first.came < since) {
             self.drop_first();
         }
     }
@@ -146,7 +157,7 @@ impl Book {
         versions.came.retain(|(came, higher)| *came >= since && *higher > version);
         versions.came.push((now, version));
         let replaced = if stale { None } else { versions.current.replace(place) };
-        self.order.push_back((now, (!stale).then_some(place), mention.post_id.clone()));
+        self.order.push_back(Came { came: now, offset, at: (!stale).then_some(at), post: mention.post_id.clone() });
         if let Some(replaced) = replaced {
             self.take(replaced);
         }
@@ -154,11 +165,16 @@ impl Book {
             self.enter(mention, place, version, now);
         }
         while self.told.len() > self.limits.mentions_max || self.order.len() > 2 * self.limits.mentions_max {
-            let before = self.told.len();
-            self.drop_first();
-            self.overflowed += (before - self.told.len()) as u64;
+            self.forget_first();
         }
         if stale { Taken::Stale } else { Taken::Counts }
+    }
+
+    /// Forgets the mention that came first, for want of room.
+    pub fn forget_first(&mut self) {
+        let before = self.told.len();
+        self.drop_first();
+        self.overflowed += (before - self.told.len()) as u64;
     }
 
     /// Takes back what `post` says, where its revision is earlier than `before`. True when something was taken back.
@@ -173,6 +189,12 @@ impl Book {
         true
     }
 
+    /// Whether it remembers a mention of this post.
+    #[must_use]
+    pub fn knows(&self, post: &str) -> bool {
+        self.posts.contains_key(post)
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         while !self.order.is_empty() {
@@ -184,6 +206,18 @@ impl Book {
     #[must_use]
     pub fn len(&self) -> usize {
         self.told.len()
+    }
+
+    /// Mentions that are remembered, those that do not count included.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The offset of the first mention that is remembered.
+    #[must_use]
+    pub fn first_offset(&self) -> Option<i64> {
+        self.order.front().map(|first| first.offset)
     }
 
     /// Whether nothing is remembered at all.
@@ -208,7 +242,7 @@ impl Book {
     pub fn next_change(&self) -> Option<Timestamp> {
         let windows = self.windows.iter().filter_map(|window| window.next_change(&self.told));
         // A record leaves when it is older than `keep`, hence the microsecond.
-        let first = self.order.front().map(|(came, ..)| came.plus(self.limits.keep).plus(Duration::from_micros(1)));
+        let first = self.order.front().map(|it| it.came.plus(self.limits.keep).plus(Duration::from_micros(1)));
         windows.chain(first).min()
     }
 
@@ -257,7 +291,8 @@ impl Book {
 
     /// The record that came first leaves, in time or for want of room.
     fn drop_first(&mut self) {
-        let Some((came, place, post)) = self.order.pop_front() else { return };
+        let Some(Came { came, offset, at, post }) = self.order.pop_front() else { return };
+        let place = at.map(|at| Place { at, offset });
         if let Some(versions) = self.posts.get_mut(&post) {
             versions.came.retain(|(later, _)| *later > came);
             versions.current = versions.current.filter(|current| Some(*current) != place);

@@ -13,6 +13,6 @@ mod sums;
 
 pub use book::{Book, Limits, Place, TELLING, Taken, Told};
 pub use copies::{Copies, alike};
-pub use retractions::Retractions;
+pub use retractions::{RETRACTIONS_MAX, Retractions};
 pub use settings::IndexSettings;
 pub use sums::{Reading, Window};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Posts whose retractions are remembered; beyond, the oldest are forgotten.
-const POSTS_MAX: usize = 100_000;
+/// Retractions that are remembered a partition; beyond, the oldest are forgotten.
+pub const RETRACTIONS_MAX: usize = 100_000;
 
 /// The retractions of one partition.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Retractions {
         said.push((now, before));
         self.order.push_back((now, post.clone()));
         let mut early = 0;
-        while self.order.len() > POSTS_MAX {
+        while self.order.len() > RETRACTIONS_MAX {
             early += 1;
             self.forget_first();
         }

@@ -15,6 +15,8 @@ pub struct IndexSettings {
     pub near_copy: f32,
     /// Mentions kept a subject; the lowest offsets leave first.
     pub mentions_max: usize,
+    /// Mentions kept a partition, all subjects together; the lowest offsets leave first.
+    pub partition_mentions_max: usize,
     /// Subjects kept a partition; the longest silent leave first.
     pub subjects_max: usize,
 }
@@ -27,6 +29,7 @@ impl Default for IndexSettings {
             novelty_window: Duration::from_secs(86_400),
             near_copy: 0.6,
             mentions_max: 10_000,
+            partition_mentions_max: 250_000,
             subjects_max: 20_000,
         }
     }

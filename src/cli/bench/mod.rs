@@ -4,6 +4,8 @@
 //! beforehand. The *whole pipeline* is Kafka to committed scores, mentions and alerts, exactly once, all three stages in
 //! this process. Machines are noisy: the ratios count.
 
+mod load;
+mod site;
 mod steps;
 mod whole;
 

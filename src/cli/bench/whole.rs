@@ -1,291 +1,161 @@
-//! The whole pipeline on a real broker: throughput, CPU, latency, memory and the time to be ready.
+//! The whole pipeline on a real broker: throughput, CPU, latency, memory, the time to be ready, what exactly-once costs,
+//! and how long a state takes to be read back.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use anyhow::Result;
 
 use crate::cli::args;
+use crate::cli::bench::load::{Load, Throughput};
 use crate::cli::bench::say;
-use crate::cli::serve::{Service, assembly};
-use crate::event::{AlertState, Severity};
-use crate::kafka::PlainProducer;
-use crate::onnx::{BareRun, cpu_time};
-use crate::pipeline::{PlayRecord, RunOptions, Settings, StageName, TapeEvent, prepare_topics, run};
-use crate::rule::{Bound, Rule, SubjectPattern};
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::cli::bench::site::{Broker, Site, trial_settings, word};
+use crate::cli::serve::bundle;
+use crate::model::{Scorer, StubScorer};
+use crate::onnx::BareRun;
+use crate::pipeline::{PlayRecord, Settings, StageName, TapeEvent};
+use crate::stream::Delivery;
+use crate::time::{Clock, SystemClock};
 
-/// How long the load for the latencies lasts.
-const LATENCY_LOAD: Duration = Duration::from_secs(20);
-/// How long a single post may take before the bench gives up.
-const STUCK: Duration = Duration::from_secs(60);
+/// How often the two ways to deliver are compared: with the model, and with a scorer that costs nothing.
+const ROUNDS: (usize, usize) = (2, 3);
+/// How long a state may take to be read back before the bench gives up.
+const REBUILD_MAX: Duration = Duration::from_secs(300);
+
+/// What all trials share.
+struct Bench<'a> {
+    settings: &'a Settings,
+    records: &'a [PlayRecord],
+    broker: Broker,
+    base: &'a Path,
+    clock: Arc<SystemClock>,
+    trials: usize,
+}
 
 /// Measures and prints.
 pub(super) fn whole(settings: &Settings, request: &args::Bench, records: &[PlayRecord], bare: &BareRun) -> Result<()> {
+    let base = std::env::temp_dir().join(format!("bellwether-bench-{}", std::process::id()));
+    let broker = Broker::start(request.broker_script.as_deref(), &base, settings)?;
     let clock = Arc::new(SystemClock::new());
-    let archive = std::env::temp_dir().join(format!("bellwether-bench-{}", std::process::id()));
-    let broker = request.broker_script.as_deref().map(|script| Broker::start(script, &archive)).transpose()?;
-    let settings = bench_settings(settings, broker.as_ref(), &archive, &*clock);
-    let began = clock.monotonic();
-    let service = Service::start(&settings, clock.clone())?;
-    let (sender, events) = bounded(100_000);
-    let assembly = assembly(settings.clone(), &service, clock.clone(), clock.clone(), Some((sender, true)))?;
-    prepare_topics(&assembly)?;
-    let (stop, stopped) = bounded::<()>(0);
-    let options = RunOptions { stages: StageName::ALL.into_iter().collect::<BTreeSet<_>>(), until_end: false };
-    let running = std::thread::spawn(move || run(&assembly, &options, stopped));
-    while let Err(waiting) = service.board.readiness() {
-        anyhow::ensure!(!running.is_finished(), "the pipeline ended before it was ready: {waiting}");
-        clock.pause(Duration::from_millis(5));
-    }
-    let ready = clock.monotonic().saturating_sub(began);
-    let mut load = Load { settings: &settings, records, events, clock: &*clock, sent: 0 };
-    load.burst(64)?;
-    let whole = load.throughput(broker.as_ref())?;
-    report(&whole, bare, ready)?;
-    let mut latencies = load.latency(whole.per_second * 0.7)?;
-    latencies.report()?;
-    let left = request.memory_posts.saturating_sub(load.sent);
-    load.burst(left)?;
-    say(&format!("  resident memory after {:>7} posts  {:.0} MiB", load.sent, resident_mib().unwrap_or_default()))?;
-    drop(stop);
-    drop(load);
-    let ended = running.join().map_err(|_| anyhow::anyhow!("the pipeline panicked"))?;
-    service.end();
-    drop(std::fs::remove_dir_all(&archive));
-    Ok(ended?)
+    let mut bench = Bench { settings, records, broker, base: &base, clock, trials: 0 };
+    let measured = bench.all(request, bare);
+    drop(bench);
+    drop(std::fs::remove_dir_all(&base));
+    measured
 }
 
-/// A pipeline of its own with rules that turn often, so that there are alerts to be timed.
-fn bench_settings(settings: &Settings, broker: Option<&Broker>, archive: &Path, clock: &dyn Clock) -> Settings {
-    let mut settings = settings.clone();
-    settings.name = Arc::from(format!("bench-{}", clock.now().millis()));
-    for source in &mut settings.sources {
-        source.topic = Arc::from(format!("{}.{}", settings.name, source.topic));
-    }
-    if let Some(broker) = broker {
-        settings.kafka.bootstrap_servers.clone_from(&broker.bootstrap);
-    }
-    settings.archive.url = format!("file://{}", archive.join("archive").display());
-    settings.web.listen.set_port(0);
-    for (name, bound) in [("bench-below", Bound::Below(0.0)), ("bench-above", Bound::Above(0.0))] {
-        settings.rules.push(Rule {
-            name: Arc::from(name),
-            subjects: vec![SubjectPattern("topic:*".to_owned())],
-            bound,
-            over: Duration::from_secs(10),
-            half_life: Duration::from_secs(5),
-            mentions_min: 1,
-            hold: Duration::ZERO,
-            keep_firing: Duration::ZERO,
-            severity: Severity::Info,
-        });
-    }
-    settings
-}
-
-/// A broker that this bench started.
-struct Broker {
-    script: PathBuf,
-    folder: PathBuf,
-    bootstrap: String,
-}
-
-impl Broker {
-    fn start(script: &Path, base: &Path) -> Result<Self> {
-        let folder = base.join("broker");
-        std::fs::create_dir_all(&folder)?;
-        let done = Command::new(script).arg("start").arg(&folder).stdout(std::process::Stdio::null()).status();
-        anyhow::ensure!(done.context("the broker script cannot be run")?.success(), "the broker did not start");
-        let bootstrap = std::fs::read_to_string(folder.join("bootstrap"))?.trim().to_owned();
-        Ok(Self { script: script.to_owned(), folder, bootstrap })
+impl Bench<'_> {
+    fn all(&mut self, request: &args::Bench, bare: &BareRun) -> Result<()> {
+        let first = self.first(request, bare)?;
+        self.latency(first.per_second * 0.7)?;
+        self.compare("the model", ROUNDS.0, |bench| bench.model())?;
+        self.compare("a scorer that costs nothing", ROUNDS.1, |_| Ok(Arc::new(StubScorer::new())))?;
+        self.rebuild(request.rebuild_mentions)
     }
 
-    /// CPU seconds of the broker so far.
-    fn cpu_seconds(&self) -> Option<f64> {
-        let pid = std::fs::read_to_string(self.folder.join("pid")).ok()?;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).ok()?;
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok());
-        // utime and stime, in USER_HZ, which is 100 on Linux.
-        Some((ticks(11)? + ticks(12)?) / 100.0)
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        drop(Command::new(&self.script).arg("kill").arg(&self.folder).stdout(std::process::Stdio::null()).status());
-    }
-}
-
-struct Whole {
-    posts: usize,
-    per_second: f64,
-    per_cpu_second: f64,
-    broker_share: Option<f64>,
-}
-
-struct Load<'a> {
-    settings: &'a Settings,
-    records: &'a [PlayRecord],
-    events: Receiver<TapeEvent>,
-    clock: &'a dyn Clock,
-    sent: usize,
-}
-
-impl Load<'_> {
-    /// Sends `count` posts and waits until all are committed.
-    fn burst(&mut self, count: usize) -> Result<()> {
-        let mut producer = self.producer()?;
-        for _ in 0..count {
-            self.send(&mut producer)?;
-        }
-        producer.finish()?;
-        self.wait_for(count, |_| {})
+    /// The model anew: its cache knows no text yet.
+    fn model(&self) -> Result<Arc<dyn Scorer>> {
+        Ok(Arc::new(bundle(&self.settings.model, self.clock.clone())?))
     }
 
-    fn producer(&self) -> Result<Sender> {
-        let mut topics = Vec::new();
-        for source in &self.settings.sources {
-            topics.push((source.topic.clone(), PlainProducer::start(&self.settings.kafka, &source.topic, self.clock)?));
-        }
-        Ok(Sender(topics))
+    fn trial(&mut self) -> Settings {
+        self.trials += 1;
+        let name = format!("bench-{}-{}", self.clock.now().millis(), self.trials);
+        trial_settings(self.settings, &self.broker, self.base, &name)
     }
 
-    fn send(&mut self, producer: &mut Sender) -> Result<()> {
-        let index = self.sent % self.records.len().max(1);
-        let record = self.records.get(index).context("there are no posts")?;
-        let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&record.value)?;
-        object.insert("id".to_owned(), format!("bench-{}", self.sent).into());
-        object.remove("updated_at");
-        for name in ["published_at", "created_at"] {
-            if object.contains_key(name) {
-                object.insert(name.to_owned(), self.clock.now().to_string().into());
+    fn load<'a>(&'a self, site: &'a Site) -> Load<'a> {
+        Load { site, records: self.records, clock: &*self.clock, sent: 0, mentions: 0 }
+    }
+
+    fn first(&mut self, request: &args::Bench, bare: &BareRun) -> Result<Throughput> {
+        let settings = self.trial();
+        let site = Site::start(settings, self.model()?, &StageName::ALL)?;
+        let mut load = self.load(&site);
+        load.burst(64)?;
+        let first = load.throughput(&self.broker)?;
+        report(&first, bare, site.ready)?;
+        let left = request.memory_posts.saturating_sub(load.sent);
+        load.burst(left)?;
+        say(&format!("  resident memory after {:>7} posts  {:.0} MiB", load.sent, resident_mib().unwrap_or_default()))?;
+        site.end()?;
+        Ok(first)
+    }
+
+    fn latency(&mut self, per_second: f64) -> Result<()> {
+        let settings = self.trial();
+        let site = Site::start(settings, self.model()?, &StageName::ALL)?;
+        let mut load = self.load(&site);
+        load.burst(64)?;
+        load.latency(per_second)?.report()?;
+        site.end()
+    }
+
+    /// Both ways to deliver in turn, so that a slow minute of the machine meets both.
+    fn compare(&mut self, with: &str, rounds: usize, scorer: impl Fn(&Self) -> Result<Arc<dyn Scorer>>) -> Result<()> {
+        let ways = [Delivery::ExactlyOnce, Delivery::AtLeastOnce];
+        let mut best: [Option<Throughput>; 2] = [None, None];
+        for _ in 0..rounds {
+            for (delivery, best) in ways.into_iter().zip(&mut best) {
+                let mut settings = self.trial();
+                settings.kafka.delivery = delivery;
+                let site = Site::start(settings, scorer(self)?, &StageName::ALL)?;
+                let mut load = self.load(&site);
+                load.burst(64)?;
+                let found = load.throughput(&self.broker)?;
+                site.end()?;
+                if best.is_none_or(|best| found.per_second > best.per_second) {
+                    *best = Some(found);
+                }
             }
         }
-        let topic = format!("{}.{}", self.settings.name, record.topic);
-        let key = format!("bench-{}", self.sent);
-        let value = serde_json::Value::Object(object).to_string();
-        producer.send(&topic, key.as_bytes(), value.as_bytes())?;
-        self.sent += 1;
-        Ok(())
-    }
-
-    /// Waits until `count` more posts are scored or dead.
-    fn wait_for(&self, count: usize, mut see: impl FnMut(&TapeEvent)) -> Result<()> {
-        let mut seen = 0;
-        while seen < count {
-            let event = self.events.recv_timeout(STUCK).map_err(|error| match error {
-                RecvTimeoutError::Timeout => anyhow::anyhow!("no post was committed for {} s", STUCK.as_secs()),
-                RecvTimeoutError::Disconnected => anyhow::anyhow!("the pipeline ended"),
-            })?;
-            see(&event);
-            seen += usize::from(matches!(&event, TapeEvent::Scored(_) | TapeEvent::Dead { stage: "score", .. }));
+        say(&format!("three stages with {with}, best of {rounds}, posts/s (and a CPU second; cores of the broker)"))?;
+        for (delivery, best) in ways.into_iter().zip(&best) {
+            let Some(Throughput { per_second, per_cpu_second, broker_cores, .. }) = best else { continue };
+            let broker = broker_cores.map_or(String::new(), |cores| format!("; {cores:.2}"));
+            say(&format!("  {:<34}  {per_second:>6.0}   ({per_cpu_second:.0}{broker})", word(delivery)))?;
+        }
+        if let [Some(exactly), Some(at_least)] = best {
+            let cost = 100.0 * (1.0 - exactly.per_second / at_least.per_second);
+            say(&format!("  exactly once costs                  {cost:.1} %"))?;
         }
         Ok(())
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a number of posts")]
-    fn throughput(&mut self, broker: Option<&Broker>) -> Result<Whole> {
-        let posts = self.records.len();
-        let (cpu, broker_cpu) = (cpu_time(), broker.and_then(Broker::cpu_seconds));
+    /// A partition with so many mentions behind its committed position, until the first output that follows from them.
+    fn rebuild(&mut self, mentions: usize) -> Result<()> {
+        let mut settings = self.trial();
+        settings.kafka.partitions = 1;
+        let scorer: Arc<dyn Scorer> = Arc::new(StubScorer::new());
+        let site = Site::start(settings.clone(), scorer.clone(), &[StageName::Score, StageName::Signal])?;
+        let mut load = self.load(&site);
+        let before = resident_mib().unwrap_or_default();
+        while load.mentions < mentions {
+            load.burst(self.records.len())?;
+        }
+        let written = load.mentions;
         let began = self.clock.monotonic();
-        self.burst(posts)?;
+        while site.rows(StageName::Signal) < written as u64 {
+            anyhow::ensure!(self.clock.monotonic().saturating_sub(began) < REBUILD_MAX, "signal does not catch up");
+            self.clock.pause(Duration::from_millis(20));
+        }
+        site.end()?;
+        let began = self.clock.monotonic();
+        let site = Site::start(settings, scorer, &[StageName::Score, StageName::Signal])?;
+        let mut load = self.load(&site);
+        load.send_all(16)?;
+        while !matches!(load.next(REBUILD_MAX)?, TapeEvent::Alert { .. }) {}
         let took = self.clock.monotonic().saturating_sub(began).as_secs_f64();
-        let used = cpu_time().zip(cpu).map(|(after, before)| after.saturating_sub(before).as_secs_f64());
-        let broker_used = broker.and_then(Broker::cpu_seconds).zip(broker_cpu).map(|(after, before)| after - before);
-        Ok(Whole {
-            posts,
-            per_second: posts as f64 / took,
-            per_cpu_second: used.map_or(0.0, |used| posts as f64 / used),
-            broker_share: broker_used.map(|used| used / took),
-        })
-    }
-
-    /// A steady load of so many posts a second.
-    fn latency(&mut self, per_second: f64) -> Result<Latencies> {
-        let mut producer = self.producer()?;
-        let mut latencies = Latencies { per_second, scored: Vec::new(), alerted: Vec::new() };
-        let began = self.clock.monotonic();
-        let (mut sent, mut seen) = (0_usize, 0_usize);
-        loop {
-            let passed = self.clock.monotonic().saturating_sub(began);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of posts")]
-            let due = (passed.min(LATENCY_LOAD).as_secs_f64() * per_second) as usize;
-            while sent < due {
-                self.send(&mut producer)?;
-                sent += 1;
-            }
-            if passed >= LATENCY_LOAD && seen >= sent {
-                break;
-            }
-            anyhow::ensure!(passed < LATENCY_LOAD + STUCK, "the pipeline did not keep up with {per_second:.0} posts/s");
-            if let Ok(event) = self.events.recv_timeout(Duration::from_millis(1)) {
-                seen += usize::from(latencies.see(&event, self.clock.now()));
-            }
-        }
-        producer.finish()?;
-        Ok(latencies)
+        say(&format!("a state of {written} mentions in one partition, read back"))?;
+        say(&format!("  start to the first alert after it   {took:.1} s"))?;
+        let grown = resident_mib().unwrap_or_default() - before;
+        say(&format!("  resident memory has grown by        {grown:.0} MiB"))?;
+        site.end()
     }
 }
 
-struct Sender(Vec<(Arc<str>, PlainProducer)>);
-
-impl Sender {
-    fn send(&mut self, topic: &str, key: &[u8], value: &[u8]) -> Result<()> {
-        let producer = self.0.iter_mut().find(|(name, _)| **name == *topic).map(|(_, producer)| producer);
-        Ok(producer.with_context(|| format!("no topic {topic}"))?.send(Some(key), value)?)
-    }
-
-    fn finish(self) -> Result<()> {
-        for (_, producer) in self.0 {
-            producer.finish()?;
-        }
-        Ok(())
-    }
-}
-
-struct Latencies {
-    per_second: f64,
-    scored: Vec<f64>,
-    alerted: Vec<f64>,
-}
-
-impl Latencies {
-    /// Takes an event; true when it ends a post.
-    fn see(&mut self, event: &TapeEvent, now: Timestamp) -> bool {
-        match event {
-            TapeEvent::Scored(post) => {
-                self.scored.push(now.since(post.published_at).as_secs_f64());
-                true
-            }
-            TapeEvent::Alert { alert, published_at: Some(at) } if alert.state == AlertState::Firing => {
-                self.alerted.push(now.since(*at).as_secs_f64());
-                false
-            }
-            TapeEvent::Dead { stage, .. } => *stage == "score",
-            TapeEvent::Alert { .. } | TapeEvent::Segment { .. } => false,
-        }
-    }
-
-    fn report(&mut self) -> Result<()> {
-        say(&format!("  latency at {:.0} posts/s (70 % load), ms       p50       p99", self.per_second))?;
-        for (name, values) in [("published → scored", &mut self.scored), ("published → alert", &mut self.alerted)] {
-            values.sort_by(f64::total_cmp);
-            let at = |percent: usize| {
-                values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied().unwrap_or(0.0)
-            };
-            say(&format!("    {name:<32} {:>9.0} {:>9.0}   ({} of them)", at(50) * 1e3, at(99) * 1e3, values.len()))?;
-        }
-        Ok(())
-    }
-}
-
-fn report(whole: &Whole, bare: &BareRun, ready: Duration) -> Result<()> {
+fn report(whole: &Throughput, bare: &BareRun, ready: Duration) -> Result<()> {
     say("whole pipeline (Kafka to committed scores, mentions and alerts, exactly once, three stages)")?;
     say(&format!("  posts                               {}", whole.posts))?;
     let ratio = whole.per_second / bare.texts_per_second();
@@ -293,8 +163,8 @@ fn report(whole: &Whole, bare: &BareRun, ready: Duration) -> Result<()> {
     let bare_cpu = bare.texts_per_cpu_second().unwrap_or(f64::NAN);
     let ratio = whole.per_cpu_second / bare_cpu;
     say(&format!("  posts per CPU second (our process)  {:.0}   {ratio:.2} of bare", whole.per_cpu_second))?;
-    if let Some(share) = whole.broker_share {
-        say(&format!("  the broker's CPU meanwhile          {share:.2} cores"))?;
+    if let Some(cores) = whole.broker_cores {
+        say(&format!("  the broker's CPU meanwhile          {cores:.2} cores"))?;
     }
     say(&format!("  start to ready                      {:.1} s", ready.as_secs_f64()))
 }

@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 pub struct ArchiveLimits {
     /// At this many rows.
     pub rows: usize,
-    /// At about this many bytes.
+    /// At about this many bytes; the largest one also when all that are open have so many together.
     pub bytes: usize,
     /// At this age.
     pub age: Duration,
@@ -29,21 +29,14 @@ pub struct ArchiveLimits {
     pub until_end: bool,
 }
 
-/// An open segment's size.
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    since: Timestamp,
-    rows: usize,
-    bytes: usize,
-}
-
 type ArchiveEffect = Effect<Segment, ArchiveNote>;
 
 /// The core.
 #[derive(Debug)]
 pub struct ArchiveCore {
     flow: Flow<ArchiveRow>,
-    open: BTreeMap<Partition, Open>,
+    /// Since when a partition's segment is open.
+    open: BTreeMap<Partition, Timestamp>,
     /// Partitions whose segment is being written.
     writing: Vec<Partition>,
     /// Published segments that wait for the commit that is under way.
@@ -106,9 +99,7 @@ impl ArchiveCore {
         if taken.live.is_empty() {
             return Vec::new();
         }
-        let open = self.open.entry(lease.partition().clone()).or_insert(Open { since: now, rows: 0, bytes: 0 });
-        open.rows += taken.live.len();
-        open.bytes += taken.live.rows().map(Record::size).sum::<usize>();
+        self.open.entry(lease.partition().clone()).or_insert(now);
         let (labels, policy, routes) = (&self.labels, self.limits.policy, &self.routes);
         let rows = taken.live.map(|record| row(&record, labels, policy, routes));
         self.flow.add(rows, now).err().map(Effect::Halt).into_iter().collect()
@@ -122,11 +113,10 @@ impl ArchiveCore {
             .open
             .iter()
             .filter(|(at, _)| !self.is_busy(at))
-            .filter_map(|(at, open)| {
-                let large = open.rows >= self.limits.rows || open.bytes >= self.limits.bytes;
+            .filter_map(|(at, since)| {
                 let leaving = all || self.flow.revoked().contains(at);
-                let due = leaving || large || now.since(open.since) >= self.limits.age || self.ends.contains_key(at);
-                due.then(|| (at.clone(), leaving))
+                let aged = now.since(*since) >= self.limits.age;
+                (leaving || aged || self.is_large(at) || self.ends.contains_key(at)).then(|| (at.clone(), leaving))
             })
             .collect();
         for (partition, leaving) in due {
@@ -142,11 +132,10 @@ impl ArchiveCore {
                     None => continue,
                 },
             };
-            let left = self.flow.ledger.rows(&partition).len();
-            if left == 0 || closed.is_none() {
+            if self.flow.ledger.rows(&partition).is_empty() || closed.is_none() {
                 self.open.remove(&partition);
             } else {
-                self.open.insert(partition.clone(), Open { since: now, rows: left, bytes: 0 });
+                self.open.insert(partition.clone(), now);
             }
             if let Some(closed) = closed {
                 let dataset = if partition.topic == self.labels { Dataset::Labels } else { Dataset::Samples };
@@ -155,6 +144,16 @@ impl ArchiveCore {
             }
         }
         effects
+    }
+
+    /// Whether a partition's segment is full, or the largest of those that fill the memory together.
+    fn is_large(&self, partition: &Partition) -> bool {
+        let ledger = &self.flow.ledger;
+        let (rows, weight) = (ledger.rows(partition).len(), ledger.weight_of(partition));
+        let waits = |at: &Partition| self.is_busy(at) || self.ends.contains_key(at);
+        let is_largest = || self.open.keys().all(|at| waits(at) || ledger.weight_of(at) <= weight);
+        let full = rows >= self.limits.rows || weight >= self.limits.bytes;
+        full || (ledger.weight() >= self.limits.bytes && is_largest())
     }
 
     fn is_busy(&self, partition: &Partition) -> bool {
@@ -203,12 +202,13 @@ fn row(record: &Record, labels: &Arc<str>, policy: Policy, routes: &Routes) -> A
             None => Content::NotKept,
         })
     };
+    let bytes = if matches!(content, Ok(Content::NotKept)) { 0 } else { record.size() };
     let content = content.unwrap_or_else(|letter| Content::Dead {
         output: Box::new(routes.dead_letter(&letter)),
         reason: letter.reason,
         message: letter.message,
     });
-    ArchiveRow { appended_at: record.appended_at, next: record.next(), content }
+    ArchiveRow { appended_at: record.appended_at, next: record.next(), bytes, content }
 }
 
 impl Stage for ArchiveCore {
@@ -230,6 +230,9 @@ impl Stage for ArchiveCore {
         };
         effects.extend(self.close(now));
         effects.extend(self.commit());
+        let weight = self.flow.ledger.weight();
+        let bytes = self.limits.bytes;
+        effects.extend(self.flow.throttle(weight >= 2 * bytes, weight < bytes + bytes / 2));
         let busy: Vec<Partition> =
             self.flow.revoked().iter().filter(|at| self.is_busy(at) || self.open.contains_key(*at)).cloned().collect();
         effects.extend(self.flow.settle(|at| busy.contains(at)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::archive::{Published, SegmentName, Store};
 use crate::event::{Label, Reason, Sample};
-use crate::stream::{Closed, Ends, Output, Partition, Position, Row};
+use crate::stream::{Closed, Ends, Output, Partition, Position, Row, Weigh};
 use crate::time::{Clock, Timestamp};
 
 /// How often a segment is tried.
@@ -18,6 +18,8 @@ pub struct ArchiveRow {
     pub appended_at: Timestamp,
     /// The position after it.
     pub next: Position,
+    /// Bytes of the record, when it is kept.
+    pub bytes: usize,
     /// What it is.
     pub content: Content,
 }
@@ -25,6 +27,12 @@ pub struct ArchiveRow {
 impl Ends for ArchiveRow {
     fn next(&self) -> Position {
         self.next
+    }
+}
+
+impl Weigh for ArchiveRow {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.bytes
     }
 }
 

@@ -6,7 +6,7 @@ use crate::event::{MentionRecord, Tick};
 use crate::pipeline::flow::Flow;
 use crate::pipeline::score::{Routes, ScoreNote};
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
-use crate::stream::{Batch, Command, Feed, Lease, Partition, Record, Row};
+use crate::stream::{Batch, Feed, Lease, Partition, Record, Row};
 use crate::time::Timestamp;
 
 /// What the core needs to know.
@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 pub struct ScoreSettings {
     /// Posts that are sorted and scored together.
     pub pool_posts_max: usize,
+    /// Bytes of their records; a larger record is a pool of its own.
+    pub pool_bytes_max: usize,
     /// How long a post may wait for its pool to fill.
     pub pool_wait_max: Duration,
     /// How long an epoch is open.
@@ -56,9 +58,9 @@ type ScoreEffect = Effect<Batch<Record>, ScoreNote>;
 pub struct ScoreCore {
     flow: Flow<Row<ScoreNote>>,
     pool: Batch<Record>,
+    pool_bytes: usize,
     pool_since: Option<Timestamp>,
     working: usize,
-    paused: bool,
     ticker: Ticker,
     routes: Routes,
     settings: ScoreSettings,
@@ -77,9 +79,9 @@ impl ScoreCore {
         Self {
             flow: Flow::new(settings.commit_interval, settings.until_end),
             pool: Batch::default(),
+            pool_bytes: 0,
             pool_since: None,
             working: 0,
-            paused: false,
             ticker,
             routes,
             settings,
@@ -107,6 +109,7 @@ impl ScoreCore {
             Ok(taken) => {
                 if !taken.live.is_empty() {
                     self.pool_since.get_or_insert(now);
+                    self.pool_bytes += taken.live.rows().map(Record::size).sum::<usize>();
                     self.pool.merge(taken.live);
                 }
                 Vec::new()
@@ -115,22 +118,25 @@ impl ScoreCore {
         }
     }
 
-    /// Hands the pool out: at once when nobody is at work, else when it is full or has waited long enough.
+    /// Hands the pool out: at once when nobody is at work, else when it is full or has waited long enough; not while
+    /// more is done than can be committed.
     fn hand_out(&mut self, now: Timestamp) -> Option<ScoreEffect> {
         if self.flow.is_finishing() {
-            self.pool = Batch::default();
+            (self.pool, self.pool_bytes) = (Batch::default(), 0);
         }
-        if self.pool.is_empty() || self.working >= WORK_MAX {
+        if self.pool.is_empty() || self.working >= WORK_MAX || self.flow.is_full() {
             return None;
         }
         let waited = self.pool_since.is_none_or(|at| now.since(at) >= self.settings.pool_wait_max);
-        if self.working > 0 && !waited && self.pool.len() < self.settings.pool_posts_max {
+        if self.working > 0 && !waited && !self.holds_pools(1) {
             return None;
         }
         self.working += 1;
         self.pool_since = None;
         let pool = std::mem::take(&mut self.pool);
-        let (pool, rest) = pool.split_at(self.settings.pool_posts_max);
+        let count = self.pool_posts(&pool);
+        let (pool, rest) = pool.split_at(count);
+        self.pool_bytes = rest.rows().map(Record::size).sum();
         if !rest.is_empty() {
             self.pool_since = Some(now);
             self.pool = rest;
@@ -138,18 +144,20 @@ impl ScoreCore {
         Some(Effect::Work(pool))
     }
 
-    /// Asks the source to wait while two pools are waiting, and to go on when less than one is.
-    fn throttle(&mut self) -> Option<ScoreEffect> {
-        let waiting = self.pool.len();
-        if !self.paused && waiting >= self.settings.pool_posts_max.saturating_mul(2) {
-            self.paused = true;
-            return Some(Effect::Source(Command::Pause));
-        }
-        if self.paused && waiting < self.settings.pool_posts_max {
-            self.paused = false;
-            return Some(Effect::Source(Command::Resume));
-        }
-        None
+    /// How many of the waiting posts make one pool; at least one.
+    fn pool_posts(&self, pool: &Batch<Record>) -> usize {
+        let mut bytes = 0_usize;
+        let fits = |record: &&Record| {
+            bytes = bytes.saturating_add(record.size());
+            bytes <= self.settings.pool_bytes_max
+        };
+        pool.rows().take(self.settings.pool_posts_max).take_while(fits).count().max(1)
+    }
+
+    /// Whether so many whole pools are waiting.
+    fn holds_pools(&self, count: usize) -> bool {
+        self.pool.len() >= self.settings.pool_posts_max.saturating_mul(count)
+            || self.pool_bytes >= self.settings.pool_bytes_max.saturating_mul(count)
     }
 
     fn tick(&mut self, now: Timestamp) {
@@ -208,7 +216,7 @@ impl Stage for ScoreCore {
             self.tick(now);
         }
         effects.extend(self.hand_out(now));
-        effects.extend(self.throttle());
+        effects.extend(self.flow.throttle(self.holds_pools(2), !self.holds_pools(1)));
         effects.extend(self.flow.close_if_due(now));
         effects.extend(self.flow.settle(|_| false));
         if self.is_done() {

@@ -58,6 +58,7 @@ fn scored(pool_posts_max: usize) -> (Log, Topics) {
     };
     let settings = ScoreSettings {
         pool_posts_max,
+        pool_bytes_max: 1 << 20,
         pool_wait_max: Duration::ZERO,
         commit_interval: Duration::ZERO,
         until_end: false,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::codec::{Envelope, decode_alert, decode_mention};
 use crate::event::{Alert, Index, MentionRecord, Origin, Reason, Severity};
 use crate::metrics;
-use crate::pipeline::flow::Flow;
+use crate::pipeline::flow::{EPOCH_ROWS_MAX, Flow};
 use crate::pipeline::score::Routes;
 use crate::pipeline::signal::{Counts, Finding, PartitionState, SignalSettings};
 use crate::pipeline::stage::{Effect, Event, Stage};
@@ -165,6 +165,7 @@ impl Stage for SignalCore {
             }
         };
         effects.extend(self.flow.close_if_due(now));
+        effects.extend(self.flow.throttle(self.flow.is_full(), self.flow.ledger.len() <= EPOCH_ROWS_MAX / 2));
         effects.extend(self.flow.settle(|_| false));
         let intake = &self.flow.intake;
         let revoked = self.flow.revoked();

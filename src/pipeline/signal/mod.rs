@@ -1,5 +1,6 @@
 //! The signal stage: mentions in, index and alerts out.
 
+mod arrivals;
 mod core;
 mod desk;
 mod due;

@@ -2,14 +2,15 @@
 //!
 //! Records are folded in one by one. What comes out depends on the records of the last [`SignalSettings::look_back`]
 //! and on the latest alert records alone, so that a state that is rebuilt from the log goes on as the lost one would
-//! have. A record costs work for its own subjects and for those with something due, and nothing for the others.
+//! have. A mention costs work for its own subject and for those with something due, and nothing for the others.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Alert, Index, Mention, MentionRecord, Origin, Retraction, Severity, Subject};
 use crate::pipeline::signal::SignalSettings;
+use crate::pipeline::signal::arrivals::Arrivals;
 use crate::pipeline::signal::desk::{Desk, Moment};
 use crate::pipeline::signal::due::Due;
 use crate::rule::{Life, Rule};
@@ -53,22 +54,17 @@ pub struct PartitionState {
     free: Vec<u32>,
     numbers: HashMap<Subject, u32>,
     due: Due,
+    arrivals: Arrivals,
+    /// Mentions in all books.
+    remembered: usize,
     /// Desks whose index changed since the last tick.
     changed: Vec<u32>,
-    posts: Posts,
     retractions: Retractions,
     /// Alerts that are not over but whose rule is gone.
     orphans: Vec<Alert>,
     /// Offsets up to which alerts that are over are known, by rule and subject.
     known_until: HashMap<(usize, Subject), i64>,
     counts: Counts,
-}
-
-/// Which desks a post was told at.
-#[derive(Debug, Default)]
-struct Posts {
-    desks: HashMap<Arc<str>, (Timestamp, Vec<u32>)>,
-    order: VecDeque<(Timestamp, Arc<str>)>,
 }
 
 impl PartitionState {
@@ -86,8 +82,9 @@ impl PartitionState {
             free: Vec::new(),
             numbers: HashMap::new(),
             due: Due::default(),
+            arrivals: Arrivals::default(),
+            remembered: 0,
             changed: Vec::new(),
-            posts: Posts::default(),
             retractions,
             orphans: Vec::new(),
             known_until: HashMap::new(),
@@ -208,27 +205,56 @@ impl PartitionState {
             return;
         }
         let number = self.desk_of(&mention.subject);
-        self.posts.add(&mention.post_id, number, moment.now);
-        let Some(Some(desk)) = self.desks.get_mut(number as usize) else { return };
-        desk.last_offset = moment.place.offset;
-        desk.book.advance(moment.now);
-        let taken = desk.book.tell(mention, at, moment.place.offset, moment.now);
+        self.arrivals.push(moment.place.offset, number);
+        let told = self.at_desk(number, |desk| {
+            desk.last_offset = moment.place.offset;
+            desk.book.advance(moment.now);
+            (desk.book.tell(mention, at, moment.place.offset, moment.now), desk.book.take_overflowed())
+        });
+        let Some((taken, overflowed)) = told else { return };
         self.counts.stale += u64::from(taken == Taken::Stale);
-        self.counts.overflow += desk.book.take_overflowed();
+        self.counts.overflow += overflowed;
         touched.push(number);
         if self.numbers.len() > self.settings.index.subjects_max {
             self.make_room(number, touched);
         }
+        self.forget_the_first(touched);
+    }
+
+    /// Does something at a desk whose book may grow or shrink by it.
+    fn at_desk<R>(&mut self, number: u32, act: impl FnOnce(&mut Desk) -> R) -> Option<R> {
+        let desk = self.desks.get_mut(number as usize)?.as_mut()?;
+        let before = desk.book.remembered();
+        let result = act(desk);
+        self.remembered = (self.remembered + desk.book.remembered()).saturating_sub(before);
+        Some(result)
+    }
+
+    /// The mentions with the lowest offsets leave until there are few enough in the partition.
+    fn forget_the_first(&mut self, touched: &mut Vec<u32>) {
+        while self.remembered > self.settings.index.partition_mentions_max {
+            let desks = &self.desks;
+            let Some(number) = self.arrivals.pop(|offset, desk| is_remembered(desks, offset, desk)) else { return };
+            let overflowed = self.at_desk(number, |desk| {
+                desk.book.forget_first();
+                desk.book.take_overflowed()
+            });
+            self.counts.overflow += overflowed.unwrap_or_default();
+            touched.push(number);
+        }
+        let desks = &self.desks;
+        self.arrivals.tidy(self.remembered, |offset, desk| is_remembered(desks, offset, desk));
     }
 
     fn retract(&mut self, retraction: &Retraction, moment: Moment<'_>, touched: &mut Vec<u32>) {
         self.counts.overflow += self.retractions.remember(&retraction.post_id, retraction.before, moment.now);
-        for number in self.posts.desks_of(&retraction.post_id) {
-            let Some(Some(desk)) = self.desks.get_mut(*number as usize) else { continue };
-            desk.book.advance(moment.now);
-            if desk.book.retract(&retraction.post_id, retraction.before) {
-                touched.push(*number);
-            }
+        // Which subjects a post had is remembered in their books alone: a list of its own would have no bound.
+        for number in self.numbers_of(|desk| desk.book.knows(&retraction.post_id)) {
+            let retracted = self.at_desk(number, |desk| {
+                desk.book.advance(moment.now);
+                desk.book.retract(&retraction.post_id, retraction.before)
+            });
+            touched.extend((retracted == Some(true)).then_some(number));
         }
     }
 
@@ -247,14 +273,13 @@ impl PartitionState {
                 touched.push(number);
             }
         }
-        self.posts.forget(moment.now.minus(self.settings.keep()));
         touched
     }
 
     /// Brings one desk up to now, looks at its rules, and says when to look again.
     fn look_at(&mut self, number: u32, moment: Moment<'_>, findings: &mut Vec<Finding>) {
+        self.at_desk(number, |desk| desk.book.advance(moment.now));
         let Some(Some(desk)) = self.desks.get_mut(number as usize) else { return };
-        desk.book.advance(moment.now);
         let turned = desk.watch(moment, &self.settings);
         findings.extend(turned.into_iter().map(|alert| Finding::Alert(Box::new(alert))));
         if desk.book.take_changed() && !desk.changed {
@@ -322,7 +347,7 @@ impl PartitionState {
             let silent = books.filter(|(_, desk)| !desk.book.is_empty()).min_by_key(|(_, desk)| desk.last_offset);
             let Some((number, desk)) = silent else { return };
             self.counts.overflow += desk.book.len() as u64;
-            desk.book.clear();
+            self.at_desk(number, |desk| desk.book.clear());
             touched.push(number);
         }
     }
@@ -334,6 +359,13 @@ impl PartitionState {
             self.free.push(number);
         }
     }
+}
+
+/// Whether a mention that came at that offset is still in the book of that desk. A number that another subject has now
+/// has higher offsets only.
+fn is_remembered(desks: &[Option<Desk>], offset: i64, desk: u32) -> bool {
+    let desk = desks.get(desk as usize).and_then(Option::as_ref);
+    desk.and_then(|desk| desk.book.first_offset()).is_some_and(|first| first <= offset)
 }
 
 /// How many whole spans log time has seen.
@@ -348,35 +380,6 @@ impl Finding {
         match self {
             Self::Alert(alert) => (false, &alert.id),
             Self::Index(index) => (true, &index.id),
-        }
-    }
-}
-
-impl Posts {
-    fn add(&mut self, post: &Arc<str>, desk: u32, now: Timestamp) {
-        if let Some((last, desks)) = self.desks.get_mut(post) {
-            *last = now;
-            if !desks.contains(&desk) {
-                desks.push(desk);
-            }
-            return;
-        }
-        self.desks.insert(post.clone(), (now, vec![desk]));
-        self.order.push_back((now, post.clone()));
-    }
-
-    fn desks_of(&self, post: &str) -> &[u32] {
-        self.desks.get(post).map_or(&[], |(_, desks)| desks)
-    }
-
-    /// Forgets the posts that were last told before `since`.
-    fn forget(&mut self, since: Timestamp) {
-        while let Some((at, post)) = self.order.pop_front_if(|(at, _)| *at < since) {
-            match self.desks.get(&post) {
-                Some((last, _)) if *last > at => self.order.push_back((*last, post)),
-                Some(_) => drop(self.desks.remove(&post)),
-                None => {}
-            }
         }
     }
 }

@@ -223,6 +223,25 @@ fn the_lowest_offsets_leave_first_and_are_counted() {
 }
 
 #[test]
+fn a_full_partition_forgets_what_came_first_whatever_it_was_about() {
+    let mut settings = gloom();
+    settings.index.partition_mentions_max = 4;
+    let mut log = Log::default();
+    for (number, subject) in
+        ["XNAS:AAA", "market", "market", "XNAS:AAA", "market", "market", "market"].iter().enumerate()
+    {
+        log.tell(number as f64, &format!("post-{number}"), subject, 0.1);
+    }
+    log.tick(10.0);
+    let mut state = PartitionState::new(Arc::new(settings));
+    let findings = log.fold(&mut state, 0..8, true);
+    let left: Vec<(String, u32)> =
+        indices(&findings).iter().map(|index| (index.subject.to_string(), index.mentions)).collect();
+    assert_eq!(left, [("XNAS:AAA".to_owned(), 1), ("market".to_owned(), 3)]);
+    assert_eq!(state.take_counts().overflow, 3);
+}
+
+#[test]
 fn a_rule_with_no_hold_fires_at_once_and_counts_say_so() {
     let mut settings = gloom();
     settings.rules[0].hold = seconds(0);

@@ -127,6 +127,10 @@ fn a_cut_changes_nothing_where_there_is_no_room() {
     (settings.index.mentions_max, settings.index.subjects_max) = (6, 3);
     let fired: usize = (100..105).map(|seed| assert_a_cut_changes_nothing(seed, &settings)).sum();
     assert!(fired > 25, "too little happens to prove anything: {fired}");
+    let mut settings = watchful();
+    settings.index.partition_mentions_max = 12;
+    let fired: usize = (105..110).map(|seed| assert_a_cut_changes_nothing(seed, &settings)).sum();
+    assert!(fired > 25, "too little happens to prove anything: {fired}");
 }
 
 /// At least once: alerts may have been published whose records are read again.

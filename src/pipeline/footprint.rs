@@ -1,0 +1,83 @@
+//! How much memory a process may need: every queue, buffer, cache and table that grows with the input, with its bound.
+//!
+//! The bounds themselves stand where they are kept; here they are added up, and `check` prints the sum. Figures are upper
+//! ends for posts of an ordinary shape (a mention takes [`MENTION_BYTES`]), not what a quiet pipeline takes.
+
+use crate::entity::SUBJECTS_MAX;
+use crate::kafka;
+use crate::pipeline::Settings;
+use crate::pipeline::flow::EPOCH_BYTES_MAX;
+use crate::pipeline::shell::FEED_QUEUE;
+use crate::pipeline::stage::WORK_MAX;
+use crate::window::RETRACTIONS_MAX;
+
+/// Code, ONNX Runtime's library, the page, threads and instruments, before a model is loaded.
+const PROCESS_BYTES: u64 = 96 << 20;
+/// A session keeps the graph's weights in a form of its own, and works in an arena: so many times the file.
+const SESSION_FILES: u64 = 3;
+/// A text in the cache: its tokens and the probabilities of all classes.
+const CACHED_TEXT_BYTES: u64 = 1_536;
+/// A post on its way through the score stage, in times its record: the record, its fields, the cleaned text.
+const DRAFT_RECORDS: u64 = 4;
+/// A mention as a record with its headers, and as much again for what is said about it.
+const MENTION_RECORD_BYTES: u64 = 2_600;
+/// A mention in a window: its entry, excerpt, link and sketch, and its places in the tables (measured by `bench`).
+const MENTION_BYTES: u64 = 1_100;
+/// A retraction that is remembered.
+const RETRACTION_BYTES: u64 = 200;
+/// A row of a segment, in times its record: decoded, and in columns while it is written.
+const SAMPLE_RECORDS: u64 = 3;
+
+/// A part of the memory that a process may need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What it holds.
+    pub name: &'static str,
+    /// The keys that bound it; empty where none does.
+    pub bounded_by: &'static str,
+    /// Bytes, at most.
+    pub bytes: u64,
+}
+
+/// All parts for a process that runs every stage and holds every partition. `graph_bytes` is the size of the model's
+/// graph, `cores` the number of processor cores.
+#[must_use]
+pub fn footprint(settings: &Settings, graph_bytes: u64, cores: usize) -> Vec<Part> {
+    let part = |name, bounded_by, bytes| Part { name, bounded_by, bytes };
+    let model = &settings.model;
+    let sessions = if model.sessions == 0 { cores } else { model.sessions } as u64;
+    let event = kafka::event_bytes_max(&settings.kafka) as u64;
+    // Per stage: the client's queue, what one sweep gathers, and events before, in and behind the shell's queue.
+    let source = kafka::source_bytes_max(&settings.kafka) as u64 + (FEED_QUEUE as u64 + 2) * event;
+    let pool = model.pool_bytes_max.max(settings.kafka.record_bytes_max) as u64;
+    // Two pools wait, and one event more; as many as there are jobs are under way.
+    let pools = 2 * pool + event + WORK_MAX as u64 * DRAFT_RECORDS * pool;
+    let outputs = model.pool_posts_max as u64 * (SUBJECTS_MAX as u64 + 2) * MENTION_RECORD_BYTES + 4 * pool;
+    // One epoch is open and one is being committed; each may pass its bound by what comes in at once.
+    let score = 2 * (EPOCH_BYTES_MAX as u64 + WORK_MAX as u64 * outputs);
+    let signal = 2 * (EPOCH_BYTES_MAX as u64 + 4 * event);
+    let partitions = u64::try_from(settings.kafka.partitions).unwrap_or(1).max(1);
+    let mentions = settings.index.partition_mentions_max as u64 * MENTION_BYTES;
+    let windows = partitions * (mentions + RETRACTIONS_MAX as u64 * RETRACTION_BYTES);
+    // Open segments may reach twice the bound before the source waits, and as many jobs hold one each.
+    let segments = (2 + 2 * WORK_MAX as u64) * settings.archive.segment_bytes as u64 * SAMPLE_RECORDS;
+    let producers = 3 * kafka::producer_bytes_max() as u64;
+    vec![
+        part("the process with ONNX Runtime", "", PROCESS_BYTES),
+        part("the model's sessions", "model.sessions", sessions * SESSION_FILES * graph_bytes),
+        part("texts scored a moment ago", "model.cache_texts", model.cache_texts as u64 * CACHED_TEXT_BYTES),
+        part("records read ahead, three stages", "kafka.record_bytes_max", 3 * source),
+        part("posts being scored", "model.pool_bytes_max, pool_posts_max", pools),
+        part("epochs of scored posts and mentions", "model.pool_posts_max", score),
+        part("epochs of indices and alerts", "", signal),
+        part("mentions in windows", "index.partition_mentions_max, kafka.partitions", windows),
+        part("open segments", "archive.segment_bytes", segments),
+        part("records on their way to the brokers", "", producers),
+    ]
+}
+
+/// The sum of the parts, in bytes.
+#[must_use]
+pub fn total(parts: &[Part]) -> u64 {
+    parts.iter().map(|part| part.bytes).sum()
+}
