@@ -20,7 +20,7 @@ impl Default for ArchiveSettings {
         Self {
             url: String::new(),
             segment_rows: 100_000,
-            segment_bytes: 64 << 20,
+            segment_bytes: 32 << 20,
             segment_age: Duration::from_secs(300),
         }
     }

@@ -49,7 +49,7 @@ pub struct Shell<S: Stage> {
     /// The source.
     pub source: Box<dyn SourceControl>,
     /// Where commits go.
-    pub port: Box<dyn Transaction>,
+    pub port: Box<dyn Transaction + Send>,
     /// Exactly once or at least once.
     pub delivery: Delivery,
     /// The wall clock.
@@ -133,7 +133,7 @@ where
 /// Commits epochs on a thread of its own: every call of a transaction blocks.
 struct Committer {
     name: &'static str,
-    port: Box<dyn Transaction>,
+    port: Box<dyn Transaction + Send>,
     delivery: Delivery,
     clock: Arc<dyn Clock>,
     witness: Witness,

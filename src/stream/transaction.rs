@@ -23,7 +23,7 @@ pub enum Fault {
 }
 
 /// One producer with one transaction at a time. All calls block; none is made from an async task.
-pub trait Transaction: Send {
+pub trait Transaction {
     /// Begins a transaction.
     ///
     /// # Errors

@@ -1,10 +1,9 @@
-//! A commit that is under way, call by call: the real [`Epoch::commit`] on a thread of its own, whose port asks for
-//! each call and waits. One thread runs at a time, so the order of everything is the simulation's to decide.
+//! A commit that is under way, call by call: the real [`Epoch::commit`] on a stack of its own, whose port leaves it to
+//! ask for each call, so that the order of everything is the simulation's to decide.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::stream::{Delivery, Epoch, Fault, Outcome, Output, Partition, Patience, Position, Row, Transaction};
 use crate::time::Clock;
@@ -38,26 +37,18 @@ impl Ask {
     }
 }
 
-enum Told {
-    Asks(Ask),
-    Ended(Outcome),
-}
+type Answer = Result<(), Fault>;
 
 /// The port as the commit sees it.
-struct Remote {
-    asks: Sender<Told>,
-    answers: Receiver<Result<(), Fault>>,
-}
+struct Remote<'a>(&'a Yielder<Answer, Ask>);
 
-impl Remote {
-    fn ask(&self, ask: Ask) -> Result<(), Fault> {
-        let gone = || Fault::Unknown("the process is gone".to_owned());
-        self.asks.send(Told::Asks(ask)).map_err(|_| gone())?;
-        self.answers.recv().map_err(|_| gone())?
+impl Remote<'_> {
+    fn ask(&self, ask: Ask) -> Answer {
+        self.0.suspend(ask)
     }
 }
 
-impl Transaction for Remote {
+impl Transaction for Remote<'_> {
     fn begin(&mut self) -> Result<(), Fault> {
         self.ask(Ask::Begin)
     }
@@ -93,28 +84,18 @@ impl Transaction for Remote {
 
 /// A commit under way.
 pub(super) struct Committing {
-    told: Option<Receiver<Told>>,
-    answers: Option<Sender<Result<(), Fault>>>,
-    thread: Option<JoinHandle<()>>,
+    commit: Coroutine<Answer, Ask, Outcome>,
     waiting: Result<Ask, Outcome>,
 }
 
 impl Committing {
     /// Starts it; it stands before its first call.
-    pub(super) fn start<N: Send + 'static>(
-        mut epoch: Epoch<Row<N>>,
-        delivery: Delivery,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let (asks, told) = bounded(1);
-        let (answers, answered) = bounded(1);
-        let thread = thread::spawn(move || {
-            let mut port = Remote { asks: asks.clone(), answers: answered };
-            let outcome = epoch.commit(&mut port, delivery, Patience::default(), &*clock);
-            drop(asks.send(Told::Ended(outcome)));
+    pub(super) fn start<N: 'static>(mut epoch: Epoch<Row<N>>, delivery: Delivery, clock: Arc<dyn Clock>) -> Self {
+        let mut commit = Coroutine::new(move |calls: &Yielder<Answer, Ask>, _: Answer| {
+            epoch.commit(&mut Remote(calls), delivery, Patience::default(), &*clock)
         });
-        let waiting = next(&told);
-        Self { told: Some(told), answers: Some(answers), thread: Some(thread), waiting }
+        let waiting = next(&mut commit, Ok(()));
+        Self { commit, waiting }
     }
 
     /// The call that waits, or how the commit ended.
@@ -123,27 +104,25 @@ impl Committing {
     }
 
     /// Answers the call that waits.
-    pub(super) fn answer(&mut self, answer: Result<(), Fault>) {
-        if let (Some(answers), Some(told)) = (&self.answers, &self.told) {
-            answers.send(answer).unwrap();
-            self.waiting = next(told);
+    pub(super) fn answer(&mut self, answer: Answer) {
+        if !self.commit.done() {
+            self.waiting = next(&mut self.commit, answer);
         }
     }
 }
 
-fn next(told: &Receiver<Told>) -> Result<Ask, Outcome> {
-    match told.recv() {
-        Ok(Told::Asks(ask)) => Ok(ask),
-        Ok(Told::Ended(outcome)) => Err(outcome),
-        Err(_) => Err(Outcome::Halt("the commit panicked".to_owned())),
+fn next(commit: &mut Coroutine<Answer, Ask, Outcome>, answer: Answer) -> Result<Ask, Outcome> {
+    match commit.resume(answer) {
+        CoroutineResult::Yield(ask) => Ok(ask),
+        CoroutineResult::Return(outcome) => Err(outcome),
     }
 }
 
 impl Drop for Committing {
+    /// Whoever is in the middle of a commit and dies makes no more calls.
     fn drop(&mut self) {
-        (self.told, self.answers) = (None, None);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
+        while !self.commit.done() {
+            self.answer(Err(Fault::Unknown("the process is gone".to_owned())));
         }
     }
 }
