@@ -18,8 +18,8 @@ pub(super) trait Actor {
     fn repeat(&mut self) -> Result<bool, String>;
     /// Whether the lease of those records is still on.
     fn repeats_live(&self) -> bool;
-    /// Lets the commit that is under way go on until it is about to make such a call.
-    fn commit_until(&mut self, call: fn(&Ask) -> bool);
+    /// Lets the commit that is under way go on until it is about to make such a call; whether it is.
+    fn commit_until(&mut self, call: fn(&Ask) -> bool) -> bool;
     /// Does the oldest job that waits.
     fn work(&mut self) -> bool;
     /// Hands in a job that is done, in any order.
@@ -135,15 +135,16 @@ impl<S: Stage> Actor for Member<S> {
         self.state.last.as_ref().is_some_and(|(lease, _)| lease.is_live())
     }
 
-    fn commit_until(&mut self, call: fn(&Ask) -> bool) {
-        let Some(commit) = &mut self.state.commit else { return };
+    fn commit_until(&mut self, call: fn(&Ask) -> bool) -> bool {
+        let Some(commit) = &mut self.state.commit else { return false };
         while let Ok(ask) = commit.waiting() {
             if call(ask) {
-                return;
+                return true;
             }
             let answer = ask.make(&mut self.port);
             commit.answer(answer);
         }
+        false
     }
 
     fn work(&mut self) -> bool {

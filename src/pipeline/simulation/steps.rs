@@ -162,15 +162,21 @@ impl World {
         }
     }
 
-    /// Revokes end while a commit is about to make a call, and everyone joins the generation after that.
+    /// Partitions go to somebody else while a commit of theirs is about to make a call; the revoke does not wait for it,
+    /// and everyone joins the generation after that.
     fn outlive(&mut self, stage: usize, dice: &mut Dice) {
+        if self.residents.len() == 1 {
+            self.start(None);
+        }
         let calls: [fn(&Ask) -> bool; 3] = [
             |ask| matches!(ask, Ask::ReadMetadata),
             |ask| matches!(ask, Ask::SendOffsets(_) | Ask::CommitOffsets(_)),
             |ask| matches!(ask, Ask::Commit),
         ];
         let call = calls[dice.below(calls.len())];
-        self.residents.values_mut().for_each(|resident| resident.process.actors[stage].commit_until(call));
+        let awake = self.residents.iter_mut().filter(|(_, resident)| resident.paused.is_none());
+        let standing = awake.filter_map(|(id, it)| it.process.actors[stage].commit_until(call).then_some(*id));
+        standing.collect::<Vec<ProcessId>>().into_iter().for_each(|id| self.evict(stage, id, dice));
         self.pass(DRAIN);
         while self.settle() {}
         for resident in self.residents.values_mut().filter(|resident| resident.paused.is_none()) {

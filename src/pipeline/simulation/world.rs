@@ -155,7 +155,9 @@ impl World {
             let line = format!("{} of process {id} halted without a reason that the world gave: {why}", STAGES[stage]);
             self.outrage.get_or_insert(line);
         }
-        self.kill(id, &format!("{} halted: {why}", STAGES[stage]));
+        // Names in the making are numbered over all simulations of this test.
+        let told = why.split("_tmp/").next().unwrap_or(why);
+        self.kill(id, &format!("{} halted: {told}", STAGES[stage]));
     }
 
     /// Everyone joins the next generation; partitions are dealt anew, those that move are revoked first.
@@ -183,6 +185,19 @@ impl World {
                     }
                 }
                 Some(_) => {}
+            }
+        }
+    }
+
+    /// Everything that a member has is to go to others.
+    pub(super) fn evict(&mut self, stage: usize, id: ProcessId, dice: &mut Dice) {
+        let others: Vec<ProcessId> = self.members(stage).into_iter().filter(|other| *other != id).collect();
+        let group = &self.groups[stage];
+        let leaving = |at: &Partition| group.moving.iter().any(|moving| moving.partition == *at);
+        let owned = group.owner.iter().filter(|(at, owner)| **owner == id && !leaving(at));
+        for partition in owned.map(|(at, _)| at.clone()).collect::<Vec<_>>() {
+            if !others.is_empty() {
+                self.revoke(stage, partition, id, *dice.pick(&others));
             }
         }
     }
