@@ -17,6 +17,7 @@
 //!   holds the partition now.
 //! * A commit whose outcome is unknown ends the stage: the restart reads what is true from the log.
 
+mod alone;
 mod batch;
 mod epoch;
 mod feed;
@@ -27,6 +28,7 @@ mod place;
 mod record;
 mod transaction;
 
+pub use alone::{Undecided, commit_alone};
 pub use batch::{Batch, CountMismatch, Ends, Weigh};
 pub use epoch::{Closed, Delivery, Epoch, Outcome, Patience};
 pub use feed::{Assignment, Command, Feed};
