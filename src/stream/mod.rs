@@ -15,6 +15,7 @@
 //! * A batch that is lost leaves a gap, one that comes twice an overlap; the ledger refuses both.
 //! * Whatever was read under a lease that has been turned off is dropped wherever it is, and read again by whoever
 //!   holds the partition now.
+//! * Outputs without positions ([`commit_alone`]) are fenced by the transactional id, not by a group.
 //! * A commit whose outcome is unknown ends the stage: the restart reads what is true from the log.
 
 mod alone;
