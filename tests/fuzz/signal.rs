@@ -1,5 +1,7 @@
 //! The signal stage without its core.
 
+#[path = "../../src/pipeline/signal/arrivals.rs"]
+mod arrivals;
 #[path = "../../src/pipeline/signal/desk.rs"]
 mod desk;
 #[path = "../../src/pipeline/signal/due.rs"]
