@@ -29,6 +29,7 @@ pub use error::KafkaError;
 pub use handle::SourceHandle;
 pub use membership::{Lag, Membership, Rebalances};
 pub use plain::PlainProducer;
+pub use scout::tail_bytes_max;
 pub use settings::KafkaSettings;
 pub use source::{ReadBack, Source, SourceConfig};
 pub use sweep::Sweep;

@@ -23,8 +23,14 @@ pub(super) struct Bounds {
     pub(super) high: i64,
 }
 
-/// Bytes that a tail may have in memory, a partition.
-const TAIL_BYTES_MAX: usize = 4 << 20;
+/// Bytes that a tail may have in memory, a partition; one more record while it is read.
+const TAIL_BYTES_MAX: usize = 2 << 20;
+
+/// The most bytes that the records before a committed position take, a partition.
+#[must_use]
+pub const fn tail_bytes_max() -> usize {
+    TAIL_BYTES_MAX
+}
 
 /// The two clients.
 pub(super) struct Scout {

@@ -87,16 +87,7 @@ impl ScoreCore {
         };
         let mut flow = Flow::new(settings.commit_interval, settings.until_end);
         flow.watch = Watch::new(settings.limit);
-        Self {
-            flow,
-            pool: Batch::default(),
-            pool_bytes: 0,
-            pool_since: None,
-            working: 0,
-            ticker,
-            routes,
-            settings,
-        }
+        Self { flow, pool: Batch::default(), pool_bytes: 0, pool_since: None, working: 0, ticker, routes, settings }
     }
 
     fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<ScoreEffect> {
