@@ -56,6 +56,7 @@ fn run(log: &Log, fields: FieldMap, limit: DeadLetterLimit, poll: usize) -> Opti
     };
     let settings = ScoreSettings {
         pool_posts_max: poll,
+        pool_bytes_max: 64 << 20,
         pool_wait_max: Duration::ZERO,
         commit_interval: Duration::ZERO,
         until_end: false,
