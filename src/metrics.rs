@@ -68,6 +68,12 @@ pub const ALERTS_FIRING: Family = gauge("bellwether_alerts_firing", "Alerts that
 /// Dead letters committed, by stage and reason.
 pub const DEAD_LETTERS: Family =
     counter("bellwether_dead_letters_total", "Records that could not be used.", &["stage", "reason"]);
+/// How much of the allowed dead letters the worst partition has used, by stage: above 1 the stage stops.
+pub const DEAD_LETTER_LIMIT: Family = gauge(
+    "bellwether_dead_letter_limit_used_ratio",
+    "Dead letters among the last records of the worst partition, as a part of those that are allowed.",
+    &["stage"],
+);
 /// Posts in a scoring pool.
 pub const POOL_POSTS: Family =
     histogram("bellwether_pool_posts", "Posts that were sorted and scored together.", &[], SIZES);
@@ -167,6 +173,7 @@ pub const ALL: &[&Family] = &[
     &ALERTS,
     &ALERTS_FIRING,
     &DEAD_LETTERS,
+    &DEAD_LETTER_LIMIT,
     &POOL_POSTS,
     &BATCH_ROWS,
     &TOKENS,

@@ -80,6 +80,8 @@ fn five_mistakes_are_five_reports_and_nothing_is_bound() {
         &["doctor", path],
         &["play", path, "--input", "-"],
         &["replay", path, "--input", "-"],
+        &["dead-letters", "list", path],
+        &["dead-letters", "replay", path],
     ] {
         let output = run(command, b"");
         assert_eq!(code(&output), 64, "{command:?}");
@@ -212,6 +214,9 @@ fn a_wrong_command_line_ends_with_64() {
         &["play", "pipelines/demo.toml"],
         &["score", "--device", "gpu"],
         &["run", "/nowhere/market.toml"],
+        &["dead-letters"],
+        &["dead-letters", "list", "pipelines/demo.toml", "--reason", "bad"],
+        &["dead-letters", "list", "pipelines/demo.toml", "--since", "yesterday"],
     ] {
         assert_eq!(code(&run(wrong, b"")), 64, "{wrong:?}");
     }
@@ -336,6 +341,18 @@ fn play_ends_with_a_summary_as_its_last_line_and_names_a_bad_one() {
     let output = run(&["play", &path, "--input", bad.to_str().unwrap(), "--exit"], b"");
     assert_eq!(code(&output), 65, "{}", stderr(&output));
     assert!(stderr(&output).contains("bad.jsonl:2: "), "{}", stderr(&output));
+}
+
+#[test]
+fn a_play_of_records_that_cannot_be_read_stops_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = tiny(folder.path(), "[dead_letters]\nwindow_records = 50\n");
+    let posts: String = (0..100).map(|number| format!("{{\"id\":\"{number}\",\"body\":\"Shares rise\"}}\n")).collect();
+    let output = run(&["play", &path, "--input", "-", "--exit"], posts.as_bytes());
+    assert_eq!(code(&output), 65, "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("26 of the last 50 records of tiny.posts/0 are dead letters and 25 may be"), "{said}");
+    assert!(said.contains("mend the mapping in [source.fields]"), "{said}");
 }
 
 #[test]

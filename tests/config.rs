@@ -140,6 +140,21 @@ fn a_rule_about_nobody_and_a_wrong_instruments_file_are_mistakes() {
 }
 
 #[test]
+fn the_limit_of_dead_letters_is_read_and_checked() {
+    let set = format!("{SMALL}[dead_letters]\nwindow_records = 50\nshare_max = 1\n");
+    let limit = load_with(&set, &[]).unwrap().settings.dead_letters;
+    assert_eq!((limit.window_records, limit.share_max), (50, 1.0));
+    let default = load_with(SMALL, &[]).unwrap().settings.dead_letters;
+    assert_eq!((default.window_records, default.share_max), (1_000, 0.5));
+    let wrong = format!("{SMALL}[dead_letters]\nwindow_records = 3\nshare_max = 1.5\nshare = 1\n");
+    let told = report(&wrong, &[]);
+    assert!(told.contains("`dead_letters.window_records`: 3 is out of range"), "{told}");
+    assert!(told.contains("`dead_letters.share_max`: 1.5 is out of range"), "{told}");
+    assert!(told.contains("`dead_letters.share` is not a setting"), "{told}");
+    assert_eq!(told.matches("file.toml:").count(), 3, "{told}");
+}
+
+#[test]
 fn the_environment_is_laid_over_the_file() {
     let loaded = load_with(
         SMALL,

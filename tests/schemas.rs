@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bellwether::codec::{self, Envelope, FieldMap, Payload, SourceSettings};
-use bellwether::event::{Alert, DeadLetter, Index, Label, MentionRecord, Reason, ScoredPost};
+use bellwether::event::{Alert, DeadLetter, Index, Label, MentionRecord, Reason, Replay, ScoredPost};
 use bellwether::pipeline::Topics;
 use bellwether::stream::{Partition, Record};
 use bellwether::time::Timestamp;
@@ -18,7 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-const EVENTS: [&str; 9] = ["post", "scored", "mention", "retraction", "tick", "index", "alert", "label", "dead-letter"];
+const EVENTS: [&str; 10] =
+    ["post", "scored", "mention", "retraction", "tick", "index", "alert", "label", "dead-letter", "replay"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
@@ -90,6 +91,7 @@ fn through_code(event: &str, example: &Value) -> Result<Value, String> {
         "alert" => codec::decode_alert(&record).map(|it: Alert| written(&envelope.alert(&it, None))),
         "label" => codec::decode_label(&record).map(|it: Label| written(&envelope.label(&it))),
         "index" => return typed::<Index>(example, |it| envelope.index(it)),
+        "replay" => return typed::<Replay>(example, |it| envelope.replay(it)),
         other => panic!("{other} is not written as JSON"),
     }
     .map_err(|letter| letter.message)

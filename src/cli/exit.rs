@@ -134,8 +134,12 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             AssembleError::Archive(_) => Exit::Unavailable,
         });
     }
-    if let Some(PlayError::Assemble(error)) = error.downcast_ref::<PlayError>() {
-        return code(error);
+    if let Some(error) = error.downcast_ref::<PlayError>() {
+        return match error {
+            PlayError::Assemble(error) => code(error),
+            PlayError::BadData(_) => Some(Exit::Data),
+            PlayError::UnknownTopic(_) | PlayError::Halted(_) => None,
+        };
     }
     if let Some(error) = error.downcast_ref::<RunError>() {
         // The transparent ones are not in the chain themselves.
@@ -143,6 +147,7 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             RunError::Kafka(error) => code(error),
             RunError::Assemble(error) => code(error),
             RunError::Topics(_) => Some(Exit::Usage),
+            RunError::BadData { .. } => Some(Exit::Data),
             RunError::Halted { .. } | RunError::Laggards { .. } => None,
         };
     }

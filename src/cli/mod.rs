@@ -7,11 +7,13 @@ pub mod args;
 mod bench;
 mod check;
 mod clean;
+mod dead_letters;
 mod demo;
 mod doctor;
 mod evaluate;
 mod exit;
 mod input;
+mod letter_shown;
 mod lines;
 mod model;
 mod output;
@@ -80,6 +82,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Topics(topics) => topics::run(topics, global),
         Command::Replay(replay) => replay::run(replay, global),
+        Command::DeadLetters(asked) => dead_letters::run(asked, global),
         Command::Clean(clean) => clean::run(clean),
         Command::Score(score) => score::run(score, global),
         Command::Evaluate(evaluate) => evaluate::run(evaluate, global),

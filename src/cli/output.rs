@@ -35,6 +35,14 @@ impl Output {
         self.line("")
     }
 
+    /// Writes bytes as they are.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.writer.write_all(bytes).map_err(|error| Failure::output(&error))
+    }
+
     /// Hands everything over.
     ///
     /// # Errors

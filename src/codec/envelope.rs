@@ -9,12 +9,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::event::{Alert, DeadLetter, Index, Label, MentionRecord, ScoredPost};
+use crate::event::{Alert, DeadLetter, Index, Label, MentionRecord, Replay, ScoredPost};
 use crate::stream::{Headers, Output};
 use crate::time::Timestamp;
 
+/// Kafka Connect's error headers, in the order in which they end a dead letter.
+pub(super) const ERRORS: [&str; 6] = [
+    "__connect.errors.topic",
+    "__connect.errors.partition",
+    "__connect.errors.offset",
+    "__connect.errors.stage",
+    "__connect.errors.exception.class.name",
+    "__connect.errors.exception.message",
+];
 /// Says how many bytes a dead letter's value had before it was cut.
-const TRUNCATED: &str = "bellwether.truncated";
+pub(super) const TRUNCATED: &str = "bellwether.truncated";
+/// Says of a record that was sent again where it had been.
+pub(super) const REPLAYED: &str = "bellwether.replayed";
 
 /// A record to be written, without its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,22 +94,26 @@ impl Envelope {
         self.payload(Some(&label.post_id), label, &head)
     }
 
+    /// The mark of a replayed dead letter, keyed by the letter's origin.
+    #[must_use]
+    pub fn replay(&self, replay: &Replay) -> Payload {
+        let head = Head { kind: "replay", id: &replay.id, at: replay.at, traceparent: None };
+        self.payload(Some(&replay.origin.to_string()), replay, &head)
+    }
+
     /// A dead letter: key, bytes and headers as they came, then Kafka Connect's error headers. A value of more than
     /// `value_bytes_max` bytes is cut, and the header `bellwether.truncated` says how many there were.
     #[must_use]
     pub fn dead_letter(&self, letter: &DeadLetter, value_bytes_max: usize) -> Payload {
         let record = &letter.record;
         let mut headers = record.headers.clone();
-        let mut add = |name: &str, value: &dyn Display| headers.push(header(name, value));
-        add("__connect.errors.topic", &record.partition.topic);
-        add("__connect.errors.partition", &record.partition.number);
-        add("__connect.errors.offset", &record.offset);
-        add("__connect.errors.stage", &letter.stage);
-        add("__connect.errors.exception.class.name", &letter.reason);
-        add("__connect.errors.exception.message", &letter.message);
+        let (place, offset) = (&record.partition, &record.offset);
+        let errors: [&dyn Display; 6] =
+            [&place.topic, &place.number, offset, &letter.stage, &letter.reason, &letter.message];
+        headers.extend(ERRORS.into_iter().zip(errors).map(|(name, value)| header(name, value)));
         let mut value = record.value.clone();
         if let Some(bytes) = value.as_mut().filter(|bytes| bytes.len() > value_bytes_max) {
-            add(TRUNCATED, &bytes.len());
+            headers.push(header(TRUNCATED, &bytes.len()));
             bytes.truncate(value_bytes_max);
         }
         Payload { key: record.key.clone(), value, headers }
@@ -128,7 +143,7 @@ struct Head<'a> {
     traceparent: Option<&'a str>,
 }
 
-fn header(name: &str, value: &dyn Display) -> (String, Option<Bytes>) {
+pub(super) fn header(name: &str, value: &dyn Display) -> (String, Option<Bytes>) {
     (name.to_owned(), Some(Bytes::from(value.to_string())))
 }
 

@@ -8,8 +8,8 @@ use super::problem::{Place, Problem};
 use super::reader::{Desk, Report, Section};
 use super::setting::quoted;
 use super::{TestCase, archive, case, environment, instruments, kafka, model, rule, source, tree};
-use crate::pipeline::Settings;
 use crate::pipeline::signal::SignalSettings;
+use crate::pipeline::{DeadLetterLimit, Settings};
 use crate::telemetry::LogSettings;
 use crate::web::WebSettings;
 
@@ -32,9 +32,24 @@ pub struct Loaded {
 /// # Errors
 /// Every problem that was found, in the order of their places.
 pub fn load(path: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Loaded, Vec<Problem>> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let file = Arc::from(path.display().to_string());
+        vec![unreadable(&file, &error)]
+    })?;
+    load_text(path, &text, environment)
+}
+
+/// The same with the text of the file at hand; `path` is where it lies, or would lie.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(
+    path: &Path,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, Vec<Problem>> {
     let file: Arc<str> = Arc::from(path.display().to_string());
-    let text = std::fs::read_to_string(path).map_err(|error| vec![unreadable(&file, &error)])?;
-    let (mut root, mut problems) = tree::parse(&file, &text);
+    let (mut root, mut problems) = tree::parse(&file, text);
     problems.extend(environment::lay_over(&mut root, environment.into_iter()));
     let report = Report::default();
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
@@ -82,6 +97,7 @@ fn read(mut root: Section<'_>) -> (Settings, Vec<TestCase>) {
         instruments: instruments.path,
         archive: archive::read(root.section("archive")),
         sample: archive::read_sample(root.section("sample")),
+        dead_letters: dead_letters(root.section("dead_letters")),
         web: web(root.section("web")),
         log: log(root.section("log")),
         tick_interval: root.within("tick_interval", seconds(5), Duration::from_millis(100)..=seconds(60)),
@@ -102,6 +118,16 @@ fn web(mut section: Section<'_>) -> WebSettings {
     let settings = WebSettings { listen: section.or("listen", WebSettings::default().listen) };
     section.finish();
     settings
+}
+
+fn dead_letters(mut section: Section<'_>) -> DeadLetterLimit {
+    let is = DeadLetterLimit::default();
+    let limit = DeadLetterLimit {
+        window_records: section.within("window_records", is.window_records, 10..=100_000),
+        share_max: section.within("share_max", is.share_max, 0.0..=1.0),
+    };
+    section.finish();
+    limit
 }
 
 fn log(mut section: Section<'_>) -> LogSettings {

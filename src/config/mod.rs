@@ -23,8 +23,9 @@ mod units;
 
 pub use case::{CaseAlert, CasePost, TestCase};
 pub use environment::{environment, ort_dylib_path};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_text};
 pub use problem::{Place, Problem};
+pub use units::parse_duration;
 
 /// What topics, groups and transactional ids may be called: letters, digits, `.`, `_` and `-`.
 fn is_kafka_name(name: &str, length_max: usize) -> bool {

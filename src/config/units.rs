@@ -13,7 +13,8 @@ const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m",
 const SIZE_UNITS: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// `500ms`, `30s`, `2m`, `1h30m`, `7d`, `1.5s`: numbers with units, the larger unit first.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut units = TIME_UNITS.as_slice();
     let mut sum = Duration::ZERO;

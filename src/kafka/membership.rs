@@ -113,6 +113,11 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// The place of who reads in no group.
+    pub(super) fn nowhere() -> Self {
+        Self { consumer: Weak::new(), board: Arc::default() }
+    }
+
     /// The group's metadata now.
     ///
     /// The client answers from the thread on which it also learns that it was put out of the group, so metadata of

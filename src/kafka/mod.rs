@@ -1,8 +1,8 @@
 //! The adapter to Kafka: the one room that knows rdkafka.
 //!
 //! [`Source`] reads for a stage (its polling thread, what happens when partitions come and go, back-pressure);
-//! [`Producer`] makes the port through which a stage commits; `topics` keeps the pipeline's topics; [`PlainProducer`]
-//! and [`Tail`] serve the command line. The guarantee itself is in [`crate::stream`]: this room only does as it says.
+//! [`Producer`] makes the port through which a stage commits; `topics` keeps the pipeline's topics; [`PlainProducer`],
+//! [`Tail`] and [`Sweep`] serve the command line. The guarantee itself is in [`crate::stream`]: this room only does as it says.
 //! All calls block; none is made from an async task.
 
 mod client;
@@ -18,6 +18,7 @@ mod reports;
 mod scout;
 mod settings;
 mod source;
+mod sweep;
 mod tail;
 mod topics;
 mod transaction;
@@ -28,8 +29,10 @@ pub use error::KafkaError;
 pub use handle::SourceHandle;
 pub use membership::{Lag, Membership, Rebalances};
 pub use plain::PlainProducer;
+pub use scout::tail_bytes_max;
 pub use settings::KafkaSettings;
 pub use source::{ReadBack, Source, SourceConfig};
+pub use sweep::Sweep;
 pub use tail::Tail;
 pub use topics::{TopicFinding, TopicPlan, TopicReport, Upkeep, ensure_topics, inspect_topics, partition_counts};
 pub use transaction::{KafkaTransaction, Producer};

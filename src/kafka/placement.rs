@@ -30,7 +30,7 @@ pub(super) struct Placed {
     pub(super) committed: Position,
     /// The end at this moment, open transactions included.
     pub(super) end: Position,
-    /// What was read back from the alerts.
+    /// What was read back: the alerts, or the last records before the committed position.
     pub(super) restored: Vec<Record>,
 }
 
@@ -38,6 +38,8 @@ pub(super) struct Placed {
 pub(super) struct Placement {
     pub(super) scout: Scout,
     pub(super) read_back: Option<ReadBack>,
+    /// Records before the committed position that are handed over where nothing is read back.
+    pub(super) tail_records: usize,
     /// How long one placement may take: longer than a dead owner's transaction stays open.
     pub(super) patience: Duration,
     pub(super) clock: Arc<dyn Clock>,
@@ -96,6 +98,8 @@ impl Placement {
             let since = self.replay_from(back, partition, committed, deadline)?;
             start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
             restored = self.restore(back, partition.number, deadline)?;
+        } else if self.tail_records > 0 {
+            restored = self.scout.tail(partition, Position::at(committed), self.tail_records, deadline)?;
         }
         Ok(Placed {
             partition: partition.clone(),

@@ -3,6 +3,7 @@
 //! Two clients: one reads uncommitted, because only that one is told the real end of a partition (a read-committed
 //! client is told an end that an open transaction holds back); the other reads committed records.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,15 @@ use crate::time::{Clock, Timestamp};
 pub(super) struct Bounds {
     pub(super) low: i64,
     pub(super) high: i64,
+}
+
+/// Bytes that a tail may have in memory, a partition; one more record while it is read.
+const TAIL_BYTES_MAX: usize = 2 << 20;
+
+/// The most bytes that the records before a committed position take, a partition.
+#[must_use]
+pub const fn tail_bytes_max() -> usize {
+    TAIL_BYTES_MAX
 }
 
 /// The two clients.
@@ -124,14 +134,54 @@ impl Scout {
         limit: usize,
         deadline: &Deadline,
     ) -> Result<Vec<Record>, KafkaError> {
+        let mut records = Vec::new();
+        self.each(at, span, deadline, |record| {
+            records.push(record);
+            records.len() < limit
+        })?;
+        Ok(records)
+    }
+
+    /// The last committed records before `until`, oldest first: of so many offsets, and as many as fit into
+    /// [`TAIL_BYTES_MAX`].
+    pub(super) fn tail(
+        &self,
+        at: &Partition,
+        until: Position,
+        offsets: usize,
+        deadline: &Deadline,
+    ) -> Result<Vec<Record>, KafkaError> {
+        let from = until.offset().saturating_sub(i64::try_from(offsets).unwrap_or(i64::MAX)).max(0);
+        let (mut records, mut bytes) = (VecDeque::new(), 0_usize);
+        self.each(at, Span { from: Position::at(from), until }, deadline, |record| {
+            bytes += record.size();
+            records.push_back(record);
+            while bytes > TAIL_BYTES_MAX
+                && let Some(oldest) = records.pop_front()
+            {
+                bytes -= oldest.size();
+            }
+            true
+        })?;
+        Ok(records.into())
+    }
+
+    /// Hands every committed record in `span` over, oldest first, as long as `take` wants more.
+    pub(super) fn each(
+        &self,
+        at: &Partition,
+        span: Span,
+        deadline: &Deadline,
+        take: impl FnMut(Record) -> bool,
+    ) -> Result<(), KafkaError> {
         let Span { from, until } = span;
         let low = self.stable_until(at, until, deadline)?;
         let from = from.max(Position::at(low));
         if from >= until {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.stable.assign(&wire::list([(at, from)])?)?;
-        let collected = self.collect(at, until, limit, deadline);
+        let collected = self.collect(at, until, deadline, take);
         self.stable.unassign()?;
         collected
     }
@@ -155,25 +205,23 @@ impl Scout {
         &self,
         at: &Partition,
         until: Position,
-        limit: usize,
         deadline: &Deadline,
-    ) -> Result<Vec<Record>, KafkaError> {
-        let mut records = Vec::new();
-        while records.len() < limit {
+        mut take: impl FnMut(Record) -> bool,
+    ) -> Result<(), KafkaError> {
+        loop {
             let left = deadline.left();
             match self.stable.poll(left.min(Duration::from_millis(500))) {
                 Some(Ok(message)) => {
                     if Position::at(message.offset()) >= until {
-                        return Ok(records);
+                        return Ok(());
                     }
                     let record = wire::record(&message, &at.topic);
                     let last = record.next() >= until;
-                    records.push(record);
-                    if last {
-                        return Ok(records);
+                    if !take(record) || last {
+                        return Ok(());
                     }
                 }
-                Some(Err(Theirs::PartitionEOF(_))) => return Ok(records),
+                Some(Err(Theirs::PartitionEOF(_))) => return Ok(()),
                 Some(Err(error)) => tracing::debug!(%error, partition = %at, "reading back"),
                 None => {}
             }
@@ -181,6 +229,5 @@ impl Scout {
                 return Err(deadline.missed(format!("reading {at} back")));
             }
         }
-        Ok(records)
     }
 }

@@ -44,12 +44,35 @@ impl Producer {
         membership: Membership,
         clock: Arc<dyn Clock>,
     ) -> Result<KafkaTransaction, KafkaError> {
+        let sender = Self::transactional(settings, transactional_id, &clock)?;
+        Ok(KafkaTransaction::new(settings, Some(sender), membership, clock))
+    }
+
+    /// A writer of transactions that carry no positions, for who reads in no group: its id alone fences it. What an
+    /// earlier producer with this id had begun is decided when this returns.
+    ///
+    /// # Errors
+    /// As [`Producer::exactly_once`].
+    pub fn alone(
+        settings: &KafkaSettings,
+        transactional_id: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<KafkaTransaction, KafkaError> {
+        let sender = Self::transactional(settings, transactional_id, &clock)?;
+        Ok(KafkaTransaction::new(settings, Some(sender), Membership::nowhere(), clock))
+    }
+
+    fn transactional(
+        settings: &KafkaSettings,
+        transactional_id: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Sender, KafkaError> {
         let config = client::producer(settings, transactional_id, Some(transactional_id));
         let sender: Sender = config.create_with_context(Reports::default())?;
-        let deadline = Deadline::after(&clock, settings.start_timeout);
+        let deadline = Deadline::after(clock, settings.start_timeout);
         loop {
             let error = match sender.init_transactions(deadline.left().min(client::ASK)) {
-                Ok(()) => break,
+                Ok(()) => return Ok(sender),
                 Err(error) => error,
             };
             let again = matches!(&error, Theirs::Transaction(inner) if inner.is_retriable());
@@ -62,7 +85,6 @@ impl Producer {
             }
             clock.pause(Duration::from_millis(100));
         }
-        Ok(KafkaTransaction::new(settings, Some(sender), membership, clock))
     }
 
     /// A writer without transactions: every record acknowledged, then the positions.

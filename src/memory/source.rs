@@ -30,6 +30,7 @@ pub struct Source {
     log: Log,
     group: Arc<str>,
     read_back: Option<ReadBack>,
+    tail_records: usize,
     owned: BTreeMap<Partition, (Lease, Position)>,
     placing: VecDeque<Placing>,
     /// Revoked, and not yet given up.
@@ -44,7 +45,14 @@ impl Source {
     pub fn new(log: Log, group: Arc<str>, read_back: Option<ReadBack>) -> Self {
         let (owned, leaving) = (BTreeMap::new(), BTreeMap::new());
         let (placing, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { log, group, read_back, owned, placing, leaving, waiting, paused: false }
+        Self { log, group, read_back, tail_records: 0, owned, placing, leaving, waiting, paused: false }
+    }
+
+    /// Hands the last records before a committed position over with each assignment, where no alerts are.
+    #[must_use]
+    pub fn with_tail(mut self, records: usize) -> Self {
+        self.tail_records = records;
+        self
     }
 
     /// Assigns all partitions of a topic.
@@ -168,6 +176,12 @@ impl Source {
             let log_time = self.log.time_before(partition, committed);
             from = log_time
                 .map_or(committed, |at| committed.min(self.log.position_at(partition, at.minus(back.look_back))));
+        }
+        if self.read_back.is_none() && self.tail_records > 0 {
+            let offsets = i64::try_from(self.tail_records).unwrap_or(i64::MAX);
+            let first = Position::at(committed.offset().saturating_sub(offsets).max(0));
+            restored = self.log.read(partition, first, self.tail_records);
+            restored.retain(|record| Position::at(record.offset) < committed);
         }
         let lease = Lease::grant(partition.clone());
         self.owned.insert(partition.clone(), (lease.clone(), from));

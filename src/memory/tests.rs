@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::memory::{Call, Log, Script, Scripted, Source, Transactions};
 use crate::stream::{
     Command, Delivery, Epoch, Fault, Feed, Intake, Lease, Ledger, Outcome, Output, Partition, Patience, Position, Row,
+    Undecided, commit_alone,
 };
 use crate::time::{Clock, ManualClock, Timestamp};
 
@@ -227,4 +228,63 @@ fn a_reset_reads_again_from_the_committed_position_under_a_new_lease() {
     source.lose(&partition);
     assert!(!lease.is_live());
     assert!(world.intake.lease(&partition).is_some());
+}
+
+impl World {
+    fn commit_alone(&mut self) -> Result<(), Undecided> {
+        let outputs = ["x", "y"].map(|text| output("scored", text));
+        commit_alone(&mut self.port, &outputs, Patience::default(), &*self.clock)
+    }
+}
+
+#[test]
+fn outputs_alone_are_written_together_and_once_over_faults_that_pass() {
+    for (call, fault) in [
+        (Call::Begin, retriable()),
+        (Call::Produce, retriable()),
+        (Call::Produce, abortable()),
+        (Call::Commit, retriable()),
+        (Call::Commit, abortable()),
+    ] {
+        let mut world = world();
+        world.fail(call, fault.clone(), false);
+        assert_eq!(world.commit_alone(), Ok(()), "{call:?} {fault:?}");
+        assert_eq!((world.scored(), world.committed()), (vec!["x".to_owned(), "y".to_owned()], 0), "{call:?}");
+        assert_eq!(world.commit_alone(), Ok(()), "the writer can go on");
+    }
+}
+
+#[test]
+fn outputs_alone_are_given_up_where_nobody_knows_or_nothing_helps() {
+    for done in [true, false] {
+        let mut world = world();
+        world.fail(Call::Commit, Fault::Unknown("no answer".to_owned()), done);
+        world.fail(Call::Abort, Fault::Fatal("an abort must not be tried".to_owned()), false);
+        assert_eq!(world.commit_alone(), Err(Undecided("no answer".to_owned())));
+        assert_eq!(world.script.left(), 1, "no abort after an unknown outcome");
+        assert_eq!(world.scored().len(), if done { 2 } else { 0 });
+    }
+    let mut hopeless = world();
+    for _ in 0..100 {
+        hopeless.fail(Call::Commit, abortable(), false);
+    }
+    assert_eq!(hopeless.commit_alone(), Err(Undecided("gave up; last: abort".to_owned())));
+    assert_eq!(hopeless.script.left(), 90, "ten attempts");
+    let mut stuck = world();
+    stuck.fail(Call::Produce, abortable(), false);
+    stuck.fail(Call::Abort, Fault::Fatal("gone".to_owned()), false);
+    assert_eq!(stuck.commit_alone(), Err(Undecided("the transaction could not be aborted: gone".to_owned())));
+}
+
+#[test]
+fn a_tail_holds_the_last_records_before_the_committed_position() {
+    let world = world();
+    world.log.commit_offsets(&world.group, &[(Partition::new(&topic("posts"), 0), Position::at(2))]);
+    for (count, expected) in [(0, &[][..]), (1, &[1]), (5, &[0, 1])] {
+        let mut source = Source::new(world.log.clone(), world.group.clone(), None).with_tail(count);
+        source.assign_topic(&topic("posts"));
+        let Some(Feed::Assigned(assignment)) = source.poll(10) else { panic!("no assignment") };
+        let offsets: Vec<i64> = assignment.restored.iter().map(|record| record.offset).collect();
+        assert_eq!((assignment.committed.offset(), offsets.as_slice()), (2, expected));
+    }
 }

@@ -123,6 +123,8 @@ impl Assembly {
             until_end,
             tick_partition: Partition::new(&first.topic, 0),
             tick_interval: settings.tick_interval,
+            sources: settings.sources.clone().into(),
+            limit: settings.dead_letters,
         };
         Some(ScoreCore::new(core, self.routes(counts)))
     }
@@ -131,6 +133,7 @@ impl Assembly {
     #[must_use]
     pub fn signal_core(&self, counts: Counts, commit_interval: Duration, until_end: bool) -> SignalCore {
         SignalCore::new(self.signal_settings(), self.routes(counts), commit_interval, until_end)
+            .stopping_at(self.settings.dead_letters)
     }
 
     /// What the signal stage needs to know.
@@ -154,7 +157,7 @@ impl Assembly {
             policy: self.settings.sample,
             until_end,
         };
-        ArchiveCore::new(limits, self.routes(counts))
+        ArchiveCore::new(limits, self.routes(counts)).stopping_at(self.settings.dead_letters)
     }
 
     /// The second half of scoring, with the model's figures told to the witness.

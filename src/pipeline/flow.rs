@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::pipeline::limit::{DeadLetterLimit, Fate, Watch};
 use crate::pipeline::stage::Effect;
 use crate::stream::{
     Batch, Command, Epoch, Intake, Lease, Ledger, Outcome, Partition, Position, Record, Row, Taken, Weigh,
@@ -20,6 +21,7 @@ pub(in crate::pipeline) const EPOCH_BYTES_MAX: usize = 32 << 20;
 pub(in crate::pipeline) struct Flow<R> {
     pub(in crate::pipeline) intake: Intake,
     pub(in crate::pipeline) ledger: Ledger<R>,
+    pub(in crate::pipeline) watch: Watch,
     committing: BTreeSet<Partition>,
     revoked: BTreeSet<Partition>,
     ended: BTreeSet<Partition>,
@@ -36,6 +38,7 @@ impl<R: Weigh> Flow<R> {
         Self {
             intake: Intake::default(),
             ledger: Ledger::default(),
+            watch: Watch::new(DeadLetterLimit::default()),
             committing: BTreeSet::new(),
             revoked: BTreeSet::new(),
             ended: BTreeSet::new(),
@@ -55,6 +58,7 @@ impl<R: Weigh> Flow<R> {
         self.ended.remove(&partition);
         self.intake.assign(lease.clone(), committed);
         self.ledger.assign(lease.clone(), committed);
+        self.watch.begin(&partition);
         self.assigned.insert(partition, lease.clone());
     }
 
@@ -71,6 +75,7 @@ impl<R: Weigh> Flow<R> {
         for partition in partitions {
             self.intake.release(partition);
             self.ledger.release(partition);
+            self.watch.forget(partition);
             self.assigned.remove(partition);
             self.revoked.remove(partition);
             self.ended.remove(partition);
@@ -82,11 +87,26 @@ impl<R: Weigh> Flow<R> {
         self.intake.take(lease, records).map_err(|error| error.to_string())
     }
 
-    /// Takes finished rows in; an error is a reason to halt.
-    pub(in crate::pipeline) fn add(&mut self, batch: Batch<R>, now: Timestamp) -> Result<(), String> {
-        self.ledger.add(batch).map_err(|error| error.to_string())?;
+    /// Takes finished rows in, and says why the stage must stop: a batch was lost or came twice, or too many of the
+    /// rows that are in order now are dead letters.
+    pub(in crate::pipeline) fn add<J, N>(&mut self, batch: Batch<R>, now: Timestamp) -> Option<Effect<J, N>>
+    where
+        R: Fate,
+    {
+        let open = |lease: &Lease| (lease.partition().clone(), self.ledger.rows(lease.partition()).len());
+        let before: BTreeMap<Partition, usize> = batch.leases().map(open).collect();
+        if let Err(error) = self.ledger.add(batch) {
+            return Some(Effect::Halt(error.to_string()));
+        }
         self.mark_open(now);
-        Ok(())
+        for (partition, before) in before {
+            for row in self.ledger.rows(&partition).iter().skip(before) {
+                if let Err(too_many) = self.watch.take(&partition, row.dead()) {
+                    return Some(Effect::BadData(too_many.to_string()));
+                }
+            }
+        }
+        None
     }
 
     /// Adds rows without progress, such as ticks.

@@ -61,6 +61,8 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, cores: usize) -> Vec<Par
     let windows = partitions * (mentions + RETRACTIONS_MAX as u64 * RETRACTION_BYTES);
     // Open segments may reach twice the bound before the source waits, and as many jobs hold one each.
     let segments = (2 + 2 * WORK_MAX as u64) * settings.archive.segment_bytes as u64 * SAMPLE_RECORDS;
+    // Of each partition of the inputs, the scored posts and the labels, while it begins.
+    let judged = (settings.sources.len() as u64 + 2) * partitions * kafka::tail_bytes_max() as u64;
     let producers = 3 * kafka::producer_bytes_max() as u64;
     vec![
         part("the process with ONNX Runtime", "", PROCESS_BYTES),
@@ -71,6 +73,7 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, cores: usize) -> Vec<Par
         part("epochs of scored posts and mentions", "model.pool_posts_max", score),
         part("epochs of indices and alerts", "", signal),
         part("mentions in windows", "index.partition_mentions_max, kafka.partitions", windows),
+        part("records judged anew at a start", "kafka.partitions", judged),
         part("open segments", "archive.segment_bytes", segments),
         part("records on their way to the brokers", "", producers),
     ]

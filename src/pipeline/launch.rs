@@ -10,7 +10,7 @@ use crate::kafka::{KafkaTransaction, Producer, ReadBack, Source, SourceConfig, S
 use crate::pipeline::assemble::{Assembly, Counts};
 use crate::pipeline::score::Prepared;
 use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl};
-use crate::pipeline::stage::Stage;
+use crate::pipeline::stage::{Stage, Stop};
 use crate::pipeline::witness::Told;
 use crate::pipeline::{RunError, StageName, Topics};
 use crate::stream::{Command, Delivery, Feed, Partition};
@@ -94,7 +94,10 @@ impl Launch {
                 })
             }
         }
-        .map_err(|why| RunError::Halted { stage: stage.as_str(), why })
+        .map_err(|stop| match stop {
+            Stop::Fault(why) => RunError::Halted { stage: stage.as_str(), why },
+            Stop::BadData(why) => RunError::BadData { stage: stage.as_str(), why },
+        })
     }
 
     /// Joins the stage's group.
@@ -106,6 +109,7 @@ impl Launch {
             group: format!("{name}.{}", stage.as_str()),
             topics,
             read_back,
+            tail_records: self.assembly.settings.dead_letters.window_records,
             until_end: self.until_end && stage == StageName::Score,
             client_id: format!("{name}.{}.{}", stage.as_str(), self.instance),
             clock: self.assembly.clock.clone(),

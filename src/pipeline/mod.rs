@@ -18,11 +18,13 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `score/core`, `signal/core`, `archive/core` | what a stage does next |
+//! | `limit` | how many dead letters are too many |
 //! | `flow` | intake, epochs, revokes, resets and the end, for all three |
 //! | `shell`, `station` | nothing: they carry effects out, with threads or without |
 //! | `assemble` | which parts there are |
 //! | `run`, `play` | how long it goes on |
 //! | `footprint` | nothing: it adds up what memory all of it may take |
+//! | `letters` | which dead letters can be read now, and what a replay sends |
 //! | `launch` | what a stage on Kafka is made of |
 //! | `witness` | nothing: it tells metrics, page and tape what was committed |
 
@@ -33,6 +35,8 @@ mod dice;
 mod flow;
 pub mod footprint;
 mod launch;
+pub mod letters;
+mod limit;
 mod play;
 mod run;
 pub mod score;
@@ -46,6 +50,7 @@ mod station;
 mod witness;
 
 pub use assemble::{AssembleError, Assembly, Counts};
+pub use limit::DeadLetterLimit;
 pub use play::{Play, PlayError, PlayRecord};
 pub use run::{RunError, RunOptions, StageName, prepare_topics, run, topic_plans};
 pub use settings::{Settings, Topics};

@@ -14,7 +14,7 @@ use crate::pipeline::archive::ArchiveCore;
 use crate::pipeline::assemble::{AssembleError, Assembly, Counts};
 use crate::pipeline::score::{Draft, ScoreCore};
 use crate::pipeline::signal::SignalCore;
-use crate::pipeline::stage::Stage;
+use crate::pipeline::stage::{Stage, Stop};
 use crate::pipeline::station::Station;
 use crate::stream::{Output, Partition, Record};
 use crate::time::{ManualClock, Timestamp};
@@ -50,6 +50,18 @@ pub enum PlayError {
     /// A stage stopped.
     #[error("{0}")]
     Halted(String),
+    /// Too many of the records cannot be used.
+    #[error("{0}")]
+    BadData(String),
+}
+
+impl From<Stop> for PlayError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Fault(why) => Self::Halted(why),
+            Stop::BadData(why) => Self::BadData(why),
+        }
+    }
 }
 
 /// A pipeline that is being played.
@@ -175,10 +187,10 @@ impl Play {
         if let Some(tick) = self.next_tick {
             self.pass_until(tick)?;
         }
-        self.score.finish().map_err(PlayError::Halted)?;
+        self.score.finish().map_err(PlayError::from)?;
         self.turn()?;
-        self.signal.finish().map_err(PlayError::Halted)?;
-        self.archive.finish().map_err(PlayError::Halted)?;
+        self.signal.finish().map_err(PlayError::from)?;
+        self.archive.finish().map_err(PlayError::from)?;
         for (station, finished) in
             [("score", self.score.finished), ("signal", self.signal.finished), ("archive", self.archive.finished)]
         {
@@ -193,9 +205,9 @@ impl Play {
 
     /// Every stage takes what waits for it; what every stage is done with is forgotten.
     fn turn(&mut self) -> Result<(), PlayError> {
-        self.score.run().map_err(PlayError::Halted)?;
-        self.signal.run().map_err(PlayError::Halted)?;
-        self.archive.run().map_err(PlayError::Halted)?;
+        self.score.run().map_err(PlayError::from)?;
+        self.signal.run().map_err(PlayError::from)?;
+        self.archive.run().map_err(PlayError::from)?;
         self.forget();
         Ok(())
     }

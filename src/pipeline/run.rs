@@ -74,6 +74,15 @@ pub enum RunError {
         /// Why.
         why: String,
     },
+    /// Too much of what came in cannot be used; the restart begins where it was, and stops again unless something was
+    /// mended.
+    #[error("the stage {stage} stopped: {why}")]
+    BadData {
+        /// Which.
+        stage: &'static str,
+        /// How much, of what, and what to do.
+        why: String,
+    },
     /// The grace period was over.
     #[error("still running when the grace period of {} s ended: {}", grace.as_secs(), stages.join(", "))]
     Laggards {

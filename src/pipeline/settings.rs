@@ -8,6 +8,7 @@ use crate::archive::ArchiveSettings;
 use crate::codec::SourceSettings;
 use crate::kafka::KafkaSettings;
 use crate::model::ModelSettings;
+use crate::pipeline::DeadLetterLimit;
 use crate::rule::Rule;
 use crate::sample::Policy;
 use crate::telemetry::LogSettings;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub archive: ArchiveSettings,
     /// What is kept in it.
     pub sample: Policy,
+    /// How many dead letters are too many.
+    pub dead_letters: DeadLetterLimit,
     /// The listener.
     pub web: WebSettings,
     /// The log.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use crate::metrics;
-use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
+use crate::pipeline::stage::{Effect, Event, Stage, Stop, WORK_MAX};
 use crate::pipeline::witness::{Told, Witness};
 use crate::stream::{Command, Delivery, Epoch, Feed, Outcome, Partition, Patience, Row, Transaction};
 use crate::time::Clock;
@@ -90,7 +90,7 @@ where
     pub fn run(
         self,
         work: impl FnOnce(Receiver<S::Job>, WorkDone<S::Done>) -> Vec<JoinHandle<()>>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Stop> {
         let (jobs, job_queue) = bounded(WORK_MAX);
         let (back, back_queue) = bounded(WORK_MAX + 1);
         let (commits, commit_queue) = bounded(1);
@@ -180,17 +180,17 @@ impl<S: Stage> Running<S> {
         feed: &Receiver<Feed>,
         back: &Receiver<Back<S::Done>>,
         (mut shutdown, mut ending): (Receiver<()>, Receiver<()>),
-    ) -> Result<(), String> {
+    ) -> Result<(), Stop> {
         loop {
             let event = select! {
                 recv(back) -> back => match back {
                     Ok(Back::Done(done)) => Event::Done(done),
                     Ok(Back::Committed(outcome)) => Event::Committed(outcome),
-                    Err(_) => return Err("the stage's workers are gone".to_owned()),
+                    Err(_) => return Err("the stage's workers are gone".to_owned().into()),
                 },
                 recv(feed) -> feed => match feed {
                     Ok(feed) => self.note_feed(feed),
-                    Err(_) => return Err("the stage's source is gone".to_owned()),
+                    Err(_) => return Err("the stage's source is gone".to_owned().into()),
                 },
                 recv(shutdown) -> _ => {
                     shutdown = never();
@@ -214,7 +214,7 @@ impl<S: Stage> Running<S> {
     }
 
     /// Carries an effect out; true when the stage is finished.
-    fn apply(&mut self, effect: Effect<S::Job, S::Note>) -> Result<bool, String> {
+    fn apply(&mut self, effect: Effect<S::Job, S::Note>) -> Result<bool, Stop> {
         let gone = |_| "the stage's workers are gone".to_owned();
         match effect {
             Effect::Work(job) => self.jobs.send(job).map_err(|_| gone(()))?,
@@ -226,7 +226,8 @@ impl<S: Stage> Running<S> {
                 self.witness.metrics.add(&metrics::RESETS, &[self.name], 1);
             }
             Effect::Finished => return Ok(true),
-            Effect::Halt(why) => return Err(why),
+            Effect::Halt(why) => return Err(Stop::Fault(why)),
+            Effect::BadData(why) => return Err(Stop::BadData(why)),
         }
         Ok(false)
     }

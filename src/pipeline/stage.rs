@@ -38,6 +38,23 @@ pub enum Effect<J, N> {
     Finished,
     /// The process must stop: the restart reads from the log what is true.
     Halt(String),
+    /// The process must stop: too much of what comes in cannot be used.
+    BadData(String),
+}
+
+/// Why a stage stopped before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Something failed, inside or outside.
+    Fault(String),
+    /// The input is not what the pipeline file says.
+    BadData(String),
+}
+
+impl From<String> for Stop {
+    fn from(why: String) -> Self {
+        Self::Fault(why)
+    }
 }
 
 /// Jobs that a stage hands out before the first comes back: one at work, one prefetched.

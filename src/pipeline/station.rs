@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::memory::{Source, Transactions};
-use crate::pipeline::stage::{Effect, Event, Stage};
+use crate::pipeline::stage::{Effect, Event, Stage, Stop};
 use crate::pipeline::witness::{Told, Witness};
 use crate::stream::{Delivery, Feed, Outcome, Patience};
 use crate::time::Clock;
@@ -34,7 +34,7 @@ where
     ///
     /// # Errors
     /// The reason to halt.
-    pub(in crate::pipeline) fn run(&mut self) -> Result<bool, String> {
+    pub(in crate::pipeline) fn run(&mut self) -> Result<bool, Stop> {
         let mut any = false;
         while let Some(feed) = self.source.poll(POLL) {
             any = true;
@@ -48,11 +48,11 @@ where
     ///
     /// # Errors
     /// The reason to halt.
-    pub(in crate::pipeline) fn finish(&mut self) -> Result<(), String> {
+    pub(in crate::pipeline) fn finish(&mut self) -> Result<(), Stop> {
         self.event(Event::Finish)
     }
 
-    fn event(&mut self, event: Event<S::Done>) -> Result<(), String> {
+    fn event(&mut self, event: Event<S::Done>) -> Result<(), Stop> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let settled = match &event {
@@ -79,7 +79,8 @@ where
                     }
                     Effect::WasReset(_) => {}
                     Effect::Finished => self.finished = true,
-                    Effect::Halt(why) => return Err(why),
+                    Effect::Halt(why) => return Err(Stop::Fault(why)),
+                    Effect::BadData(why) => return Err(Stop::BadData(why)),
                 }
             }
         }

@@ -137,7 +137,7 @@ impl<N> Epoch<Row<N>> {
         patience: Patience,
         clock: &dyn Clock,
     ) -> Outcome {
-        let mut tries = Tries { patience, clock, began: clock.monotonic() };
+        let mut tries = Tries::new(patience, clock);
         for attempt in 0..patience.attempts {
             self.parts.retain(|part| part.lease.is_live());
             if self.parts.is_empty() {
@@ -243,15 +243,19 @@ fn setback_of(fault: Fault) -> Setback {
 }
 
 /// The patience that is left.
-struct Tries<'a> {
+pub(in crate::stream) struct Tries<'a> {
     patience: Patience,
     clock: &'a dyn Clock,
     began: Duration,
 }
 
-impl Tries<'_> {
+impl<'a> Tries<'a> {
+    pub(in crate::stream) fn new(patience: Patience, clock: &'a dyn Clock) -> Self {
+        Self { patience, clock, began: clock.monotonic() }
+    }
+
     /// The same call again while it says that it is retriable.
-    fn repeat(
+    pub(in crate::stream) fn repeat(
         &mut self,
         port: &mut dyn Transaction,
         mut call: impl FnMut(&mut dyn Transaction) -> Result<(), Fault>,
@@ -271,7 +275,7 @@ impl Tries<'_> {
     }
 
     /// Waits before the next attempt; false when the deadline has passed.
-    fn wait(&self, attempt: u32) -> bool {
+    pub(in crate::stream) fn wait(&self, attempt: u32) -> bool {
         if self.clock.monotonic().saturating_sub(self.began) >= self.patience.deadline {
             return false;
         }

@@ -11,7 +11,8 @@ pub struct Assignment {
     pub lease: Lease,
     /// Where the work begins. Records before that may come first: they are replay.
     pub committed: Position,
-    /// What was read back from the stage's own output for this partition number (the alerts), oldest first.
+    /// What was read back for the state of this partition, oldest first: the alerts of its number, or the last records
+    /// before `committed`.
     pub restored: Vec<Record>,
 }
 

@@ -15,8 +15,10 @@
 //! * A batch that is lost leaves a gap, one that comes twice an overlap; the ledger refuses both.
 //! * Whatever was read under a lease that has been turned off is dropped wherever it is, and read again by whoever
 //!   holds the partition now.
+//! * Outputs without positions ([`commit_alone`]) are fenced by the transactional id, not by a group.
 //! * A commit whose outcome is unknown ends the stage: the restart reads what is true from the log.
 
+mod alone;
 mod batch;
 mod epoch;
 mod feed;
@@ -27,6 +29,7 @@ mod place;
 mod record;
 mod transaction;
 
+pub use alone::{Undecided, commit_alone};
 pub use batch::{Batch, CountMismatch, Ends, Weigh};
 pub use epoch::{Closed, Delivery, Epoch, Outcome, Patience};
 pub use feed::{Assignment, Command, Feed};

@@ -248,3 +248,23 @@ fn a_tail_shows_the_last_records_and_those_that_follow() {
     corner.write(&topic, ["more".to_owned()]);
     assert_eq!(next(), "more");
 }
+
+#[test]
+fn the_last_records_before_the_committed_position_come_with_it_where_they_are_wanted() {
+    let corner = Corner::new("tail");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&topic, numbered(0..10));
+    let with_tail = |tail_records| Reader::start(SourceConfig { tail_records, ..corner.config(&[&topic]) });
+    let first = with_tail(4);
+    assert_eq!(first.assigned().restored, Vec::new(), "nothing is committed yet");
+    let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
+    port.commit_offsets(&[(Partition::new(&topic, 0), Position::at(7))]).unwrap();
+    first.stop();
+    for (wanted, expected) in [(0, 7..7), (4, 3..7), (100, 0..7)] {
+        let reader = with_tail(wanted);
+        let assignment = reader.assigned();
+        assert_eq!(assignment.restored.iter().map(value).collect::<Vec<_>>(), numbered(expected).collect::<Vec<_>>());
+        assert_eq!(reader.records(3).1[0].offset, 7, "what was restored does not come again");
+        reader.stop();
+    }
+}

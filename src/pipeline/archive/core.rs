@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use crate::codec::{decode_label, decode_scored};
 use crate::event::Sample;
+use crate::metrics;
 use crate::pipeline::archive::{ArchiveNote, ArchiveRow, Content, Dataset, Segment, SegmentDone};
 use crate::pipeline::flow::Flow;
+use crate::pipeline::limit::{DeadLetterLimit, Fate as _, Watch};
 use crate::pipeline::score::Routes;
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
+use crate::pipeline::witness::Witness;
 use crate::sample::Policy;
 use crate::stream::{Closed, Feed, Lease, Partition, Position, Record, Row};
 use crate::time::Timestamp;
@@ -64,6 +67,13 @@ impl ArchiveCore {
         }
     }
 
+    /// Stops at this limit instead of the default one.
+    #[must_use]
+    pub fn stopping_at(mut self, limit: DeadLetterLimit) -> Self {
+        self.flow.watch = Watch::new(limit);
+        self
+    }
+
     fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<ArchiveEffect> {
         match feed {
             Feed::Assigned(assignment) => {
@@ -71,6 +81,10 @@ impl ArchiveCore {
                 self.open.remove(partition);
                 self.ends.retain(|at, until| at != partition || *until > assignment.committed);
                 self.flow.assign(&assignment.lease, assignment.committed);
+                for record in &assignment.restored {
+                    let is_dead = row(record, &self.labels, self.limits.policy, &self.routes).dead().is_some();
+                    self.flow.watch.remember(partition, is_dead);
+                }
             }
             Feed::Records { lease, records } => return self.records(&lease, records, now),
             Feed::Revoked { partitions, .. } => self.flow.revoke(partitions),
@@ -102,7 +116,7 @@ impl ArchiveCore {
         self.open.entry(lease.partition().clone()).or_insert(now);
         let (labels, policy, routes) = (&self.labels, self.limits.policy, &self.routes);
         let rows = taken.live.map(|record| row(&record, labels, policy, routes));
-        self.flow.add(rows, now).err().map(Effect::Halt).into_iter().collect()
+        self.flow.add(rows, now).into_iter().collect()
     }
 
     /// Closes the segments that are due, as long as the workers have room.
@@ -240,5 +254,9 @@ impl Stage for ArchiveCore {
             effects.push(Effect::Finished);
         }
         effects
+    }
+
+    fn tell(&mut self, witness: &Witness) {
+        witness.metrics.set(&metrics::DEAD_LETTER_LIMIT, &["archive"], self.flow.watch.used());
     }
 }

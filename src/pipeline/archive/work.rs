@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::archive::{Published, SegmentName, Store};
 use crate::event::{Label, Reason, Sample};
+use crate::pipeline::limit::Fate;
 use crate::stream::{Closed, Ends, Output, Partition, Position, Row, Weigh};
 use crate::time::{Clock, Timestamp};
 
@@ -33,6 +34,15 @@ impl Ends for ArchiveRow {
 impl Weigh for ArchiveRow {
     fn weight(&self) -> usize {
         size_of::<Self>() + self.bytes
+    }
+}
+
+impl Fate for ArchiveRow {
+    fn dead(&self) -> Option<(Reason, &str)> {
+        match &self.content {
+            Content::Dead { reason, message, .. } => Some((*reason, message)),
+            Content::Sample(_) | Content::NotKept | Content::Label(_) => None,
+        }
     }
 }
 

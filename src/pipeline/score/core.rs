@@ -1,12 +1,17 @@
 //! The score stage's core: fills pools, hands them out, orders what comes back, closes epochs, writes ticks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codec::SourceSettings;
 use crate::event::{MentionRecord, Tick};
+use crate::metrics;
 use crate::pipeline::flow::Flow;
-use crate::pipeline::score::{Routes, ScoreNote};
+use crate::pipeline::limit::{DeadLetterLimit, Watch};
+use crate::pipeline::score::{Routes, ScoreNote, read_post};
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
-use crate::stream::{Batch, Feed, Lease, Partition, Record, Row};
+use crate::pipeline::witness::Witness;
+use crate::stream::{Assignment, Batch, Feed, Lease, Partition, Record, Row};
 use crate::time::Timestamp;
 
 /// What the core needs to know.
@@ -26,6 +31,10 @@ pub struct ScoreSettings {
     pub tick_partition: Partition,
     /// How often.
     pub tick_interval: Duration,
+    /// The inputs, by which the records before a committed position are judged anew.
+    pub sources: Arc<[SourceSettings]>,
+    /// How many dead letters are too many.
+    pub limit: DeadLetterLimit,
 }
 
 /// When the next tick is due; ticks stand at whole multiples of the interval.
@@ -76,21 +85,14 @@ impl ScoreCore {
             last: None,
             closed: false,
         };
-        Self {
-            flow: Flow::new(settings.commit_interval, settings.until_end),
-            pool: Batch::default(),
-            pool_bytes: 0,
-            pool_since: None,
-            working: 0,
-            ticker,
-            routes,
-            settings,
-        }
+        let mut flow = Flow::new(settings.commit_interval, settings.until_end);
+        flow.watch = Watch::new(settings.limit);
+        Self { flow, pool: Batch::default(), pool_bytes: 0, pool_since: None, working: 0, ticker, routes, settings }
     }
 
     fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<ScoreEffect> {
         match feed {
-            Feed::Assigned(assignment) => self.flow.assign(&assignment.lease, assignment.committed),
+            Feed::Assigned(assignment) => self.assign(&assignment),
             Feed::Records { lease, records } => return self.records(&lease, records, now),
             Feed::Revoked { partitions, .. } => self.flow.revoke(partitions),
             Feed::Lost { partitions } => self.flow.drop_all(&partitions),
@@ -99,6 +101,14 @@ impl ScoreCore {
             Feed::Failed(why) => return vec![Effect::Halt(why)],
         }
         Vec::new()
+    }
+
+    fn assign(&mut self, assignment: &Assignment) {
+        self.flow.assign(&assignment.lease, assignment.committed);
+        for record in &assignment.restored {
+            let post = read_post(record, &self.settings.sources, self.routes.value_bytes_max);
+            self.flow.watch.remember(assignment.lease.partition(), post.is_err());
+        }
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Timestamp) -> Vec<ScoreEffect> {
@@ -203,7 +213,11 @@ impl Stage for ScoreCore {
             Event::Feed(feed) => self.feed(feed, now),
             Event::Done(done) => {
                 self.working = self.working.saturating_sub(1);
-                done.and_then(|batch| self.flow.add(batch, now)).err().map(Effect::Halt).into_iter().collect()
+                let stop = match done {
+                    Ok(batch) => self.flow.add(batch, now),
+                    Err(why) => Some(Effect::Halt(why)),
+                };
+                stop.into_iter().collect()
             }
             Event::Committed(outcome) => self.flow.committed(outcome),
             Event::Turn => Vec::new(),
@@ -227,5 +241,9 @@ impl Stage for ScoreCore {
             }
         }
         effects
+    }
+
+    fn tell(&mut self, witness: &Witness) {
+        witness.metrics.set(&metrics::DEAD_LETTER_LIMIT, &["score"], self.flow.watch.used());
     }
 }

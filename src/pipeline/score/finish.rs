@@ -1,6 +1,7 @@
 //! The second half of scoring a pool: ask the model, and make the records.
 
 use crate::event::{DeadLetter, Reason, ScoredPost, Verdict};
+use crate::pipeline::limit::Fate;
 use crate::pipeline::score::outputs::Finding;
 use crate::pipeline::score::{Draft, Prepared, Routes};
 use crate::stream::{Batch, Row};
@@ -15,6 +16,15 @@ pub enum ScoreNote {
     Dead(Reason, String),
     /// Time passed.
     Tick,
+}
+
+impl Fate for Row<ScoreNote> {
+    fn dead(&self) -> Option<(Reason, &str)> {
+        match &self.note {
+            ScoreNote::Dead(reason, message) => Some((*reason, message)),
+            ScoreNote::Scored(_) | ScoreNote::Tick => None,
+        }
+    }
 }
 
 /// A scored post, and what was left out of it.

@@ -15,7 +15,10 @@ mod prepare;
 pub use self::core::{ScoreCore, ScoreSettings, Ticker};
 pub use finish::{ScoreNote, ScoredNote, finish};
 pub use outputs::Routes;
-pub use prepare::{Draft, Prepared, Preparer};
+pub use prepare::{Draft, Prepared, Preparer, read_post};
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod limit_tests;

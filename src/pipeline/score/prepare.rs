@@ -63,18 +63,9 @@ impl Preparer {
     }
 
     pub(in crate::pipeline) fn draft(&self, record: Record, scorer: &dyn Scorer) -> Draft {
-        let Some(source) = self.sources.iter().find(|source| source.topic == record.partition.topic) else {
-            let message = "no source of the pipeline reads this topic".to_owned();
-            return dead(record, Reason::InvalidField, message);
-        };
-        let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
-        if bytes > self.value_bytes_max {
-            let message = format!("the value has {bytes} bytes, kafka.record_bytes_max is {}", self.value_bytes_max);
-            return dead(record, Reason::TooLarge, message);
-        }
-        let post = match decode_post(&record, source) {
+        let post = match read_post(&record, &self.sources, self.value_bytes_max) {
             Ok(post) => post,
-            Err(letter) => return Draft::Dead(Box::new(letter)),
+            Err(letter) => return Draft::Dead(letter),
         };
         let text = clean::clean(&post.text);
         let linked =
@@ -104,6 +95,24 @@ impl Preparer {
             question,
         }))
     }
+}
+
+/// The post in a record of an input.
+///
+/// # Errors
+/// The dead letter that it becomes: no source reads its topic, it is too large, or it cannot be decoded.
+pub fn read_post(record: &Record, sources: &[SourceSettings], value_bytes_max: usize) -> Result<Post, Box<DeadLetter>> {
+    let refused =
+        |reason, message| Err(Box::new(DeadLetter { record: record.clone(), stage: "score", reason, message }));
+    let Some(source) = sources.iter().find(|source| source.topic == record.partition.topic) else {
+        return refused(Reason::InvalidField, "no source of the pipeline reads this topic".to_owned());
+    };
+    let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len);
+    if bytes > value_bytes_max {
+        let message = format!("the value has {bytes} bytes, kafka.record_bytes_max is {value_bytes_max}");
+        return refused(Reason::TooLarge, message);
+    }
+    decode_post(record, source).map_err(Box::new)
 }
 
 fn dead(record: Record, reason: Reason, message: String) -> Draft {

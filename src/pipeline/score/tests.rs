@@ -12,9 +12,9 @@ use crate::entity::{Instruments, Linker};
 use crate::event::{Action, MentionRecord, ScoredPost};
 use crate::memory::{Log, Script, Source, Transactions};
 use crate::model::{Slot, StubScorer};
-use crate::pipeline::Topics;
 use crate::pipeline::score::{Preparer, Routes, ScoreCore, ScoreSettings, finish};
 use crate::pipeline::stage::{Effect, Event, Stage};
+use crate::pipeline::{DeadLetterLimit, Topics};
 use crate::stream::{Delivery, Outcome, Output, Partition, Patience, Position, Record};
 use crate::time::{ManualClock, Timestamp};
 
@@ -64,6 +64,8 @@ fn scored(pool_posts_max: usize) -> (Log, Topics) {
         until_end: false,
         tick_partition: Partition::new(&topic("elsewhere"), 0),
         tick_interval: Duration::from_secs(5),
+        sources: preparer.sources.clone(),
+        limit: DeadLetterLimit::default(),
     };
     let mut core = ScoreCore::new(settings, routes.clone());
     let group = topic("test.score");

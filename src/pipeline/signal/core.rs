@@ -11,6 +11,7 @@ use crate::codec::{Envelope, decode_alert, decode_mention};
 use crate::event::{Alert, Index, MentionRecord, Origin, Reason, Severity};
 use crate::metrics;
 use crate::pipeline::flow::{EPOCH_ROWS_MAX, Flow};
+use crate::pipeline::limit::{DeadLetterLimit, Fate, Watch};
 use crate::pipeline::score::Routes;
 use crate::pipeline::signal::{Counts, Finding, PartitionState, SignalSettings};
 use crate::pipeline::stage::{Effect, Event, Stage};
@@ -34,6 +35,15 @@ pub enum SignalNote {
     Dead(Reason, String),
 }
 
+impl Fate for Row<SignalNote> {
+    fn dead(&self) -> Option<(Reason, &str)> {
+        match &self.note {
+            SignalNote::Dead(reason, message) => Some((*reason, message)),
+            SignalNote::Folded { .. } => None,
+        }
+    }
+}
+
 type Figure = fn(&Counts) -> u64;
 type SignalEffect = Effect<(), SignalNote>;
 
@@ -50,6 +60,13 @@ impl SignalCore {
     #[must_use]
     pub fn new(settings: Arc<SignalSettings>, routes: Routes, commit_interval: Duration, until_end: bool) -> Self {
         Self { flow: Flow::new(commit_interval, until_end), states: BTreeMap::new(), settings, routes }
+    }
+
+    /// Stops at this limit instead of the default one.
+    #[must_use]
+    pub fn stopping_at(mut self, limit: DeadLetterLimit) -> Self {
+        self.flow.watch = Watch::new(limit);
+        self
     }
 
     fn assign(&mut self, assignment: Assignment) -> Vec<SignalEffect> {
@@ -81,13 +98,15 @@ impl SignalCore {
         };
         let Some(state) = self.states.get_mut(lease.partition()) else { return Vec::new() };
         for record in &taken.replay {
-            if let Ok(mention) = decode_mention(record) {
+            let mention = decode_mention(record);
+            self.flow.watch.remember(lease.partition(), mention.is_err());
+            if let Ok(mention) = mention {
                 state.fold(mention, &origin_of(record), record.appended_at, false);
             }
         }
         let routes = &self.routes;
         let rows = taken.live.map(|record| fold(state, &record, routes));
-        self.flow.add(rows, now).err().map(Effect::Halt).into_iter().collect()
+        self.flow.add(rows, now).into_iter().collect()
     }
 
     fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<SignalEffect> {
@@ -178,6 +197,7 @@ impl Stage for SignalCore {
 
     #[expect(clippy::cast_precision_loss, reason = "subjects and alerts are bounded")]
     fn tell(&mut self, witness: &Witness) {
+        witness.metrics.set(&metrics::DEAD_LETTER_LIMIT, &["signal"], self.flow.watch.used());
         let counts: Vec<Counts> = self.states.values_mut().map(PartitionState::take_counts).collect();
         let total = |of: Figure| counts.iter().map(of).sum::<u64>();
         witness.metrics.set(&metrics::SUBJECTS, &[], total(|count| count.subjects) as f64);

@@ -99,7 +99,7 @@ impl<S: Stage> Member<S> {
                 Effect::Settled(partitions) => self.settle(&partitions),
                 Effect::WasReset(_) => {}
                 Effect::Finished => self.state.finished = true,
-                Effect::Halt(why) => return Err(why),
+                Effect::Halt(why) | Effect::BadData(why) => return Err(why),
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::model::{Encoded, ModelSettings, ScoreFailure, ScoreStats, Scorer, Slo
 use crate::pipeline::archive::Worker;
 use crate::pipeline::score::finish;
 use crate::pipeline::stage::Stage;
-use crate::pipeline::{Assembly, Settings, Topics, Witness};
+use crate::pipeline::{Assembly, DeadLetterLimit, Settings, Topics, Witness};
 use crate::rule::{Bound, Rule, SubjectPattern};
 use crate::sample::Policy;
 use crate::stream::Delivery;
@@ -248,6 +248,7 @@ fn settings(delivery: Delivery) -> Settings {
         ],
         archive: ArchiveSettings { segment_rows: 8, segment_age: Duration::from_secs(5), ..ArchiveSettings::default() },
         sample: Policy::All,
+        dead_letters: DeadLetterLimit::default(),
         web: WebSettings::default(),
         log: LogSettings::default(),
         tick_interval: Duration::from_secs(5),

@@ -1,0 +1,212 @@
+//! The dead-letter topic read back: letters with what was wrong, and the marks of those that were replayed.
+//!
+//! The error headers are the last ones of a letter, in the order in which the [`Envelope`](crate::codec::Envelope) wrote
+//! them: a record that had headers of the same names itself, or those of a mark, deceives nobody.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec::envelope::{ERRORS, Payload, REPLAYED, TRUNCATED, header};
+use crate::event::{Origin, Reason, Replay};
+use crate::stream::{Headers, Partition, Record};
+use crate::time::Timestamp;
+
+/// A record of the dead-letter topic.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LetterRecord {
+    /// A dead letter.
+    Letter(Box<Letter>),
+    /// The mark that one was replayed.
+    Replay(Replay),
+    /// Neither: somebody else wrote it, or a later version.
+    Foreign,
+}
+
+/// A dead letter that was read back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Letter {
+    /// The record as it came, at its own place. Its append time is not known any more: it is that of the letter.
+    pub record: Record,
+    /// The stage that gave up on it.
+    pub stage: String,
+    /// The class of the failure.
+    pub reason: Reason,
+    /// What exactly was wrong.
+    pub message: String,
+    /// How many bytes the value had before it was cut; `None` where it is whole.
+    pub cut_from: Option<usize>,
+    /// The letter's own place, where its mark goes as well.
+    pub partition: Partition,
+}
+
+impl Letter {
+    /// The place of the record that became this letter.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let Record { partition, offset, .. } = &self.record;
+        Origin { topic: partition.topic.clone(), partition: partition.number, offset: *offset }
+    }
+
+    /// When the letter was written.
+    #[must_use]
+    pub const fn written_at(&self) -> Timestamp {
+        self.record.appended_at
+    }
+
+    /// The record to send again: key, bytes and headers as they came, and a header that says where it had been.
+    #[must_use]
+    pub fn again(&self) -> Payload {
+        let mut headers = self.record.headers.clone();
+        headers.push(header(REPLAYED, &self.origin()));
+        Payload { key: self.record.key.clone(), value: self.record.value.clone(), headers }
+    }
+}
+
+/// What a record of the dead-letter topic is.
+#[must_use]
+pub fn read_letter(record: &Record) -> LetterRecord {
+    if let Some(letter) = letter(record) {
+        return LetterRecord::Letter(Box::new(letter));
+    }
+    let is_mark = record.header("ce_type").is_some_and(|kind| kind.as_ref() == b"bellwether.replay.v1");
+    let mark = is_mark.then(|| serde_json::from_slice(record.value.as_deref().unwrap_or_default()).ok());
+    mark.flatten().map_or(LetterRecord::Foreign, LetterRecord::Replay)
+}
+
+fn letter(record: &Record) -> Option<Letter> {
+    let (headers, cut_from) = match record.headers.split_last() {
+        Some(((name, Some(bytes)), rest)) if name == TRUNCATED => (rest, Some(number(bytes)?)),
+        _ => (record.headers.as_slice(), None),
+    };
+    let (own, errors) = headers.split_at_checked(headers.len().checked_sub(ERRORS.len())?)?;
+    let mut said = errors.iter().zip(ERRORS).map(|((name, value), wanted)| {
+        let value = value.as_ref().filter(|_| name == wanted)?;
+        std::str::from_utf8(value).ok()
+    });
+    let mut next = || said.next().flatten();
+    let partition = Partition { topic: Arc::from(next()?), number: next()?.parse().ok()? };
+    let offset = next()?.parse().ok()?;
+    let stage = next()?.to_owned();
+    let class = next()?;
+    let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == class)?;
+    let message = next()?.to_owned();
+    let headers: Headers = own.to_vec();
+    let (key, value) = (record.key.clone(), record.value.clone());
+    let came = Record { partition, offset, appended_at: record.appended_at, key, value, headers };
+    Some(Letter { record: came, stage, reason, message, cut_from, partition: record.partition.clone() })
+}
+
+fn number<T: FromStr>(bytes: &Bytes) -> Option<T> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::Envelope;
+    use crate::event::DeadLetter;
+
+    fn envelope() -> Envelope {
+        Envelope { source: Arc::from("bellwether/market") }
+    }
+
+    fn post(headers: Headers) -> Record {
+        Record {
+            partition: Partition::new(&Arc::from("posts.news"), 3),
+            offset: 41,
+            appended_at: Timestamp::from_millis(7),
+            key: Some(Bytes::from_static(b"\xff\x00k")),
+            value: Some(Bytes::from_static(b"0123456789")),
+            headers,
+        }
+    }
+
+    /// The letter of a record as it stands on the topic.
+    fn written(record: &Record, value_bytes_max: usize) -> Record {
+        let (record, stage) = (record.clone(), "score");
+        let message = "field text is missing".to_owned();
+        let dead = DeadLetter { record, stage, reason: Reason::MissingField, message };
+        let payload = envelope().dead_letter(&dead, value_bytes_max);
+        on_topic(payload)
+    }
+
+    fn on_topic(payload: Payload) -> Record {
+        let partition = Partition::new(&Arc::from("market.dead-letters"), 1);
+        let Payload { key, value, headers } = payload;
+        Record { partition, offset: 9, appended_at: Timestamp::from_millis(7), key, value, headers }
+    }
+
+    fn read(record: &Record) -> Letter {
+        match read_letter(record) {
+            LetterRecord::Letter(letter) => *letter,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_letter_is_read_back_as_the_record_came() {
+        let came = post(vec![("app".to_owned(), Some(Bytes::from_static(b"feed-7"))), ("empty".to_owned(), None)]);
+        let letter = read(&written(&came, 1_000));
+        assert_eq!(letter.record, came);
+        assert_eq!((letter.stage.as_str(), letter.reason, letter.cut_from), ("score", Reason::MissingField, None));
+        assert_eq!(letter.origin().to_string(), "posts.news+3+41");
+        assert_eq!(letter.partition.to_string(), "market.dead-letters/1");
+        let again = letter.again();
+        assert_eq!((&again.key, &again.value), (&came.key, &came.value));
+        assert!(again.headers.starts_with(&came.headers));
+        assert_eq!(again.headers.last().unwrap(), &header(REPLAYED, &"posts.news+3+41"));
+    }
+
+    #[test]
+    fn a_cut_letter_says_what_it_was_cut_from() {
+        assert_eq!(read(&written(&post(Vec::new()), 4)).cut_from, Some(10));
+    }
+
+    #[test]
+    fn a_record_that_looks_like_a_letter_or_a_mark_deceives_nobody() {
+        // The letter of a record that was a letter, and a mark, of somebody else.
+        let mut forged = written(&post(Vec::new()), 4).headers;
+        forged.extend(
+            on_topic(envelope().replay(&Replay::of(read(&written(&post(vec![]), 9)).origin(), Timestamp::default())))
+                .headers,
+        );
+        let came = Record { offset: 42, ..post(forged) };
+        let letter = read(&written(&came, 1_000));
+        assert_eq!((letter.record, letter.cut_from), (came, None));
+    }
+
+    #[test]
+    fn a_mark_names_the_letter_and_nothing_else_is_one() {
+        let origin = read(&written(&post(Vec::new()), 1_000)).origin();
+        let mark = Replay::of(origin, Timestamp::from_millis(8));
+        assert_eq!(mark.id, "posts.news+3+41+replay");
+        let written = on_topic(envelope().replay(&mark));
+        assert_eq!(written.key.as_deref(), Some(&b"posts.news+3+41"[..]));
+        assert_eq!(read_letter(&written), LetterRecord::Replay(mark));
+        for broken in [
+            Record { value: Some(Bytes::from_static(b"{}")), ..written.clone() },
+            Record { headers: Vec::new(), ..written.clone() },
+            Record { value: None, ..written },
+        ] {
+            assert_eq!(read_letter(&broken), LetterRecord::Foreign);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_letter_is_read_back(names in proptest::collection::vec(0_usize..9, 0..12), cut in 0_usize..12) {
+            let known = ERRORS.iter().chain(&[TRUNCATED, REPLAYED, "ce_type"]).copied().collect::<Vec<_>>();
+            let headers = names.iter().map(|name| (known.get(*name).unwrap_or(&"").to_string(), Some(Bytes::from_static(b"1"))));
+            let came = post(headers.collect());
+            let letter = read(&written(&came, cut));
+            prop_assert_eq!(&letter.record.headers, &came.headers);
+            prop_assert_eq!(letter.cut_from, (cut < 10).then_some(10));
+            prop_assert_eq!(letter.record.value.unwrap(), came.value.unwrap().slice(..cut.min(10)));
+        }
+    }
+}
