@@ -30,3 +30,22 @@ for file in ${NEVER:-}; do
     "$bellwether" clean <"$file" >"$run/never/$(basename "$file")" || die "$file could not be cleaned" "correct NEVER"
     never+=("$run/never/$(basename "$file")")
 done
+
+# One thread a process: two of them on two cores are faster than one with two threads, which wait for each other.
+trainer() {
+    local step=$1
+    shift
+    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH=trainer \
+        "$python" -m bellwether_trainer "$step" --data "$run/clean" --never "${never[@]}" --run-dir "$@"
+}
+
+note "further pre-training, then two fine-tunings beside each other; each run's folder in $run has its log"
+trainer pretrain "$run/encoder" --epochs 1
+fine_tune() { trainer train "$run/$1" --encoder "$run/encoder/encoder.pt" --seed "$2" "${@:3}"; }
+fine_tune first 7 "$@" &
+other=$!
+fine_tune second 8 "$@"
+wait "$other"
+trainer average "$run/average" "$run/first/best.pt" "$run/second/best.pt"
+trainer finish "$run/average" --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}"
+trainer compare "$run/average" --model "${OUT:-models}/${NAME:-finance-en}/${VERSION:-1}"

@@ -43,6 +43,7 @@ def _parser() -> _Parser:
             steps.collect_answers,
             "let checkpoints answer for every text to learn from; leaves answers.pt",
         ),
+        ("average", steps.average, "the mean of checkpoints of one lineage; leaves best.pt"),
         ("ablate", steps.ablate, "train the recipe part by part on a share of the rows; prints a table"),
         ("compare", steps.compare_precisions, "int8 against fp32 on the validation cut, with a paired bootstrap"),
         ("robust", steps.measure_robustness, "the same texts told differently, and negated"),
@@ -72,13 +73,10 @@ def _parser() -> _Parser:
     command.set_defaults(start=None)
     command = commands.choices["train"]
     command.add_argument("--start", type=Path, help="a best.pt or a model directory to go on from")
-    commands.choices["teach"].add_argument("checkpoints", type=Path, nargs="+")
+    for name in ("teach", "average"):
+        commands.choices[name].add_argument("checkpoints", type=Path, nargs="+")
     _settings(commands.choices["pretrain"], pretrain.Recipe)
     _settings(command, train.Recipe)
-    command = commands.add_parser("average", help="write the mean of checkpoints as a run's best, for finish")
-    command.add_argument("--run-dir", type=Path, required=True, help="where best.pt goes")
-    command.add_argument("checkpoints", type=Path, nargs="+")
-    command.set_defaults(run=steps.average)
     command = commands.add_parser("tiny", help="write the tiny model of the tests")
     command.add_argument("--out", type=Path, required=True, help="the model's directory, models/tiny/1")
     command.set_defaults(run=lambda options: tiny.build(options.out))

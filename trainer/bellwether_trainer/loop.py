@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from .log import Log
 
+STATE = "state.pt"
+"""Where a run's state lies until it has ended."""
+
 STATE_SECONDS = 150.0
 """How much work a kill costs at most; a state is 270 MB."""
 
@@ -47,7 +50,7 @@ class Stage:
     ) -> None:
         self._model, self._plan, self._epoch, self._loss = model, plan, epoch, loss
         self._chance, self._log = chance, log
-        self._state = run / "state.pt"
+        self._state = run / STATE
         self._first = epoch(1)
         self._steps = len(self._first) * plan.epochs
         self._adam = torch.optim.AdamW(list(groups), fused=True)

@@ -75,8 +75,11 @@ def mask(
 def pretrain(
     encoder: BertModel, tokenizer: Tokenizer, texts: Sequence[str], recipe: Recipe, run: Path, log: Log
 ) -> None:
-    """Trains the encoder in place and leaves it in `<run>/encoder.pt`."""
+    """Trains the encoder in place and leaves it in `<run>/encoder.pt`; if that is there, nothing is done."""
     run.mkdir(parents=True, exist_ok=True)
+    if (run / "encoder.pt").is_file():
+        log.write("finished already")
+        return
     rows = [row for row in encode(tokenizer, texts, recipe.max_tokens) if len(row) > 4]
     size = encoder.config.vocab_size
     occurrences = torch.bincount(torch.tensor([token for row in rows for token in row]), minlength=size).float()

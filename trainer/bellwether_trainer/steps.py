@@ -70,13 +70,12 @@ def _fit(options: argparse.Namespace, recipe: train.Recipe, run: Path) -> Log:
         model.encoder.load_state_dict(kept["encoder"])
         history = [kept["recipe"] | {"pretrained_on_texts": kept["texts"]}]
     if options.start:
-        kept = _shipped(options.start) if options.start.is_dir() else _checkpoint(options.start)
+        kept = _checkpoint(options.start)
         model.load_state_dict(kept["model"])
         history = [*kept["history"], kept["recipe"] | {"best_epoch": kept["report"]["epoch"]}]
     run.mkdir(parents=True, exist_ok=True)
     log = Log(run / "log.jsonl")
-    decides = frozenset(data_set.name for data_set in data.SETS if data_set.decides)
-    train.fit(model, tokenizer, split, recipe, decides, run, log, history, answers, unlabelled)
+    train.fit(model, tokenizer, split, recipe, _deciding(), run, log, history, answers, unlabelled)
     return log
 
 
@@ -130,8 +129,11 @@ def _held_out(options: argparse.Namespace) -> tuple[dict, data.Split, list[data.
     """A run's best checkpoint, the cuts that it was trained with, and what of the validation cut decides."""
     kept = _checkpoint(options.run_dir / "best.pt")
     split = data.load(options.data, kept["recipe"]["validation_share"], never=data.keys(options.never))
-    deciding = {data_set.name for data_set in data.SETS if data_set.decides}
-    return kept, split, [example for example in split.validation if example.source in deciding]
+    return kept, split, [example for example in split.validation if example.source in _deciding()]
+
+
+def _deciding() -> frozenset[str]:
+    return frozenset(data_set.name for data_set in data.SETS if data_set.decides)
 
 
 def collect_answers(options: argparse.Namespace) -> None:
@@ -153,6 +155,9 @@ def collect_answers(options: argparse.Namespace) -> None:
 
 
 def _checkpoint(path: Path) -> dict:
+    """What a run left, or a model directory, which is its own checkpoint."""
+    if path.is_dir():
+        return _shipped(path)
     try:
         return torch.load(path, weights_only=True)
     except FileNotFoundError as error:
@@ -170,9 +175,16 @@ def _shipped(directory: Path) -> dict:
 
 
 def average(options: argparse.Namespace) -> None:
-    """`average`: the mean of checkpoints."""
+    """`average`: the mean of checkpoints, with what it reaches on the validation cut."""
     averaged = train.average([_checkpoint(path) for path in options.checkpoints])
+    recipe = train.Recipe(**averaged["recipe"])
+    split = data.load(options.data, recipe.validation_share, never=data.keys(options.never))
+    model, tokenizer = network.pretrained()
+    model.load_state_dict(averaged["model"])
+    validation = train.tokenise(tokenizer, split.validation, recipe.max_tokens)
+    averaged["report"] = {"epoch": recipe.epochs, **train.validate(model, validation, _deciding())}
     options.run_dir.mkdir(parents=True, exist_ok=True)
+    Log(options.run_dir / "log.jsonl").write("average", of=len(options.checkpoints), **averaged["report"])
     torch.save(averaged, options.run_dir / "best.pt")
 
 

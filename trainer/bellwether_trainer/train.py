@@ -121,8 +121,8 @@ def fit(
 ) -> dict:
     """Trains in place, leaves the best epoch's weights in the model and in `<run>/best.pt`; returns its report.
 
-    `history` holds the recipes that the weights have been through already; the checkpoint carries it on. `unlabelled`
-    texts count only with the teachers' `answers`.
+    A run that was finished is not trained again. `history` holds the recipes that the weights have been through
+    already; the checkpoint carries it on. `unlabelled` texts count only with the teachers' `answers`.
     """
     run.mkdir(parents=True, exist_ok=True)
     labelled = [example for example in split.train if _kept(example.text, recipe.rows_share)]
@@ -173,7 +173,10 @@ def fit(
             shutil.copy(run / f"epoch-{number}.pt", run / "best.pt")
             best.write_text(json.dumps(report) + "\n", encoding="utf-8")
 
-    loop.Stage(model, groups, plan, epoch, loss, chance, run, log).run(keep)
+    if (run / f"epoch-{recipe.epochs}.pt").is_file() and not (run / loop.STATE).is_file():
+        log.write("finished already")
+    else:
+        loop.Stage(model, groups, plan, epoch, loss, chance, run, log).run(keep)
     kept = torch.load(run / "best.pt", weights_only=True)
     model.load_state_dict(kept["model"])
     model.eval()
