@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Trains the shipped model anew: make model DATA=DIR. DIR holds the public sets as JSON lines, under the names that
 # trainer/README.md gives. Every file goes through `bellwether clean` first: the trainer reads nothing else.
-# Further arguments go to the trainer (ARGS="--epochs 4"); NAME, VERSION and OUT say where the model goes.
+# Further arguments go to both fine-tunings (ARGS="--batch 32"); NAME, VERSION and OUT say where the model goes,
+# NEVER names files of texts that may stand in no training (a test set). What a run has finished, it does not do again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/say.sh
@@ -12,30 +13,39 @@ sets="twitter_financial_news_sentiment twitter_financial_news_topic sentfin"
 for set in $sets; do
     [ -f "$DATA/$set.jsonl" ] || die "$DATA/$set.jsonl is missing" "trainer/README.md says where to get it"
 done
+posts=stocknet_tweets
+[ ! -f "$DATA/$posts.jsonl" ] || sets="$sets $posts"
 
 python=$(scripts/python-env.sh)
 bellwether=${BELLWETHER:-$(scripts/release.sh)}
 
 run="runs/${NAME:-finance-en}-${VERSION:-1}"
-mkdir -p "$run/clean"
+mkdir -p "$run/clean" "$run/never"
 for set in $sets; do
     "$bellwether" clean <"$DATA/$set.jsonl" >"$run/clean/$set.jsonl" ||
         die "$DATA/$set.jsonl could not be cleaned" "mend the line that is named above"
 done
+never=()
+for file in ${NEVER:-}; do
+    "$bellwether" clean <"$file" >"$run/never/$(basename "$file")" || die "$file could not be cleaned" "correct NEVER"
+    never+=("$run/never/$(basename "$file")")
+done
 
-# Two stages: three epochs from the bare encoder, then two more from the best of those, more slowly; what ships is the
-# mean of that best and of the two.
-train() {
-    local stage=$1
+# One thread a process: two of them on two cores are faster than one with two threads, which wait for each other.
+trainer() {
+    local step=$1
     shift
-    PYTHONPATH=trainer "$python" -m bellwether_trainer train --data "$run/clean" --run-dir "$run/$stage" \
-        --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}" "$@"
+    OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH=trainer \
+        "$python" -m bellwether_trainer "$step" --data "$run/clean" --never "${never[@]}" --run-dir "$@"
 }
-note "training: half an hour or more on two cores; the logs are $run/first/log.jsonl and $run/second/log.jsonl"
-train first --epochs 3 --seed 7 "$@"
-train second --start "$run/first/best.pt" --epochs 2 --learning-rate 6e-5 --head-learning-rate 3e-4 --seed 8 "$@"
-average="$run/average"
-PYTHONPATH=trainer "$python" -m bellwether_trainer average --run-dir "$average" \
-    "$run/first/best.pt" "$run/second/epoch-1.pt" "$run/second/epoch-2.pt"
-PYTHONPATH=trainer "$python" -m bellwether_trainer finish --data "$run/clean" --run-dir "$average" \
-    --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}"
+
+note "further pre-training, then two fine-tunings beside each other; each run's folder in $run has its log"
+trainer pretrain "$run/encoder" --epochs 1
+fine_tune() { trainer train "$run/$1" --encoder "$run/encoder/encoder.pt" --seed "$2" "${@:3}"; }
+fine_tune first 7 "$@" &
+other=$!
+fine_tune second 8 "$@"
+wait "$other"
+trainer average "$run/average" "$run/first/best.pt" "$run/second/best.pt"
+trainer finish "$run/average" --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}"
+trainer compare "$run/average" --model "${OUT:-models}/${NAME:-finance-en}/${VERSION:-1}"

@@ -12,7 +12,8 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from .calibrate import softmax
-from .network import encode, pad
+from .errors import DataError
+from .network import encode, pad, read_tokenizer
 from .tasks import Task
 
 FORMAT = 1
@@ -42,6 +43,30 @@ class Scorer:
             for task, output in zip(tasks, outputs, strict=True):
                 result[task.name][part] = output
         return result
+
+
+def int8_file(manifest: dict) -> str:
+    """The name of the int8 graph that a manifest lists. Raises DataError where it lists none."""
+    for variant in manifest["variants"]:
+        if variant["precision"] == "int8":
+            return variant["file"]
+    raise DataError(f"{manifest['name']} {manifest['version']} has no int8 variant")
+
+
+def scorer(directory: Path) -> Scorer:
+    """The int8 graph of a model directory. Raises DataError where the directory is none."""
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{directory}: no manifest.json") from error
+    return Scorer(directory / int8_file(manifest), read_tokenizer(directory / "tokenizer.json"), manifest["max_tokens"])
+
+
+def feeds(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, batch: int = 16) -> list[dict[str, np.ndarray]]:
+    """The graph's inputs for texts, in batches of like length."""
+    rows = sorted(encode(tokenizer, texts, max_tokens), key=len)
+    cut = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+    return [{name: value.numpy() for name, value in pad(part).items()} for part in cut]
 
 
 def golden(scorer: Scorer, texts: Sequence[str], tasks: Sequence[Task], temperatures: dict[str, float]) -> list[dict]:

@@ -1,7 +1,7 @@
 """Temperature and abstention, from the logits of the validation cut.
 
-One temperature a task (Guo and others, 2017): logits are divided by it before the softmax. A task abstains below the
-confidence at which its answers on the validation cut are wrong at least as often as right.
+One temperature a task (Guo and others, 2017): logits are divided by it before the softmax. A task abstains where it is
+least sure: just so often that the rest is right often enough, and never on more than one answer in twelve.
 """
 
 import numpy as np
@@ -52,32 +52,41 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     return float(sum(gaps))
 
 
-def abstain_below(probabilities: np.ndarray, labels: np.ndarray, rows_min: int = 20) -> float:
-    """The highest confidence (steps of 0.01, at most 0.6) below which at most half of the answers are right.
+def abstain_below(
+    probabilities: np.ndarray, labels: np.ndarray, accuracy: float = 0.935, share_max: float = 0.085
+) -> float:
+    """The lowest confidence (steps of 0.01) at and above which answers are right as often as `accuracy`.
 
-    0 where fewer than `rows_min` answers lie below: too few to judge.
+    Where that would keep back more than `share_max` of the answers, the highest one that does not; both leave room
+    for texts that are a little harder than those of the validation cut.
     """
     confidence, hit = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    for step in range(60, 0, -1):
-        below = confidence < step / 100
-        if below.sum() >= rows_min and hit[below].mean() <= 0.5:
-            return step / 100
-    return 0.0
+    kept_back = 0.0
+    for step in range(100):
+        answered = confidence >= step / 100
+        if 1.0 - answered.mean() > share_max:
+            break
+        kept_back = step / 100
+        if hit[answered].mean() >= accuracy:
+            break
+    return kept_back
+
+
+def macro_f1(best: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    """Mean F1 of the classes that occur, as a truth or as an answer."""
+    both = np.bincount(labels[best == labels], minlength=classes)
+    either = np.bincount(best, minlength=classes) + np.bincount(labels, minlength=classes)
+    return float((2 * both[either > 0] / either[either > 0]).mean())
 
 
 def scores(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
     """What the manifest and the model card tell of one task; every row's best label counts."""
     best = probabilities.argmax(axis=1)
-    f1 = []
-    for label in range(probabilities.shape[1]):
-        both = float(((best == label) & (labels == label)).sum())
-        either = float((best == label).sum() + (labels == label).sum())
-        if either:
-            f1.append(2 * both / either)
     return {
         "n": len(labels),
         "accuracy": round(float((best == labels).mean()), 4),
-        "macro_f1": round(float(np.mean(f1)), 4),
+        "macro_f1": round(macro_f1(best, labels, probabilities.shape[1]), 4),
         "ece": round(expected_calibration_error(probabilities, labels), 4),
         "abstained": round(float((probabilities.max(axis=1) < threshold).mean()), 4),
+        "accuracy_of_answered": round(float((best == labels)[probabilities.max(axis=1) >= threshold].mean()), 4),
     }

@@ -39,6 +39,13 @@ SETS = (
 )
 
 
+POSTS = "stocknet_tweets"
+"""The stem of the file of posts without labels."""
+
+LETTERS_MIN = 12
+"""A post with fewer letters says nothing to learn from."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One text and one answer: `label` is the position in the labels of `task`."""
@@ -48,6 +55,8 @@ class Example:
     label: int
     weight: float
     source: str
+    names: tuple[str, ...] = ()
+    """The companies, sectors or goods in the text, where the set tells them."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +91,65 @@ def read_set(path: Path, data_set: DataSet, tasks: Sequence[Task] = TASKS) -> li
         if label is None:
             raise DataError(f"{path}:{number}: unknown {task.name} label {raw!r}")
         if row["text"].strip():
-            examples.append(Example(row["text"], task.name, label, data_set.weight, data_set.name))
+            examples.append(Example(row["text"], task.name, label, data_set.weight, data_set.name, _names(row)))
     if not examples:
         raise DataError(f"{path}: no labelled rows")
     return examples
 
 
-def load(directory: Path, share: float, sets: Iterable[DataSet] = SETS, tasks: Sequence[Task] = TASKS) -> Split:
-    """Reads every set from `<directory>/<name>.jsonl` and cuts `share` of it off for validation."""
+def load(
+    directory: Path,
+    share: float,
+    sets: Iterable[DataSet] = SETS,
+    tasks: Sequence[Task] = TASKS,
+    never: frozenset[str] = frozenset(),
+) -> Split:
+    """Reads every set from `<directory>/<name>.jsonl` and cuts `share` of it off for validation.
+
+    Near-copies of the texts whose keys are `never` are left out of both cuts.
+    """
     train, validation, rows = [], [], {}
     for data_set in sets:
         examples = read_set(directory / f"{data_set.name}.jsonl", data_set, tasks)
         rows[data_set.name] = len(examples)
         for example in examples:
+            if near_copy_key(example.text) in never:
+                continue
             (validation if in_validation(example.text, share) else train).append(example)
     for task in tasks:
         for cut, name in ((train, "training"), (validation, "validation")):
             if not any(example.task == task.name for example in cut):
                 raise DataError(f"{directory}: no {task.name} rows in the {name} cut; more data is needed")
     return Split(train, validation, rows)
+
+
+def keys(paths: Iterable[Path]) -> frozenset[str]:
+    """The near-copy keys of all texts of some files: what a test is made of, so that nothing learns from it."""
+    return frozenset(near_copy_key(row["text"]) for path in paths for _, row in _rows(path))
+
+
+def unlabelled(directory: Path, share: float, never: frozenset[str] = frozenset()) -> list[str]:
+    """Texts without a label that count, in the order of the file: the English posts of `stocknet_tweets.jsonl` (none
+    if there is no such file) and the headlines that SEntFiN gives no single label. One of each near-copy, none that
+    belongs to the validation cut, none that is `never`.
+    """
+    posts = directory / f"{POSTS}.jsonl"
+    rows = [row for _, row in _rows(posts) if row.get("lang") in (None, "en")] if posts.is_file() else []
+    mixed = [data_set for data_set in SETS if data_set.partly_labelled]
+    for data_set in mixed:
+        rows += [row for _, row in _rows(directory / f"{data_set.name}.jsonl") if row.get(data_set.task) is None]
+    found: dict[str, str] = {}
+    for row in rows:
+        key = near_copy_key(row["text"])
+        if len(key) >= LETTERS_MIN and key not in never and not in_validation(row["text"], share):
+            found.setdefault(key, row["text"])
+    return list(found.values())
+
+
+def _names(row: dict) -> tuple[str, ...]:
+    names = {target["target"] for target in row.get("targets") or () if target["target"] in row["text"]}
+    # The longest first, so that no name is cut by one that it contains.
+    return tuple(sorted(names, key=lambda name: (-len(name), name)))
 
 
 def _rows(path: Path) -> Iterable[tuple[int, dict]]:

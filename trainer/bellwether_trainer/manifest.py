@@ -60,10 +60,12 @@ def finish(
     training: dict,
     max_tokens: int,
     out: Path,
+    typical: Sequence[str] = (),
 ) -> dict:
     """Writes `<out>/` (made afresh, renamed into place when whole) and returns the manifest.
 
-    Calibration, metrics and golden outputs are measured on the very file that ships.
+    Calibration, metrics and golden outputs are measured on the very file that ships. The int8 graph's activations are
+    scaled on `typical` texts, which must not be those of the validation cut.
     """
     aside = out.with_name(out.name + ".new")
     shutil.rmtree(aside, ignore_errors=True)
@@ -72,7 +74,7 @@ def finish(
     export(model, fp32)
     shipped = aside / f"model.{identity.precision}.onnx"
     if identity.precision == "int8":
-        quantise(fp32, shipped, model.tasks)
+        quantise(fp32, shipped, model.tasks, bundle.feeds(tokenizer, typical, max_tokens))
     tokenizer.save(str(aside / "tokenizer.json"), pretty=False)
     bundle.write_json(aside / "config.json", _config(model, max_tokens))
     scorer = bundle.Scorer(shipped, tokenizer, max_tokens)

@@ -1,11 +1,10 @@
-"""The training loop: mixed batches sorted by length, one masked loss a task, the best epoch by the validation cut."""
+"""Fine-tuning: mixed batches, a loss for rows with one label or none, the best epoch by the validation cut."""
 
 import json
 import math
 import random
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,50 +12,50 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from . import augment, dropout, loop
 from .data import Example, Split
+from .log import Log
 from .network import Classifier, encode, pad
+from .packing import batches
+from .teach import Answers
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides how a model is trained; it is written into the manifest as it is."""
 
-    epochs: int = 3
+    epochs: int = 4
     batch: int = 64
     max_tokens: int = 96
-    learning_rate: float = 1e-4
+    learning_rate: float = 1.5e-4
+    layer_decay: float = 0.9
+    """How fast a layer learns, as a share of the one above it; 1 is the same for all."""
     head_learning_rate: float = 5e-4
     warm_up: float = 0.06
     weight_decay: float = 0.01
+    dropout: float = 0.1
     label_smoothing: float = 0.05
+    varied_share: float = 0.3
+    """The share of texts that each kind of augmentation changes."""
+    hidden_words: float = 0.05
+    """The share of tokens that are hidden from the model."""
+    soft_share: float = 0.5
+    """How much the teachers' answer weighs against the label, where there are teachers."""
+    unlabelled_weight: float = 1.0
     gradient_norm_max: float = 1.0
-    validation_share: float = 0.08
+    validation_share: float = 0.15
+    rows_share: float = 1.0
+    """The share of the training rows that is used, by their place; for ablations."""
     seed: int = 7
 
 
 @dataclass(frozen=True)
 class Row:
-    """An example with its token ids."""
+    """A text as token ids, its label if it has one, and what the teachers say of it: one distribution a task."""
 
     ids: list[int]
-    example: Example
-
-
-class Log:
-    """Progress for people on standard output, the same as JSON lines in a file."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-
-    def write(self, event: str, **values: object) -> None:
-        """One line each."""
-        shown = "  ".join(
-            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
-        )
-        print(f"{event:<10} {shown}", flush=True)
-        if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"event": event, "at": round(time.time(), 3), **values}) + "\n")
+    example: Example | None
+    soft: tuple[Tensor, ...] | None = None
 
 
 def tokenise(tokenizer: Tokenizer, examples: Sequence[Example], max_tokens: int) -> list[Row]:
@@ -65,50 +64,30 @@ def tokenise(tokenizer: Tokenizer, examples: Sequence[Example], max_tokens: int)
     return [Row(row, example) for row, example in zip(ids, examples, strict=True)]
 
 
-def batches(rows: Sequence[Row], size: int, shuffle: random.Random | None) -> Iterator[list[Row]]:
-    """Batches of similar length, which saves most padding. Shuffled within pools of 50 batches, then as a whole."""
-    if shuffle is None:
-        ordered = sorted(rows, key=lambda row: len(row.ids))
-        yield from (ordered[start : start + size] for start in range(0, len(ordered), size))
-        return
-    order = shuffle.sample(range(len(rows)), len(rows))
-    pool, cut = size * 50, []
-    for start in range(0, len(order), pool):
-        part = sorted((rows[index] for index in order[start : start + pool]), key=lambda row: len(row.ids))
-        cut += [part[at : at + size] for at in range(0, len(part), size)]
-    shuffle.shuffle(cut)
-    yield from cut
-
-
-def masked_loss(logits: Sequence[Tensor], rows: Sequence[Row], names: Sequence[str], smoothing: float) -> Tensor:
-    """Mean loss over the batch; each row counts in its own task's head alone, by its weight."""
-    total = logits[0].new_zeros(())
-    for name, output in zip(names, logits, strict=True):
-        mine = [index for index, row in enumerate(rows) if row.example.task == name]
+def row_loss(logits: Sequence[Tensor], rows: Sequence[Row], names: Sequence[str], recipe: Recipe) -> Tensor:
+    """Mean over the batch. A label counts in its own task's head alone, by its weight; the teachers' answer in all."""
+    hard_weight, soft_weight = [], []
+    for row in rows:
+        share = recipe.soft_share if row.soft is not None else 0.0
+        hard_weight.append(row.example.weight * (1.0 - share) if row.example else 0.0)
+        soft_weight.append((share if row.example else recipe.unlabelled_weight) if row.soft is not None else 0.0)
+    total = logits[0].new_zeros((), dtype=torch.float32)
+    for place, (name, output) in enumerate(zip(names, logits, strict=True)):
+        output = output.float()
+        mine = [index for index, row in enumerate(rows) if row.example and row.example.task == name]
         if mine:
             target = torch.tensor([rows[index].example.label for index in mine])
-            weight = torch.tensor([rows[index].example.weight for index in mine])
+            weight = torch.tensor([hard_weight[index] for index in mine])
+            smoothing = recipe.label_smoothing
             loss = nn.functional.cross_entropy(output[mine], target, reduction="none", label_smoothing=smoothing)
             total = total + (loss * weight).sum()
-    return total / sum(row.example.weight for row in rows)
-
-
-def optimiser(
-    model: Classifier, recipe: Recipe, steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW with a linear warm-up and decay; heads learn faster, biases and norms do not decay."""
-    groups = []
-    for part, rate in ((model.encoder, recipe.learning_rate), (model.heads, recipe.head_learning_rate)):
-        flat = [p for p in part.parameters() if p.ndim == 1]
-        deep = [p for p in part.parameters() if p.ndim > 1]
-        groups += [{"params": deep, "lr": rate, "weight_decay": recipe.weight_decay}]
-        groups += [{"params": flat, "lr": rate, "weight_decay": 0.0}]
-    adam = torch.optim.AdamW(groups, fused=True)
-    warm = max(1, math.ceil(recipe.warm_up * steps))
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        adam, lambda step: (step + 1) / warm if step < warm else max(0.0, (steps - step) / max(1, steps - warm))
-    )
-    return adam, rate
+        taught = [index for index, row in enumerate(rows) if row.soft is not None]
+        if taught:
+            wanted = torch.stack([rows[index].soft[place] for index in taught])
+            weight = torch.tensor([soft_weight[index] for index in taught])
+            loss = nn.functional.cross_entropy(output[taught], wanted, reduction="none")
+            total = total + (loss * weight).sum()
+    return total / max(sum(hard_weight) + sum(soft_weight), 1e-6)
 
 
 @torch.no_grad()
@@ -116,14 +95,14 @@ def validate(model: Classifier, rows: Sequence[Row], decides: frozenset[str]) ->
     """Accuracy a data set, and `score`: the mean over tasks of the sets that decide."""
     model.eval()
     names = [task.name for task in model.tasks]
-    right: dict[tuple[str, str], list[bool]] = {}
-    for batch in batches(rows, 128, None):
+    right: dict[str, list[bool]] = {}
+    for batch in batches(rows, 128, None, _length):
         logits = model(**pad([row.ids for row in batch]))
         for index, row in enumerate(batch):
             best = int(logits[names.index(row.example.task)][index].argmax())
-            right.setdefault((row.example.task, row.example.source), []).append(best == row.example.label)
-    report = {f"{source}": sum(hits) / len(hits) for (_, source), hits in right.items()}
-    scores = [sum(hits) / len(hits) for (_, source), hits in right.items() if source in decides]
+            right.setdefault(row.example.source, []).append(best == row.example.label)
+    report = {source: sum(hits) / len(hits) for source, hits in sorted(right.items())}
+    scores = [value for source, value in report.items() if source in decides]
     report["score"] = sum(scores) / len(scores)
     return report
 
@@ -137,43 +116,77 @@ def fit(
     run: Path,
     log: Log,
     history: Sequence[dict] = (),
+    answers: Answers | None = None,
+    unlabelled: Sequence[str] = (),
 ) -> dict:
     """Trains in place, leaves the best epoch's weights in the model and in `<run>/best.pt`; returns its report.
 
-    `history` holds the recipes that the weights have been through already; the checkpoint carries it on.
+    A run that was finished is not trained again. `history` holds the recipes that the weights have been through
+    already; the checkpoint carries it on. `unlabelled` texts count only with the teachers' `answers`.
     """
     run.mkdir(parents=True, exist_ok=True)
-    train = tokenise(tokenizer, split.train, recipe.max_tokens)
+    labelled = [example for example in split.train if _kept(example.text, recipe.rows_share)]
     validation = tokenise(tokenizer, split.validation, recipe.max_tokens)
-    shuffle = random.Random(recipe.seed)
-    per_epoch = math.ceil(len(train) / recipe.batch)
-    adam, rate = optimiser(model, recipe, per_epoch * recipe.epochs)
-    log.write("start", train=len(train), validation=len(validation), steps=per_epoch * recipe.epochs, **asdict(recipe))
-    best: dict = {"score": -1.0}
-    for epoch in range(1, recipe.epochs + 1):
-        _one_epoch(model, batches(train, recipe.batch, shuffle), (adam, rate), recipe, (epoch, per_epoch), log)
-        report = {"epoch": epoch, **validate(model, validation, decides)}
+    choices = augment.pool(labelled)
+    texts: list[tuple[str, Example | None]] = [(example.text, example) for example in labelled]
+    texts += [(text, None) for text in unlabelled if answers and answers.of(text)]
+
+    def epoch(number: int) -> list[list[Row]]:
+        chance = random.Random(recipe.seed * 1000 + number)
+        told = [
+            augment.vary(text, example.names if example else (), choices, recipe.varied_share, chance)
+            for text, example in texts
+        ]
+        ids = encode(tokenizer, told, recipe.max_tokens)
+        rows = [
+            Row(row, example, answers.of(text) if answers else None)
+            for row, (text, example) in zip(ids, texts, strict=True)
+        ]
+        return list(batches(rows, recipe.batch, chance, _length))
+
+    names = [task.name for task in model.tasks]
+    hidden_id = tokenizer.token_to_id("[MASK]") or tokenizer.token_to_id("[UNK]")
+
+    def loss(batch: list[Row]) -> Tensor:
+        inputs = pad([row.ids for row in batch])
+        ids = inputs["input_ids"]
+        hidden = (torch.rand(ids.shape) < recipe.hidden_words) & inputs["attention_mask"].bool()
+        hidden[:, 0] = False
+        return row_loss(model(**inputs | {"input_ids": ids.masked_fill(hidden, hidden_id)}), batch, names, recipe)
+
+    log.write(
+        "start", train=len(texts), labelled=len(labelled), validation=len(validation),
+        steps=math.ceil(len(texts) / recipe.batch) * recipe.epochs, **asdict(recipe),
+    )  # fmt: skip
+    groups = loop.layered(model.encoder, recipe.learning_rate, recipe.layer_decay, recipe.weight_decay)
+    groups += loop.groups(model.heads, recipe.head_learning_rate, recipe.weight_decay)
+    plan = loop.Plan(recipe.epochs, recipe.warm_up, recipe.gradient_norm_max, recipe.seed, loop.bf16_pays())
+    chance = dropout.install(model, recipe.dropout, recipe.seed)
+
+    def keep(number: int) -> None:
+        report = {"epoch": number, **validate(model, validation, decides)}
         log.write("epoch", **report)
-        state = {
-            "model": model.state_dict(),
-            "report": report,
-            "recipe": asdict(recipe),
-            "history": list(history),
-        }
-        torch.save(state, run / f"epoch-{epoch}.pt")
-        if report["score"] > best["score"]:
-            best = report
-            shutil.copy(run / f"epoch-{epoch}.pt", run / "best.pt")
+        state = {"model": model.state_dict(), "report": report, "recipe": asdict(recipe), "history": list(history)}
+        torch.save(state, run / f"epoch-{number}.pt")
+        best = run / "best.json"
+        if not best.is_file() or report["score"] > json.loads(best.read_text(encoding="utf-8"))["score"]:
+            shutil.copy(run / f"epoch-{number}.pt", run / "best.pt")
+            best.write_text(json.dumps(report) + "\n", encoding="utf-8")
+
+    if (run / f"epoch-{recipe.epochs}.pt").is_file() and not (run / loop.STATE).is_file():
+        log.write("finished already")
+    else:
+        loop.Stage(model, groups, plan, epoch, loss, chance, run, log).run(keep)
     kept = torch.load(run / "best.pt", weights_only=True)
     model.load_state_dict(kept["model"])
     model.eval()
-    return best
+    return kept["report"]
 
 
 def average(checkpoints: Sequence[dict]) -> dict:
     """One checkpoint with the mean of the weights of several of one lineage; the last one's recipe speaks for it.
 
-    Means of points that a run passed through generalise a little better than each (Izmailov and others, 2018).
+    Means of points around one minimum generalise a little better than each (Izmailov and others, 2018).
     """
     last = checkpoints[-1]
     weights = {key: torch.stack([one["model"][key] for one in checkpoints]).mean(dim=0) for key in last["model"]}
@@ -181,27 +194,10 @@ def average(checkpoints: Sequence[dict]) -> dict:
     return last | {"model": weights, "averaged": parts}
 
 
-def _one_epoch(
-    model: Classifier, source: Iterator[list[Row]], steppers: tuple, recipe: Recipe, place: tuple[int, int], log: Log
-) -> None:
-    adam, rate = steppers
-    epoch, steps = place
-    names = [task.name for task in model.tasks]
-    model.train()
-    started, seen, losses = time.monotonic(), 0, []
-    for step, batch in enumerate(source, 1):
-        logits = model(**pad([row.ids for row in batch]))
-        loss = masked_loss(logits, batch, names, recipe.label_smoothing)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_norm_max)
-        adam.step()
-        rate.step()
-        adam.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        seen += len(batch)
-        if step % 25 == 0 or step == steps:
-            recent = losses[-25:]
-            per_second = seen / (time.monotonic() - started)
-            log.write(
-                "step", epoch=epoch, step=f"{step}/{steps}", loss=sum(recent) / len(recent), texts_per_second=per_second
-            )
+def _kept(text: str, share: float) -> bool:
+    # A generator seeded with the text: the same rows whatever stands beside them.
+    return share >= 1.0 or random.Random(text).random() < share
+
+
+def _length(row: Row) -> int:
+    return len(row.ids)

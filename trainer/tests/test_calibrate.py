@@ -1,4 +1,4 @@
-"""Promise: calibration finds the temperature that a model is off by, and abstains where it is wrong more than right."""
+"""Promise: calibration finds the temperature that a model is off by, and abstains within bounds."""
 
 import numpy as np
 import pytest
@@ -33,15 +33,19 @@ def test_nothing_to_calibrate_on_is_an_error() -> None:
         calibrate.temperature(np.zeros((0, 3)), np.zeros(0, dtype=int))
 
 
-def test_it_abstains_below_the_confidence_where_half_are_wrong() -> None:
-    unsure = np.tile([0.41, 0.39, 0.20], (40, 1))
-    sure = np.tile([0.90, 0.05, 0.05], (60, 1))
-    probabilities = np.concatenate([unsure, sure])
-    labels = np.array([1] * 30 + [0] * 10 + [0] * 60)
-    # Of the answers below 0.42 a quarter are right; the first threshold that the sure ones would cross is above 0.6.
-    assert calibrate.abstain_below(probabilities, labels) == 0.6
+def test_it_abstains_where_it_is_least_sure_until_the_rest_is_right_often_enough() -> None:
+    sure = np.tile([0.90, 0.05, 0.05], (95, 1))
+    probabilities = np.concatenate([np.tile([0.41, 0.39, 0.20], (5, 1)), sure])
+    wrong_when_unsure = np.array([1] * 5 + [0] * 95)
+    assert calibrate.abstain_below(probabilities, wrong_when_unsure, accuracy=0.99) == 0.42
     assert calibrate.abstain_below(probabilities, np.zeros(100, dtype=int)) == 0.0
-    assert calibrate.abstain_below(unsure[:5], np.ones(5, dtype=int)) == 0.0
+
+
+def test_it_never_abstains_on_more_than_its_share() -> None:
+    confidence = np.linspace(0.34, 0.99, 200)
+    probabilities = np.stack([confidence, (1 - confidence) / 2, (1 - confidence) / 2], axis=1)
+    threshold = calibrate.abstain_below(probabilities, np.ones(200, dtype=int), share_max=0.1)
+    assert 0.08 < (confidence < threshold).mean() <= 0.1
 
 
 def test_scores_count_every_row() -> None:

@@ -81,3 +81,27 @@ def test_bad_data_exits_65_and_a_bad_command_64(tmp_path: Path, sets: Path, caps
 def test_a_cut_without_rows_of_a_task_is_an_error(sets: Path) -> None:
     with pytest.raises(DataError, match="no sentiment rows in the validation cut"):
         data.load(sets, 1e-9)
+
+
+def test_what_a_test_is_made_of_is_in_neither_cut(sets: Path, tmp_path: Path) -> None:
+    whole = data.load(sets, 0.3)
+    taken = whole.train[0].text
+    write(tmp_path / "test.jsonl", [{"text": taken.upper() + " 7 %"}])
+    never = data.keys([tmp_path / "test.jsonl"])
+    split = data.load(sets, 0.3, never=never)
+    found = {data.near_copy_key(example.text) for example in [*split.train, *split.validation]}
+    assert not found & never and len(split.train) < len(whole.train)
+
+
+def test_unlabelled_texts_are_english_once_each_and_of_the_training_cut(sets: Path) -> None:
+    posts = [
+        {"text": "Northwind has something to say today", "lang": "en"},
+        {"text": "northwind has something to say: today 2", "lang": "en"},
+        {"text": "Northwind tiene algo que decir hoy", "lang": "es"},
+        {"text": "$NWRL 12", "lang": "en"},
+    ]
+    write(sets / f"{data.POSTS}.jsonl", posts)
+    found = [text for text in data.unlabelled(sets, 1e-9) if "Calder up" not in text]
+    assert found == ["Northwind has something to say today"]
+    assert data.unlabelled(sets, 1.0) == []
+    assert "Northwind" not in " ".join(data.unlabelled(sets, 1e-9, frozenset(map(data.near_copy_key, found))))

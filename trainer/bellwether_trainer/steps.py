@@ -1,0 +1,228 @@
+"""What each command does: files in, one step of a model's making, files out."""
+
+import argparse
+import json
+import random
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import (
+    ablation,
+    bundle,
+    compare,
+    data,
+    golden_texts,
+    manifest,
+    network,
+    parameters,
+    pretrain,
+    robust,
+    teach,
+    train,
+)
+from .errors import DataError, UsageError
+from .log import Log
+from .tasks import TASKS
+
+TYPICAL_TEXTS = 512
+"""Texts of the training cut on which the scales of the int8 graph are measured."""
+
+
+def pretrain_encoder(options: argparse.Namespace) -> None:
+    """`pretrain`: the training texts and the unlabelled ones to an encoder."""
+    recipe = pretrain.Recipe(**{field.name: getattr(options, field.name) for field in fields(pretrain.Recipe)})
+    never = data.keys(options.never)
+    split = data.load(options.data, options.validation_share, never=never)
+    texts = [example.text for example in split.train] + data.unlabelled(options.data, options.validation_share, never)
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    model, tokenizer = network.pretrained()
+    log = Log(options.run_dir / "log.jsonl")
+    pretrain.pretrain(model.encoder, tokenizer, texts, recipe, options.run_dir, log)
+
+
+def _recipe(options: argparse.Namespace) -> train.Recipe:
+    recipe = train.Recipe(**{field.name: getattr(options, field.name) for field in fields(train.Recipe)})
+    if recipe.epochs < 1 or recipe.batch < 1 or recipe.max_tokens < 3 or not 0.0 < recipe.validation_share < 1.0:
+        raise UsageError("epochs and batch are at least 1, max-tokens at least 3, validation-share between 0 and 1")
+    return recipe
+
+
+def fine_tune(options: argparse.Namespace) -> None:
+    """`train`: rows to a checkpoint and, where it is asked for, a model directory."""
+    log = _fit(options, _recipe(options), options.run_dir)
+    if options.out:
+        _write(options, log)
+
+
+def _fit(options: argparse.Namespace, recipe: train.Recipe, run: Path) -> Log:
+    never = data.keys(options.never)
+    split = data.load(options.data, recipe.validation_share, never=never)
+    answers = teach.read(options.answers) if options.answers else None
+    unlabelled = data.unlabelled(options.data, recipe.validation_share, never) if answers else []
+    torch.manual_seed(recipe.seed)
+    model, tokenizer = network.pretrained()
+    history = []
+    if options.encoder:
+        kept = _checkpoint(options.encoder)
+        model.encoder.load_state_dict(kept["encoder"])
+        history = [kept["recipe"] | {"pretrained_on_texts": kept["texts"]}]
+    if options.start:
+        kept = _checkpoint(options.start)
+        model.load_state_dict(kept["model"])
+        history = [*kept["history"], kept["recipe"] | {"best_epoch": kept["report"]["epoch"]}]
+    run.mkdir(parents=True, exist_ok=True)
+    log = Log(run / "log.jsonl")
+    train.fit(model, tokenizer, split, recipe, _deciding(), run, log, history, answers, unlabelled)
+    return log
+
+
+def ablate(options: argparse.Namespace) -> None:
+    """`ablate`: the table of what each part of the recipe is worth."""
+    recipe = train.Recipe(epochs=options.epochs, rows_share=options.rows_share)
+
+    def one(variant: ablation.Variant, run: Path) -> dict:
+        chosen = argparse.Namespace(**vars(options))
+        chosen.encoder = options.encoder if variant.pretrained else None
+        chosen.answers = options.answers if variant.taught else None
+        _fit(chosen, variant.recipe, run)
+        return json.loads((run / "best.json").read_text(encoding="utf-8"))
+
+    wanted = [
+        variant
+        for variant in ablation.variants(recipe)
+        if (options.encoder or not variant.pretrained) and (options.answers or not variant.taught)
+    ]
+    print(ablation.table(wanted, options.run_dir, one))
+
+
+def compare_precisions(options: argparse.Namespace) -> None:
+    """`compare`: what int8 costs on rows that no training saw."""
+    kept, _, validation = _held_out(options)
+    model, tokenizer = network.pretrained(TASKS)
+    model.load_state_dict(kept["model"])
+    scorer = bundle.scorer(options.model)
+    for task in TASKS:
+        mine = [example for example in validation if example.task == task.name]
+        texts, labels = [example.text for example in mine], np.array([example.label for example in mine])
+        full = teach.ask(model, tokenizer, texts, kept["recipe"]["max_tokens"])[task.name].argmax(dim=1).numpy()
+        small = scorer.logits(texts, [task])[task.name].argmax(axis=1)
+        for name, difference in compare.paired(full, small, labels, len(task.labels)).items():
+            print(f"{task.name} {name}: int8 against fp32 on {len(mine)} held-out rows: {difference}")
+
+
+def measure_robustness(options: argparse.Namespace) -> None:
+    """`robust`: the validation cut told differently."""
+    split = data.load(options.data, options.validation_share, never=data.keys(options.never))
+    scorer = bundle.scorer(options.model)
+    for kind, pairs in robust.variants(split.validation).items():
+        shares = robust.kept(scorer, pairs, TASKS)
+        told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+        print(f"{kind}: {len(pairs)} pairs, {told}")
+    for name, share in robust.turned(scorer).items():
+        print(f"negation, {name}: {100 * share:.0f} %")
+
+
+def _held_out(options: argparse.Namespace) -> tuple[dict, data.Split, list[data.Example]]:
+    """A run's best checkpoint, the cuts that it was trained with, and what of the validation cut decides."""
+    kept = _checkpoint(options.run_dir / "best.pt")
+    split = data.load(options.data, kept["recipe"]["validation_share"], never=data.keys(options.never))
+    return kept, split, [example for example in split.validation if example.source in _deciding()]
+
+
+def _deciding() -> frozenset[str]:
+    return frozenset(data_set.name for data_set in data.SETS if data_set.decides)
+
+
+def collect_answers(options: argparse.Namespace) -> None:
+    """`teach`: the mean of what checkpoints answer, for every text that a student may see."""
+    never = data.keys(options.never)
+    split = data.load(options.data, options.validation_share, never=never)
+    texts = [example.text for example in split.train] + data.unlabelled(options.data, options.validation_share, never)
+    texts = list(dict.fromkeys(texts))
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    log = Log(options.run_dir / "log.jsonl")
+    model, tokenizer = network.pretrained()
+    heard = []
+    for path in options.checkpoints:
+        kept = _checkpoint(path)
+        model.load_state_dict(kept["model"])
+        heard.append(teach.ask(model, tokenizer, texts, kept["recipe"]["max_tokens"]))
+        log.write("taught", texts=len(texts), teacher=str(path))
+    teach.save(options.run_dir / "answers.pt", texts, teach.mean(heard), [str(path) for path in options.checkpoints])
+
+
+def _checkpoint(path: Path) -> dict:
+    """What a run left, or a model directory, which is its own checkpoint."""
+    if path.is_dir():
+        return _shipped(path)
+    try:
+        return torch.load(path, weights_only=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run `train` first") from error
+
+
+def _shipped(directory: Path) -> dict:
+    """A model directory as a checkpoint to go on from: its int8 weights, made whole numbers no more."""
+    written = manifest.read(directory)
+    weights = parameters.restore(directory / bundle.int8_file(written), written["parameters"])
+    told = written["training"]
+    recipe = {key: value for key, value in told["recipe"].items() if key != "best_epoch"}
+    report = {"epoch": told["recipe"].get("best_epoch")}
+    return {"model": weights, "recipe": recipe, "report": report, "history": told.get("continued_from", [])}
+
+
+def average(options: argparse.Namespace) -> None:
+    """`average`: the mean of checkpoints, with what it reaches on the validation cut."""
+    averaged = train.average([_checkpoint(path) for path in options.checkpoints])
+    recipe = train.Recipe(**averaged["recipe"])
+    split = data.load(options.data, recipe.validation_share, never=data.keys(options.never))
+    model, tokenizer = network.pretrained()
+    model.load_state_dict(averaged["model"])
+    validation = train.tokenise(tokenizer, split.validation, recipe.max_tokens)
+    averaged["report"] = {"epoch": recipe.epochs, **train.validate(model, validation, _deciding())}
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    Log(options.run_dir / "log.jsonl").write("average", of=len(options.checkpoints), **averaged["report"])
+    torch.save(averaged, options.run_dir / "best.pt")
+
+
+def finish(options: argparse.Namespace) -> None:
+    """`finish`: a checkpoint to a model directory."""
+    _write(options, Log(options.run_dir / "log.jsonl"))
+
+
+def _write(options: argparse.Namespace, log: Log) -> None:
+    """From `best.pt` on both ways, so that `finish` gives exactly what `train` would have given."""
+    kept, split, validation = _held_out(options)
+    recipe = train.Recipe(**kept["recipe"])
+    model, tokenizer = network.pretrained(TASKS)
+    model.load_state_dict(kept["model"])
+    training = {
+        "data": [
+            {"name": data_set.source, "licence": data_set.licence, "rows": split.rows[data_set.name]}
+            for data_set in data.SETS
+        ],
+        "recipe": asdict(recipe) | {"encoder": "all-MiniLM-L6-v2 (Apache-2.0)", "best_epoch": kept["report"]["epoch"]},
+        "continued_from": kept["history"],
+        "averaged": kept.get("averaged", []),
+        "seed": recipe.seed,
+    }
+    texts = [example.text for example in split.train]
+    home = options.out / options.name
+    written = manifest.finish(
+        model,
+        tokenizer,
+        validation,
+        golden_texts.TEXTS,
+        manifest.Identity(options.name, options.version),
+        training,
+        recipe.max_tokens,
+        home / options.version,
+        random.Random(recipe.seed).sample(texts, min(len(texts), TYPICAL_TEXTS)),
+    )
+    aside = home / "champion.new"
+    aside.write_text(f"{options.version}\n", encoding="utf-8")
+    aside.replace(home / "champion")
+    log.write("finished", directory=str(home / options.version), **written["metrics"]["validation"])
