@@ -18,6 +18,8 @@ struct CheckReport {
     name: Option<Arc<str>>,
     problems: Vec<ProblemReport>,
     tests: Vec<TestReport>,
+    /// The memory that a process which runs all stages takes at most.
+    memory_bytes_max: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,7 +55,9 @@ pub(crate) fn run(arguments: &Check, _global: &Global) -> Result<(), Failure> {
     let tests: Vec<TestReport> = loaded.tests.iter().map(|case| test(case, &loaded.settings)).collect();
     let failed = tests.iter().filter(|test| !test.passed).count();
     if arguments.json {
-        output.json(&CheckReport { name: Some(loaded.settings.name.clone()), problems: Vec::new(), tests })?;
+        let memory_bytes_max = Some(total(&parts(&loaded.settings)));
+        let name = Some(loaded.settings.name.clone());
+        output.json(&CheckReport { name, problems: Vec::new(), tests, memory_bytes_max })?;
     } else {
         tell(&mut output, &loaded, &tests)?;
     }
@@ -73,7 +77,12 @@ fn tell_problems(problems: &[Problem]) -> Result<(), Failure> {
         remedy: problem.remedy.clone(),
     };
     let mut output = Output::new();
-    output.json(&CheckReport { name: None, problems: problems.iter().map(told).collect(), tests: Vec::new() })?;
+    output.json(&CheckReport {
+        name: None,
+        problems: problems.iter().map(told).collect(),
+        tests: Vec::new(),
+        memory_bytes_max: None,
+    })?;
     output.flush()?;
     Err(Failure::silent(Exit::Usage))
 }
@@ -104,8 +113,7 @@ fn memory(output: &mut Output, settings: &Settings) -> Result<(), Failure> {
     output.line(format!(
         "a start reads the last {hours} h {minutes} min of mentions back: {look_back} records for every mention a second"
     ))?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let parts = footprint(settings, graph_bytes(&settings.model), cores);
+    let parts = parts(settings);
     output.line(format!("a process that runs all of it takes {} MiB of memory at most:", total(&parts) >> 20))?;
     for Part { name, bounded_by, bytes } in parts {
         let mib = bytes.div_ceil(1 << 20);
@@ -113,4 +121,9 @@ fn memory(output: &mut Output, settings: &Settings) -> Result<(), Failure> {
         output.line(line.trim_end())?;
     }
     Ok(())
+}
+
+fn parts(settings: &Settings) -> Vec<Part> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    footprint(settings, graph_bytes(&settings.model), cores)
 }
