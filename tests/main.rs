@@ -26,4 +26,5 @@ mod model;
 mod monitoring;
 mod pipeline;
 mod schemas;
+mod trial;
 mod web;
