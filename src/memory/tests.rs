@@ -160,6 +160,19 @@ fn an_unknown_outcome_halts_whether_it_happened_or_not() {
 }
 
 #[test]
+fn a_transaction_that_was_ended_without_us_is_reset_and_never_tried_again_from_memory() {
+    let mut world = world();
+    let mut epoch = world.ledger.close().unwrap();
+    world.fail(Call::Produce, abortable(), false);
+    world.fail(Call::Abort, Fault::FencedMember("the broker gave it up".to_owned()), false);
+    let fenced = vec![Partition::new(&topic("posts"), 0)];
+    assert_eq!(world.commit(&mut epoch, Delivery::ExactlyOnce), Outcome::Fenced(fenced));
+    assert_eq!((world.scored().len(), world.committed(), world.script.left()), (0, 0, 0));
+    // It was made ready for the next transaction.
+    world.port.begin().unwrap();
+}
+
+#[test]
 fn a_fatal_fault_halts() {
     let mut world = world();
     let mut epoch = world.ledger.close().unwrap();
