@@ -5,6 +5,7 @@
 //! [`Tail`] and [`Sweep`] serve the command line. The guarantee itself is in [`crate::stream`]: this room only does as it says.
 //! All calls block; none is made from an async task.
 
+mod census;
 mod client;
 mod desk;
 mod error;
@@ -25,6 +26,7 @@ mod topics;
 mod transaction;
 mod wire;
 
+pub use census::Census;
 pub use client::{event_bytes_max, producer_bytes_max, source_bytes_max};
 pub use error::KafkaError;
 pub use handle::SourceHandle;

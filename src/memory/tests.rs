@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::memory::{Call, Log, Script, Scripted, Source, Transactions};
 use crate::stream::{
     Command, Delivery, Epoch, Fault, Feed, Intake, Lease, Ledger, Outcome, Output, Partition, Patience, Position, Row,
-    Undecided, commit_alone,
+    Transaction, Undecided, commit_alone,
 };
 use crate::time::{Clock, ManualClock, Timestamp};
 
