@@ -192,6 +192,18 @@ fn a_place_that_cannot_be_written_is_named_with_a_remedy() {
     assert!(error.to_string().contains("a file/archive"), "{error}");
 }
 
+#[test]
+fn a_topic_that_was_made_anew_under_its_name_is_never_taken_for_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let rows: Vec<Sample> = (0..5).map(sample).collect();
+    store.publish_samples(&name(0, 5), &rows.iter().collect::<Vec<_>>()).unwrap();
+    let mut anew = name(0, 3);
+    anew.first_appended_at = at("2026-03-02T16:00:00Z");
+    let error = store.publish_samples(&anew, &[]).unwrap_err();
+    assert!(error.to_string().contains("made anew under the same name"), "{error}");
+}
+
 /// Python with pandas, pyarrow and DuckDB reads the hive-partitioned folders; the script fails on a wrong type.
 #[test]
 fn duckdb_and_pandas_read_the_archive_with_the_right_types() {

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use serde_json::{Value, json};
 
 use crate::corpus;
-use crate::pipeline::{Trial, header};
+use crate::trial::{Trial, header};
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -214,7 +214,7 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
     assert_eq!(outcome.scored.len() + outcome.dead.len(), written);
     assert!(outcome.scored.len() > written / 4 && outcome.dead.len() > written / 4);
     for dead in &outcome.dead {
-        let came = &outcome.inputs[&crate::pipeline::place_of_dead(dead)];
+        let came = &outcome.inputs[&crate::trial::place_of_dead(dead)];
         assert_eq!(rdkafka::Message::payload(dead), rdkafka::Message::payload(came));
     }
 }

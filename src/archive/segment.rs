@@ -16,6 +16,7 @@ use crate::time::Timestamp;
 
 const FROM: &str = "bellwether.span.from";
 const UNTIL: &str = "bellwether.span.until";
+const FIRST: &str = "bellwether.span.first_appended_at";
 
 /// Which records a segment was made from. Its file is named by where the span begins and filed under the append date of
 /// the first record from there on. Both are the same for everyone who begins at that position, since the log does not
@@ -68,6 +69,7 @@ impl SegmentName {
                 note("bellwether.partition", self.partition.to_string()),
                 note(FROM, self.span.from.to_string()),
                 note(UNTIL, self.span.until.to_string()),
+                note(FIRST, self.first_appended_at.to_string()),
             ]))
             .build();
         let mut bytes = Vec::new();
@@ -92,6 +94,15 @@ impl SegmentName {
         let (from, until) = (position(FROM)?, position(UNTIL)?);
         if from != self.span.from || until <= from {
             return Err(wrong(format!("its span is [{from}..{until})")));
+        }
+        let notes = footer.key_value_metadata().into_iter().flatten();
+        let first = notes.filter(|note| note.key == FIRST).find_map(|note| note.value.as_deref());
+        let ours = self.first_appended_at.to_string();
+        // The log does not change, so this is the archive of a topic that had the name before.
+        if let Some(first) = first.filter(|first| *first != ours) {
+            return Err(wrong(format!(
+                "its first record was appended at {first}, ours at {ours}: the topic was made anew under the same name"
+            )));
         }
         let rows = usize::try_from(footer.num_rows()).unwrap_or(0);
         Ok(Published { until, rows, bytes, taken: true })

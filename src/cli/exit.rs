@@ -122,6 +122,7 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             KafkaError::Settings(_) => Exit::Usage,
             KafkaError::Unavailable { .. }
             | KafkaError::MissingTopics(_)
+            | KafkaError::TopicsGone(_)
             | KafkaError::TimedOut { .. }
             | KafkaError::OutOfRange { .. }
             | KafkaError::Refused { .. }

@@ -96,6 +96,8 @@ pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -
         ("queued.min.messages", text(20_000)),
         ("queued.max.messages.kbytes", text(prefetch_bytes(settings) / 1024)),
         ("statistics.interval.ms", text(1_000)),
+        // A partition that an input gets is found after this time at the latest.
+        ("topic.metadata.refresh.interval.ms", text(30_000)),
     ];
     let guarantee = [
         ("group.id", text(group)),

@@ -23,6 +23,13 @@ pub enum KafkaError {
     /// Topics that are needed are not there.
     #[error("missing topics: {}; create them with `bellwether topics`", .0.join(", "))]
     MissingTopics(Vec<String>),
+    /// Topics were deleted under a running pipeline.
+    #[error(
+        "topics are gone: {}; they were deleted while the pipeline ran. Records of a topic that is made anew under the \
+         same name would repeat ids: start a pipeline with a new name, on new inputs where an input was deleted",
+        .0.join(", ")
+    )]
+    TopicsGone(Vec<String>),
     /// A step was not done by its deadline.
     #[error("{what} was not done within {} s", waited.as_secs())]
     TimedOut {

@@ -5,6 +5,7 @@
 //! [`Tail`] and [`Sweep`] serve the command line. The guarantee itself is in [`crate::stream`]: this room only does as it says.
 //! All calls block; none is made from an async task.
 
+mod census;
 mod client;
 mod desk;
 mod error;
@@ -13,6 +14,7 @@ mod membership;
 mod outlet;
 mod placement;
 mod plain;
+mod producer;
 mod rebalance;
 mod reports;
 mod scout;
@@ -24,15 +26,17 @@ mod topics;
 mod transaction;
 mod wire;
 
+pub use census::Census;
 pub use client::{event_bytes_max, producer_bytes_max, source_bytes_max};
 pub use error::KafkaError;
 pub use handle::SourceHandle;
 pub use membership::{Lag, Membership, Rebalances};
 pub use plain::PlainProducer;
+pub use producer::Producer;
 pub use scout::tail_bytes_max;
 pub use settings::KafkaSettings;
 pub use source::{ReadBack, Source, SourceConfig};
 pub use sweep::Sweep;
 pub use tail::Tail;
 pub use topics::{TopicFinding, TopicPlan, TopicReport, Upkeep, ensure_topics, inspect_topics, partition_counts};
-pub use transaction::{KafkaTransaction, Producer};
+pub use transaction::KafkaTransaction;

@@ -1,9 +1,9 @@
 //! The port through which an epoch is committed on Kafka. Every call has a deadline of our own, because
 //! `send_offsets_to_transaction` can ignore the one that it is given (librdkafka#5456).
 //!
-//! A commit that timed out goes on in the background, and librdkafka documents that calling it again resumes that same
-//! commit: it is [`Fault::Retriable`]. Only when the broker's own limit has passed twice without an answer is the
-//! outcome [`Fault::Unknown`].
+//! A commit that timed out goes on in the background; calling it again resumes it, as librdkafka documents: it is
+//! [`Fault::Retriable`], and [`Fault::Unknown`] when there is no answer for long. A broker that is back after its own
+//! limit has given the transaction up: a new client begins, and the log says what is true.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,105 +12,34 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as Theirs, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::producer::{Producer as _, ThreadedProducer};
+use rdkafka::producer::Producer as _;
 
-use crate::kafka::client;
 use crate::kafka::membership::Membership;
-use crate::kafka::reports::Reports;
+use crate::kafka::producer::{Mint, Sender, is_retriable};
 use crate::kafka::scout::Deadline;
-use crate::kafka::{KafkaError, KafkaSettings, wire};
+use crate::kafka::{KafkaSettings, wire};
 use crate::stream::{Fault, Output, Partition, Position, Transaction};
 use crate::time::Clock;
 
 /// How long `produce` waits for room before it says that there is none.
 const ROOM: Duration = Duration::from_secs(1);
+/// How long a commit may go without an answer.
+const UNKNOWN_AFTER: Duration = Duration::from_secs(50);
 
-type Sender = ThreadedProducer<Reports>;
 /// The answer to positions that were sent, and the metadata that went with them.
 type Sent = (KafkaResult<()>, ConsumerGroupMetadata);
-
-/// Makes the writers of a stage.
-#[derive(Debug)]
-pub struct Producer;
-
-impl Producer {
-    /// A writer of transactions. Ends what an earlier producer with this id left open, and fences it.
-    ///
-    /// # Errors
-    /// [`KafkaError::Unavailable`] when that was not done within `start_timeout`; [`KafkaError::Settings`].
-    pub fn exactly_once(
-        settings: &KafkaSettings,
-        transactional_id: &str,
-        membership: Membership,
-        clock: Arc<dyn Clock>,
-    ) -> Result<KafkaTransaction, KafkaError> {
-        let sender = Self::transactional(settings, transactional_id, &clock)?;
-        Ok(KafkaTransaction::new(settings, Some(sender), membership, clock))
-    }
-
-    /// A writer of transactions that carry no positions, for who reads in no group: its id alone fences it. What an
-    /// earlier producer with this id had begun is decided when this returns.
-    ///
-    /// # Errors
-    /// As [`Producer::exactly_once`].
-    pub fn alone(
-        settings: &KafkaSettings,
-        transactional_id: &str,
-        clock: Arc<dyn Clock>,
-    ) -> Result<KafkaTransaction, KafkaError> {
-        let sender = Self::transactional(settings, transactional_id, &clock)?;
-        Ok(KafkaTransaction::new(settings, Some(sender), Membership::nowhere(), clock))
-    }
-
-    fn transactional(
-        settings: &KafkaSettings,
-        transactional_id: &str,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Sender, KafkaError> {
-        let config = client::producer(settings, transactional_id, Some(transactional_id));
-        let sender: Sender = config.create_with_context(Reports::default())?;
-        let deadline = Deadline::after(clock, settings.start_timeout);
-        loop {
-            let error = match sender.init_transactions(deadline.left().min(client::ASK)) {
-                Ok(()) => return Ok(sender),
-                Err(error) => error,
-            };
-            let again = matches!(&error, Theirs::Transaction(inner) if inner.is_retriable());
-            if !again {
-                return Err(KafkaError::refused("beginning transactions", error));
-            }
-            if deadline.left().is_zero() {
-                let (servers, waited) = (settings.bootstrap_servers.clone(), settings.start_timeout);
-                return Err(KafkaError::Unavailable { servers, waited, last: error.to_string() });
-            }
-            clock.pause(Duration::from_millis(100));
-        }
-    }
-
-    /// A writer without transactions: every record acknowledged, then the positions.
-    ///
-    /// # Errors
-    /// [`KafkaError::Settings`].
-    pub fn at_least_once(
-        settings: &KafkaSettings,
-        client_id: &str,
-        membership: Membership,
-        clock: Arc<dyn Clock>,
-    ) -> Result<KafkaTransaction, KafkaError> {
-        let sender = client::producer(settings, client_id, None).create_with_context(Reports::default())?;
-        Ok(KafkaTransaction::new(settings, Some(sender), membership, clock))
-    }
-
-    /// Commits positions and writes nothing: for a stage that publishes elsewhere. Use it at least once.
-    #[must_use]
-    pub fn offsets_only(settings: &KafkaSettings, membership: Membership, clock: Arc<dyn Clock>) -> KafkaTransaction {
-        KafkaTransaction::new(settings, None, membership, clock)
-    }
-}
 
 /// One producer with one transaction at a time.
 pub struct KafkaTransaction {
     sender: Option<Sender>,
+    /// Makes another client in place of one that the broker gave up; none without transactions.
+    mint: Option<Mint>,
+    /// A client in the place of `sender` that has not begun yet.
+    successor: Option<Sender>,
+    /// When the present transaction began.
+    begun_at: Duration,
+    /// The broker has given the present transaction up.
+    lapsed: bool,
     membership: Membership,
     metadata: Option<ConsumerGroupMetadata>,
     offsets: Vec<(Partition, Position)>,
@@ -136,10 +65,19 @@ enum Standing {
 }
 
 impl KafkaTransaction {
-    fn new(settings: &KafkaSettings, sender: Option<Sender>, membership: Membership, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        sender: Option<Sender>,
+        membership: Membership,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let timeout = settings.transaction_timeout;
         Self {
             sender,
+            mint: None,
+            successor: None,
+            begun_at: Duration::ZERO,
+            lapsed: false,
             membership,
             metadata: None,
             offsets: Vec::new(),
@@ -148,6 +86,11 @@ impl KafkaTransaction {
             timeout,
             clock,
         }
+    }
+
+    pub(super) fn with_mint(mut self, mint: Mint) -> Self {
+        self.mint = Some(mint);
+        self
     }
 
     fn sender(&self) -> Result<&Sender, Fault> {
@@ -188,6 +131,48 @@ impl KafkaTransaction {
         }
     }
 
+    /// What an error means for the transaction. Who is fenced in one that is older than the broker lets any be was not
+    /// fenced by a twin: the broker has given the transaction up, and nothing of it was committed.
+    fn judge(&mut self, error: &Theirs) -> Fault {
+        let fault = fault(error);
+        let fenced = matches!(
+            error.rdkafka_error_code(),
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+        );
+        let lasted = self.clock.monotonic().saturating_sub(self.begun_at);
+        if matches!(fault, Fault::Fatal(_)) && fenced && self.mint.is_some() && lasted >= self.timeout {
+            self.lapsed = true;
+            return Fault::FencedMember(format!("the broker gave up a transaction of {} s", lasted.as_secs()));
+        }
+        fault
+    }
+
+    /// Begins with a new client under the same id; that ends what the old one may have left open.
+    fn renew(&mut self) -> Result<(), Fault> {
+        let successor = match (self.successor.take(), &self.mint) {
+            (Some(successor), _) => successor,
+            (None, Some(mint)) => mint.sender().map_err(|error| Fault::Fatal(error.to_string()))?,
+            (None, None) => return Err(Fault::Fatal("this writer has no transactions".to_owned())),
+        };
+        let (begins, limit) = (successor.clone(), self.limit());
+        match within(self.timeout, move || begins.init_transactions(limit))? {
+            Some(Ok(())) => {
+                let old = self.sender.replace(successor);
+                self.lapsed = false;
+                // Ending it waits for what it has not sent.
+                drop(aside(move || drop(old))?);
+                tracing::warn!("the broker had given up a transaction: a new producer begins where the log says");
+                Ok(())
+            }
+            Some(Err(error)) if is_retriable(&error) => {
+                self.successor = Some(successor);
+                Err(Fault::Retriable(error.to_string()))
+            }
+            Some(Err(error)) => Err(Fault::Fatal(error.to_string())),
+            None => Err(Fault::Fatal("beginning anew hangs".to_owned())),
+        }
+    }
+
     /// Waits until all reports are in, and librdkafka has put the last one away: its own flush sleeps 100 ms at a time.
     fn drain(&self, sender: &Sender, limit: Duration) -> bool {
         let deadline = Deadline::after(&self.clock, limit);
@@ -206,6 +191,7 @@ impl Transaction for KafkaTransaction {
         self.metadata = None;
         self.sending = None;
         self.commit_began = None;
+        self.begun_at = self.clock.monotonic();
         let sender = self.sender()?;
         sender.context().forgive();
         sender.begin_transaction().map_err(|error| fault(&error))
@@ -252,7 +238,7 @@ impl Transaction for KafkaTransaction {
             Err(RecvTimeoutError::Disconnected) => return Err(Fault::Fatal("sending positions broke off".to_owned())),
         };
         result.map_err(|error| match self.standing(&error) {
-            Standing::Member => fault(&error),
+            Standing::Member => self.judge(&error),
             // The next attempt reads metadata anew, and checks the leases after that.
             Standing::Rebalancing => Fault::Abortable(error.to_string()),
             Standing::Out => Fault::FencedMember(error.to_string()),
@@ -283,8 +269,8 @@ impl Transaction for KafkaTransaction {
             Called::Done(Err(Theirs::Flush(code))) => Err(Fault::Abortable(format!("not delivered in time: {code}"))),
             Called::Done(Err(error)) => {
                 let waited = self.clock.monotonic().saturating_sub(began);
-                match fault(&error) {
-                    Fault::Retriable(why) if waited >= self.timeout * 2 => Err(Fault::Unknown(why)),
+                match self.judge(&error) {
+                    Fault::Retriable(why) if waited >= UNKNOWN_AFTER => Err(Fault::Unknown(why)),
                     other => Err(other),
                 }
             }
@@ -294,9 +280,13 @@ impl Transaction for KafkaTransaction {
     fn abort(&mut self) -> Result<(), Fault> {
         self.metadata = None;
         self.commit_began = None;
+        if self.lapsed {
+            return self.renew();
+        }
         let (sender, limit) = (self.sender()?.clone(), self.limit());
         match within(self.timeout, move || sender.abort_transaction(limit))? {
-            Some(result) => result.map_err(|error| fault(&error)),
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.judge(&error)),
             None => Err(Fault::Fatal("aborting hangs".to_owned())),
         }
     }

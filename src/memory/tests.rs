@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::memory::{Call, Log, Script, Scripted, Source, Transactions};
 use crate::stream::{
     Command, Delivery, Epoch, Fault, Feed, Intake, Lease, Ledger, Outcome, Output, Partition, Patience, Position, Row,
-    Undecided, commit_alone,
+    Transaction, Undecided, commit_alone,
 };
 use crate::time::{Clock, ManualClock, Timestamp};
 
@@ -157,6 +157,19 @@ fn an_unknown_outcome_halts_whether_it_happened_or_not() {
         let expected = if done { (3, 3) } else { (0, 0) };
         assert_eq!((world.scored().len(), world.committed()), expected);
     }
+}
+
+#[test]
+fn a_transaction_that_was_ended_without_us_is_reset_and_never_tried_again_from_memory() {
+    let mut world = world();
+    let mut epoch = world.ledger.close().unwrap();
+    world.fail(Call::Produce, abortable(), false);
+    world.fail(Call::Abort, Fault::FencedMember("the broker gave it up".to_owned()), false);
+    let fenced = vec![Partition::new(&topic("posts"), 0)];
+    assert_eq!(world.commit(&mut epoch, Delivery::ExactlyOnce), Outcome::Fenced(fenced));
+    assert_eq!((world.scored().len(), world.committed(), world.script.left()), (0, 0, 0));
+    // It was made ready for the next transaction.
+    world.port.begin().unwrap();
 }
 
 #[test]

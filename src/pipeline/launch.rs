@@ -11,6 +11,7 @@ use crate::pipeline::assemble::{Assembly, Counts};
 use crate::pipeline::score::Prepared;
 use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl};
 use crate::pipeline::stage::{Stage, Stop};
+use crate::pipeline::watch::Pulse;
 use crate::pipeline::witness::Told;
 use crate::pipeline::{RunError, StageName, Topics};
 use crate::stream::{Command, Delivery, Feed, Partition};
@@ -33,6 +34,8 @@ pub(in crate::pipeline) struct Launch {
     pub(in crate::pipeline) until_end: bool,
     /// Part of the transactional ids.
     pub(in crate::pipeline) instance: String,
+    /// Whether the brokers answer.
+    pub(in crate::pipeline) pulse: Pulse,
 }
 
 impl Launch {
@@ -128,7 +131,11 @@ impl Launch {
             name: stage.as_str(),
             core,
             feed: link.feed,
-            source: Box::new(Control { source: link.source, clock: self.assembly.clock.clone() }),
+            source: Box::new(Control {
+                source: link.source,
+                clock: self.assembly.clock.clone(),
+                pulse: self.pulse.clone(),
+            }),
             port: Box::new(port),
             delivery: self.assembly.settings.kafka.delivery,
             clock: self.assembly.clock.clone(),
@@ -158,6 +165,7 @@ struct Link {
 struct Control {
     source: SourceHandle,
     clock: Arc<dyn Clock>,
+    pulse: Pulse,
 }
 
 impl SourceControl for Control {
@@ -178,6 +186,6 @@ impl SourceControl for Control {
         if silent > HANGS_AFTER {
             return Err(format!("the source has not polled for {} s", silent.as_secs()));
         }
-        Ok(())
+        self.pulse.trouble().map_or(Ok(()), Err)
     }
 }

@@ -26,6 +26,7 @@
 //! | `footprint` | nothing: it adds up what memory all of it may take |
 //! | `letters` | which dead letters can be read now, and what a replay sends |
 //! | `launch` | what a stage on Kafka is made of |
+//! | `watch` | that a topic which is gone, or has grown and must not, ends the run |
 //! | `witness` | nothing: it tells metrics, page and tape what was committed |
 
 pub mod archive;
@@ -47,6 +48,7 @@ pub mod signal;
 mod simulation;
 pub mod stage;
 mod station;
+mod watch;
 mod witness;
 
 pub use assemble::{AssembleError, Assembly, Counts};

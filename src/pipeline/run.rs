@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
-use crate::kafka::{KafkaError, TopicPlan, TopicReport, Upkeep, ensure_topics, partition_counts};
+use crate::kafka::{KafkaError, TopicPlan, TopicReport, Upkeep, ensure_topics, inspect_topics, partition_counts};
 use crate::pipeline::assemble::{AssembleError, Assembly, Counts};
 use crate::pipeline::launch::{Launch, Signals};
+use crate::pipeline::watch::{Pulse, explain, watch};
 use crate::pipeline::{Settings, Topics};
 
 /// How long the history of alerts is kept before it is compacted.
@@ -111,16 +112,33 @@ pub fn topic_plans(settings: &Settings) -> Vec<TopicPlan> {
         .collect()
 }
 
-/// Creates what is missing; findings about what is there are told.
+/// Creates the topics of a pipeline that has none yet; findings about what is there are told. Where only some are
+/// missing, others are creating them, or somebody has deleted them: what is gone is not made anew without being asked.
 ///
 /// # Errors
-/// When Kafka cannot be reached or refuses.
+/// [`KafkaError::MissingTopics`] when some are still missing after `start_timeout`; when Kafka cannot be reached or
+/// refuses.
 pub fn prepare_topics(assembly: &Assembly) -> Result<(TopicReport, Counts), KafkaError> {
-    let settings = &assembly.settings;
+    let (settings, clock) = (&assembly.settings, &*assembly.clock);
     let plans = topic_plans(settings);
-    let report = ensure_topics(&settings.kafka, &plans, &*assembly.clock)?;
     let names: Vec<Arc<str>> = plans.iter().map(|plan| plan.name.clone()).collect();
-    let found = partition_counts(&settings.kafka, &names, &*assembly.clock)?;
+    let began = clock.monotonic();
+    let report = loop {
+        let report = inspect_topics(&settings.kafka, &plans, clock)?;
+        let is_own = |topic: &&Arc<str>| settings.sources.iter().all(|source| source.topic != **topic);
+        let (own, missing) = (names.iter().filter(is_own).count(), report.missing.iter().filter(is_own).count());
+        if report.missing.is_empty() {
+            break report;
+        }
+        if own == missing {
+            break ensure_topics(&settings.kafka, &plans, clock)?;
+        }
+        if clock.monotonic().saturating_sub(began) >= settings.kafka.start_timeout {
+            return Err(KafkaError::MissingTopics(report.missing.iter().map(ToString::to_string).collect()));
+        }
+        clock.pause(Duration::from_millis(200));
+    };
+    let found = partition_counts(&settings.kafka, &names, clock)?;
     let topics = Topics::of(&settings.name);
     let count = |topic: &Arc<str>| found.get(topic).copied().unwrap_or(1);
     let counts = Counts {
@@ -155,15 +173,34 @@ pub fn run(assembly: &Assembly, options: &RunOptions, shutdown: Receiver<()>) ->
     for finding in &report.findings {
         tracing::warn!(topic = %finding.topic, "{}; {}", finding.message, finding.remedy);
     }
-    let launch =
-        Launch { assembly: assembly.clone(), counts, until_end: options.until_end, instance: instance(assembly) };
-    Fleet::start(&launch, options).wait(assembly, shutdown)
+    let launch = Launch {
+        assembly: assembly.clone(),
+        counts,
+        until_end: options.until_end,
+        instance: instance(assembly),
+        pulse: Pulse::default(),
+    };
+    Fleet::start(&launch, options)?.wait(assembly, shutdown).map_err(|error| explain(assembly, error))
+}
+
+/// What happens to a fleet.
+enum Event {
+    /// Somebody asked to stop.
+    Stop,
+    /// The watch has a reason to stop.
+    Noticed(RunError),
+    /// The watch has ended.
+    Unwatched,
+    /// A stage has ended.
+    Ended((StageName, Result<(), RunError>)),
 }
 
 /// The running stages.
 struct Fleet {
     stages: Vec<(StageName, Option<JoinHandle<()>>)>,
     ended: Receiver<(StageName, Result<(), RunError>)>,
+    /// A topic is not as it must be any more.
+    noticed: Receiver<RunError>,
     /// Dropped to stop every stage.
     stop: Option<Sender<()>>,
     /// Dropped when nothing more will be written by the stages before: what there is then is the end.
@@ -171,9 +208,10 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn start(launch: &Launch, options: &RunOptions) -> Self {
+    fn start(launch: &Launch, options: &RunOptions) -> Result<Self, RunError> {
         let (stop, stopped) = bounded::<()>(0);
         let (upstream, drained) = bounded::<()>(0);
+        let noticed = watch(&launch.assembly.settings, launch.pulse.clone(), stopped.clone())?;
         let (report, ended) = bounded(StageName::ALL.len());
         let mut stages = Vec::new();
         for stage in &options.stages {
@@ -186,7 +224,7 @@ impl Fleet {
             stages.push((stage, Some(thread)));
         }
         let has_score = options.stages.contains(&StageName::Score);
-        Self { stages, ended, stop: Some(stop), upstream: has_score.then_some(upstream) }
+        Ok(Self { stages, ended, noticed, stop: Some(stop), upstream: has_score.then_some(upstream) })
     }
 
     fn wait(mut self, assembly: &Assembly, mut shutdown: Receiver<()>) -> Result<(), RunError> {
@@ -196,8 +234,9 @@ impl Fleet {
         while !self.stages.is_empty() {
             let left = deadline.map_or(Duration::from_secs(3_600), |at| at.saturating_sub(assembly.clock.monotonic()));
             let event = select! {
-                recv(shutdown) -> _ => None,
-                recv(self.ended) -> ended => ended.ok(),
+                recv(shutdown) -> _ => Event::Stop,
+                recv(self.ended) -> ended => ended.map_or(Event::Stop, Event::Ended),
+                recv(self.noticed) -> noticed => noticed.map_or(Event::Unwatched, Event::Noticed),
                 default(left) => {
                     if deadline.is_some() {
                         let stages = self.stages.iter().map(|(stage, _)| stage.as_str()).collect();
@@ -209,13 +248,20 @@ impl Fleet {
             // After the wait, which may have been long: grace begins now.
             let now = assembly.clock.monotonic();
             match event {
-                None => {
+                Event::Stop => {
                     tracing::info!("stopping: finishing what is begun");
                     shutdown = never();
                     self.stop = None;
                     deadline.get_or_insert(now + grace);
                 }
-                Some((stage, ended)) => {
+                Event::Noticed(reason) => {
+                    tracing::error!(%reason, "stopping");
+                    self.stop = None;
+                    deadline.get_or_insert(now + grace);
+                    result = result.and(Err(reason));
+                }
+                Event::Unwatched => self.noticed = never(),
+                Event::Ended((stage, ended)) => {
                     self.join(stage);
                     if stage == StageName::Score {
                         self.upstream = None;

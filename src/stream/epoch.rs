@@ -204,17 +204,24 @@ impl<N> Epoch<Row<N>> {
         result: Result<(), Fault>,
         tries: &mut Tries<'_>,
     ) -> Result<(), Setback> {
-        let (setback, abort) = match result {
+        let (mut setback, abort) = match result {
             Ok(()) => return Ok(()),
             Err(Fault::Retriable(why) | Fault::Abortable(why)) => (Setback::Again(why), true),
             Err(Fault::FencedMember(_)) => (Setback::Fenced, true),
             // An unknown outcome is never followed by an abort: the commit may stand.
             Err(Fault::Unknown(why) | Fault::Fatal(why)) => (Setback::Halt(why), false),
         };
-        if abort && let Err(fault) = tries.repeat(port, |port| port.abort()) {
-            return Err(Setback::Halt(format!("the transaction could not be aborted: {fault}")));
+        if !abort {
+            return Err(setback);
         }
-        Err(setback)
+        let mut aborted = tries.repeat(port, |port| port.abort());
+        if let Err(Fault::FencedMember(_)) = aborted {
+            // The transaction was ended without us. What became of it stands on the log and not in memory.
+            setback = Setback::Fenced;
+            aborted = tries.repeat(port, |port| port.abort());
+        }
+        Err(aborted
+            .map_or_else(|fault| Setback::Halt(format!("the transaction could not be aborted: {fault}")), |()| setback))
     }
 
     fn deliver(

@@ -57,7 +57,8 @@ pub trait Transaction {
     /// Aborts what was begun.
     ///
     /// # Errors
-    /// `Fatal` when that is impossible.
+    /// `FencedMember` when the transaction was ended by somebody else: called once more, it makes the port ready for the
+    /// next one. `Fatal` when aborting is impossible.
     fn abort(&mut self) -> Result<(), Fault>;
 
     /// Without a transaction: waits until every output since the last flush was acknowledged.

@@ -141,6 +141,31 @@ fn who_holds_nothing_commits_nothing() {
 }
 
 #[test]
+fn a_transaction_that_the_broker_gave_up_is_begun_anew_from_what_is_committed() {
+    let mut corner = Corner::new("lapsed");
+    corner.settings.transaction_timeout = Duration::from_secs(2);
+    let (input, out) = (corner.topic("in", 1, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
+    corner.write(&input, numbered(0..3));
+    let reader = corner.read(&[&input]);
+    let mut epoch = copy(&reader, &out, 3);
+    let mut port = exactly_once(&corner, &reader, "a");
+    let mut marks = 0;
+    for call in [KafkaTransaction::commit, KafkaTransaction::abort] {
+        port.begin().unwrap();
+        port.produce(&Corner::output(&out, "late")).unwrap();
+        // The record and the mark of its end, which the broker writes by itself.
+        marks += 2;
+        wait_until("the broker gives the transaction up", || corner.end(&out) == marks);
+        assert!(matches!(call(&mut port), Err(Fault::FencedMember(_))));
+        port.abort().unwrap();
+    }
+    let outcome = epoch.commit(&mut port, Delivery::ExactlyOnce, Patience::default(), corner.clock.as_ref());
+    assert_eq!(outcome, Outcome::Committed(vec![(Partition::new(&input, 0), Position::at(3))]));
+    reader.stop();
+    assert_eq!(corner.contents(&out), numbered(0..3).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_second_producer_with_the_same_id_fences_the_first() {
     let corner = Corner::new("twins");
     let input = corner.topic("in", 1, Upkeep::Input);

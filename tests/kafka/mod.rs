@@ -19,6 +19,7 @@ use bellwether::stream::{Assignment, Command, Feed, Lease, Output, Partition, Po
 use bellwether::time::{Clock, SystemClock};
 use crossbeam_channel::{Receiver, bounded};
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 /// How long a test waits for what must come.
@@ -115,6 +116,13 @@ impl Corner {
 
     fn row(topic: &Arc<str>, value: impl Into<bytes::Bytes>) -> Row<()> {
         Row { outputs: vec![Self::output(topic, value)], note: () }
+    }
+
+    /// Where the first partition ends, whatever stands in it.
+    fn end(&self, topic: &str) -> i64 {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.settings.bootstrap_servers).create().unwrap();
+        consumer.fetch_watermarks(topic, 0, SOON).unwrap().1
     }
 
     /// Everything committed in a topic of one partition, read in a group of its own.

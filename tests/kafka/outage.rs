@@ -1,32 +1,15 @@
 //! A broker that dies and comes back, on a broker of this test's own.
 
 use super::*;
+use crate::trial::Broker;
 use bellwether::kafka::Producer;
 use bellwether::stream::{Delivery, Intake, Ledger, Outcome, Patience};
 
-/// A broker that is stopped when the test ends, however it ends.
-struct Broker(tempfile::TempDir);
-
-impl Broker {
-    fn run(&self, command: &str) -> String {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka/broker.sh");
-        let done = std::process::Command::new(script).arg(command).arg(self.0.path()).output().unwrap();
-        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.run("kill");
-    }
-}
-
 #[test]
 fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
-    let broker = Broker(tempfile::tempdir().unwrap());
+    let (broker, servers) = Broker::start();
     let mut corner = Corner::new("outage");
-    corner.settings.bootstrap_servers = broker.run("start");
+    corner.settings.bootstrap_servers = servers;
     let (input, out) = (corner.topic("in", 1, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
     corner.write(&input, numbered(0..10));
     let reader = corner.read(&[&input]);

@@ -1,0 +1,102 @@
+//! Processes that die: at random moments, and while a transaction is open.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use super::{Dice, Figures, at_most, times, trial};
+use crate::trial::{Follower, Moment, Running, SOON, Trial, ends};
+
+/// The group waits for a dead member this long, and then 3 s.
+const RECOVERY: Duration = Duration::from_secs(9);
+/// The broker's limit for an open transaction, its scan (1 s on the test broker), and 3 s.
+const TAKEN_OVER: Duration = Duration::from_secs(14);
+
+#[test]
+fn a_process_that_is_killed_at_random_moments_leaves_nothing_out_and_nothing_twice() {
+    let count = times("kills", 5);
+    let trial = trial("kills");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let load = trial.load(250);
+    let mut figures = Figures::new("SIGKILL at a random moment, restarted under the same instance", count);
+    let mut dice = Dice::new();
+    let mut running = trial.run_as("only");
+    for _ in 0..count {
+        follower.wait_more(50);
+        std::thread::sleep(dice.below(Duration::from_secs(1)));
+        running.assert_runs();
+        let killed = Moment::now();
+        running.kill();
+        running = trial.run_as("only");
+        let took = follower.recovery(killed);
+        assert!(took < at_most(RECOVERY), "new output only after {took:?}");
+        figures.span("new output", took);
+    }
+    let sent = load.stop();
+    running.stop();
+    figures.settle(&trial, sent);
+}
+
+#[test]
+fn a_transaction_that_a_dead_process_left_open_is_ended_by_the_same_instance_at_once() {
+    let mut figures = Figures::new("SIGKILL inside a transaction, restarted under the same instance", times("open", 1));
+    let (trial, sent) = killed_inside_transactions(&mut figures, &["only"], RECOVERY);
+    figures.settle(&trial, sent);
+}
+
+#[test]
+fn a_transaction_that_a_dead_process_left_open_holds_another_instance_up_no_longer_than_its_timeout() {
+    let mut figures = Figures::new("SIGKILL inside a transaction, restarted under another instance", times("open", 1));
+    let (trial, sent) = killed_inside_transactions(&mut figures, &["one", "other"], TAKEN_OVER);
+    figures.settle(&trial, sent);
+}
+
+/// Kills a process inside a transaction and starts the next one under the next of `names`.
+fn killed_inside_transactions(figures: &mut Figures, names: &[&str], limit: Duration) -> (Trial, usize) {
+    let trial = trial("open");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let load = trial.load(1_000);
+    let mut running = trial.run_as(names[0]);
+    for round in 1..=figures.times {
+        follower.wait_more(50);
+        let killed = kill_inside_transaction(&trial, &mut running);
+        running = trial.run_as(names[round % names.len()]);
+        let took = follower.recovery(killed);
+        assert!(took < at_most(limit), "new output only after {took:?}");
+        figures.span("new output", took);
+    }
+    let sent = load.stop();
+    running.stop();
+    (trial, sent)
+}
+
+/// Stops the process again and again until it happens to have a transaction open, and kills it there.
+fn kill_inside_transaction(trial: &Trial, running: &mut Running) -> Moment {
+    let topic = trial.own("scored");
+    let (open, stable) = (trial.consumer(&topic, "read_uncommitted"), trial.consumer(&topic, "read_committed"));
+    let mut dice = Dice::new();
+    let until = Instant::now() + SOON;
+    loop {
+        running.assert_runs();
+        running.signal("-STOP");
+        // What it had sent before is through when it is still open a moment later.
+        if is_open(&open, &stable, &topic) && {
+            std::thread::sleep(Duration::from_millis(200));
+            is_open(&open, &stable, &topic)
+        } {
+            let killed = Moment::now();
+            running.kill();
+            return killed;
+        }
+        running.signal("-CONT");
+        assert!(Instant::now() < until, "no transaction was ever seen open");
+        std::thread::sleep(dice.below(Duration::from_millis(120)));
+    }
+}
+
+fn is_open(open: &BaseConsumer, stable: &BaseConsumer, topic: &str) -> bool {
+    debug_assert!(open.subscription().is_ok(), "a client that only asks");
+    ends(stable, topic).into_iter().zip(ends(open, topic)).any(|(stable, end)| stable < end)
+}

@@ -1,0 +1,100 @@
+//! Processes that come, go, and sleep.
+
+use std::time::Instant;
+
+use super::{Figures, times, trial};
+use crate::trial::{Follower, Running, Trial, wait_for};
+
+/// Partitions that the score stage reads: two inputs of two.
+const PARTITIONS: u32 = 4;
+
+#[test]
+fn processes_that_join_leave_and_restart_one_after_another_lose_nothing_and_repeat_nothing() {
+    let count = times("members", 1);
+    let trial = trial("members");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let load = trial.load(250);
+    let mut figures = Figures::new("join of a third, leave of one, rolling restart of the rest", count);
+    let mut running = vec![trial.run_as("a"), trial.run_as("b")];
+    share(&mut running);
+    let quiet = |began: Instant, what: &'static str, figures: &mut Figures| {
+        follower.wait_more(200);
+        for gap in follower.gaps(began).into_values() {
+            figures.span(what, gap);
+        }
+    };
+    for round in 0..count {
+        let began = Instant::now();
+        running.push(trial.run_as(&format!("c{round}")));
+        share(&mut running);
+        quiet(began, "join: a partition stood still", &mut figures);
+        let began = Instant::now();
+        running.remove(1).stop();
+        share(&mut running);
+        quiet(began, "leave", &mut figures);
+        let began = Instant::now();
+        for place in 0..running.len() {
+            running[place].stop();
+            running[place] = trial.run_as(&format!("r{round}-{place}"));
+            share(&mut running);
+        }
+        quiet(began, "rolling restart", &mut figures);
+    }
+    let sent = load.stop();
+    running.iter_mut().for_each(Running::stop);
+    figures.settle(&trial, sent);
+}
+
+/// Waits until every process has its share and none is without an owner.
+fn share(running: &mut [Running]) {
+    wait_for("every process has its share", || {
+        running.iter_mut().for_each(Running::assert_runs);
+        let shares: Vec<u32> = running.iter().map(|one| one.partitions("score")).collect();
+        (shares.iter().sum::<u32>() == PARTITIONS && shares.iter().all(|share| *share > 0)).then_some(())
+    });
+}
+
+#[test]
+fn a_process_that_sleeps_past_its_session_commits_nothing_when_it_wakes_and_says_so() {
+    let count = times("zombies", 1);
+    let trial = trial("zombie");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let load = trial.load(250);
+    let mut figures = Figures::new("SIGSTOP past the session timeout, then SIGCONT", count);
+    let mut running = vec![trial.run_as("a"), trial.run_as("b")];
+    share(&mut running);
+    for round in 0..count {
+        follower.wait_more(50);
+        let slept = Instant::now();
+        running[0].signal("-STOP");
+        wait_for("the other has everything", || (running[1].partitions("score") == PARTITIONS).then_some(()));
+        figures.span("taken over", slept.elapsed());
+        follower.wait_more(50);
+        let told = running[0].said().len();
+        running[0].signal("-CONT");
+        let woke = Instant::now();
+        wakes(&trial, &mut running, (round, told), &mut figures);
+        figures.span("at work again", woke.elapsed());
+    }
+    let sent = load.stop();
+    running.iter_mut().for_each(Running::stop);
+    figures.settle(&trial, sent);
+}
+
+/// The zombie says that it has lost its partitions and joins again, or exits with 70 and is started again.
+fn wakes(trial: &Trial, running: &mut [Running], (round, told): (usize, usize), figures: &mut Figures) {
+    wait_for("the zombie joins again or exits", || {
+        let shares: u32 = running[0].partitions("score");
+        let both = shares > 0 && shares + running[1].partitions("score") == PARTITIONS;
+        let said = running[0].said().split_off(told);
+        if let Some(status) = running[0].ended() {
+            assert_eq!(status.code(), Some(70), "{said}");
+            assert!(said.contains("stopped"), "{said}");
+            figures.note("exited with 70");
+            running[0] = trial.run_as(&format!("again{round}"));
+        }
+        (both && said.contains("lost=true")).then_some(())
+    });
+}

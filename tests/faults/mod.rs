@@ -1,0 +1,121 @@
+//! Promise: on a real Kafka, with real processes, nothing is lost and nothing stands twice, whatever breaks.
+//!
+//! Each test breaks one thing under load, some times over, heals it and takes the sums. This is the short form;
+//! `scripts/faults.sh` runs the same tests more often, with the optimised binary: `BELLWETHER_FAULTS` says how often
+//! (`kills=100 groups=20`), `BELLWETHER_FAULTS_REPORT` names a file that takes a line of figures from each.
+//!
+//! Times are measured and printed. Bounds are asserted with slack, since the machines of tests are busy.
+
+mod burn;
+mod crash;
+mod disk;
+mod members;
+mod outage;
+mod overload;
+mod pace;
+mod topics;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::trial::{Outcome, Trial};
+
+/// How often a fault is repeated: as often as `BELLWETHER_FAULTS` says, else `short` times.
+fn times(fault: &str, short: usize) -> usize {
+    let asked = std::env::var("BELLWETHER_FAULTS").unwrap_or_default();
+    let count = asked.split_whitespace().filter_map(|part| part.split_once('=')).find(|(name, _)| *name == fault);
+    count.map_or(short, |(_, count)| count.parse().expect("BELLWETHER_FAULTS reads fault=count"))
+}
+
+/// Whether this is the long form.
+fn is_long() -> bool {
+    std::env::var_os("BELLWETHER_FAULTS").is_some()
+}
+
+/// A bound with slack for a machine that does other things too; the figures tell what it took.
+fn at_most(limit: Duration) -> Duration {
+    limit * 4
+}
+
+/// The figures of one fault.
+struct Figures {
+    fault: &'static str,
+    times: usize,
+    /// What was measured, each under its name.
+    spans: Vec<(&'static str, Vec<Duration>)>,
+    /// Anything else that is worth a word.
+    notes: Vec<String>,
+}
+
+impl Figures {
+    fn new(fault: &'static str, times: usize) -> Self {
+        Self { fault, times, spans: Vec::new(), notes: Vec::new() }
+    }
+
+    fn span(&mut self, name: &'static str, took: Duration) {
+        match self.spans.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, all)) => all.push(took),
+            None => self.spans.push((name, vec![took])),
+        }
+    }
+
+    fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Finishes what is left, takes the sums and tells the figures; fails where anything is lost or stands twice.
+    fn settle(self, trial: &Trial, sent: usize) {
+        trial.done(&["run", "--until-end"]);
+        self.settle_with(&trial.sums_with_archive(&trial.path("archive")), sent);
+    }
+
+    fn settle_with(self, outcome: &Outcome, sent: usize) {
+        self.tell(outcome);
+        outcome.assert_exact();
+        assert_eq!(outcome.inputs.len(), sent, "records that were sent and records that came in");
+    }
+
+    /// A line of the report's table.
+    fn tell(&self, outcome: &Outcome) {
+        let shown = |took: Duration| format!("{:.1}", took.as_secs_f64());
+        let spans = self.spans.iter().map(|(name, all)| {
+            let mut sorted = all.clone();
+            sorted.sort_unstable();
+            let (median, worst) = (sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
+            format!("{name}: {} s ({} s)", shown(median), shown(worst))
+        });
+        let said: Vec<String> = spans.chain(self.notes.iter().cloned()).collect();
+        let (records, lost, twice) = (outcome.inputs.len(), outcome.lost.len(), outcome.twice.len());
+        let line = format!("| {} | {} | {records} | {lost} | {twice} | {} |", self.fault, self.times, said.join("; "));
+        println!("{line}");
+        if let Some(path) = std::env::var_os("BELLWETHER_FAULTS_REPORT") {
+            let mut file = File::options().create(true).append(true).open(Path::new(&path)).unwrap();
+            writeln!(file, "{line}").unwrap();
+        }
+    }
+}
+
+/// Moments that nobody chose: a small generator, begun by the clock.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Self(u64::from(since.subsec_nanos()) << 1 | 1)
+    }
+
+    /// A span below `limit`.
+    fn below(&mut self, limit: Duration) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        limit.mul_f64((self.0 % 1_000) as f64 / 1_000.0)
+    }
+}
+
+/// A pipeline for faults: patient at its start, since the broker is what breaks.
+fn trial(name: &str) -> Trial {
+    Trial::new(name).set("kafka.start_timeout", "30s")
+}

@@ -1,0 +1,54 @@
+//! A broker that dies, or hangs.
+
+use std::time::{Duration, Instant};
+
+use super::{Figures, is_long, times};
+use crate::trial::{Broker, Follower, Moment, Running, Trial, wait_for};
+
+/// How long a broker hangs: in the short form no longer than until it is noticed.
+const HANG: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
+    let count = times("outages", 1);
+    let (broker, servers) = Broker::start();
+    let trial = Trial::at("outage", servers).set("kafka.start_timeout", "30s");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let load = trial.load(250);
+    let mut figures = Figures::new("broker SIGKILL and restart; SIGSTOP, then SIGCONT", count);
+    let mut running = trial.run_as("only");
+    running.wait_ready();
+    for _ in 0..count {
+        follower.wait_more(50);
+        let began = Instant::now();
+        broker.run("kill");
+        red(&mut running);
+        figures.span("killed: red", began.elapsed());
+        broker.run("start");
+        recovered(&mut running, &follower, "killed: new output after it is back", &mut figures);
+        let began = Instant::now();
+        broker.signal("-STOP");
+        red(&mut running);
+        figures.span("hangs: red", began.elapsed());
+        wait_for("the end of its sleep", || (!is_long() || began.elapsed() >= HANG).then_some(()));
+        broker.signal("-CONT");
+        recovered(&mut running, &follower, "hung: new output after it goes on", &mut figures);
+    }
+    let sent = load.stop();
+    running.stop();
+    figures.settle(&trial, sent);
+}
+
+fn red(running: &mut Running) {
+    wait_for("/readyz is red", || {
+        running.assert_runs();
+        running.ask("/readyz").is_some_and(|(status, _)| status == 503).then_some(())
+    });
+}
+
+fn recovered(running: &mut Running, follower: &Follower, what: &'static str, figures: &mut Figures) {
+    let back = Moment::now();
+    figures.span(what, follower.recovery(back));
+    running.wait_ready();
+}

@@ -1,0 +1,156 @@
+//! More than the model can take, and an end in the middle of it.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::producer::{BaseRecord, Producer as _};
+use serde_json::{Value, json};
+
+use super::{Figures, burn, times, trial};
+use crate::trial::{Follower, Running, SOON, Trial, ends, json_of, text, wait_within};
+
+/// What the slowed model takes for a post: 500 posts a second.
+const PER_POST: Duration = Duration::from_millis(2);
+/// Posts that come at once: a quarter of a minute's work.
+const FLOOD: usize = 7_500;
+/// How long the flood may take to drain on a machine that does other things too.
+const DRAINED: Duration = Duration::from_secs(240);
+/// What a process may hold beyond what it held before, in bytes.
+const GROWTH_MAX: f64 = 200e6;
+/// Instruments that only a flash talks about, one a round.
+const FLASHES: [&str; 5] = ["Cinder Oak", "Copper Reef", "Cobalt Bay", "Cedar Ridge", "Coral Point"];
+/// Stories that have next to no word in common.
+const STORIES: [&str; 6] = [
+    "halts trading before the opening bell",
+    "finds a hole of two billion in its accounts, auditors tell the court",
+    "loses its chief executive overnight",
+    "recalls every engine sold since spring after fires in three countries",
+    "is raided by prosecutors, witnesses report",
+    "cannot pay its bonds this week, lenders say",
+];
+
+#[test]
+fn lag_grows_and_memory_does_not_and_when_the_load_goes_the_lag_goes() {
+    let count = times("flood", 1);
+    let trial = trial("flood");
+    let models = burn::model(&trial, PER_POST);
+    let trial = trial
+        .set("model.directory", models.to_str().unwrap())
+        .set("model.name", burn::NAME)
+        .set("model.sessions", "1")
+        .set("kafka.partitions", "1");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let mut figures = Figures::new("far more at once than the model (500 posts a second) can take", count);
+    let (mut sent, mut flashes) = (0, 0);
+    let mut running = trial.run_as("only");
+    running.wait_ready();
+    for round in 0..count {
+        // A little, so that everything that is made once is made.
+        let load = trial.load(100);
+        follower.wait_more(100);
+        sent += load.stop();
+        let before = running.memory();
+        let began = Instant::now();
+        trial.pile_up(FLOOD);
+        sent += FLOOD;
+        let rate = FLOOD as f64 / began.elapsed().as_secs_f64();
+        let flashed = Instant::now();
+        flashes += trial.flash(round);
+        let backlog = trial.backlog();
+        let mut grown = running.memory() - before;
+        assert!(backlog > i64::try_from(FLOOD / 2).unwrap(), "there is no backlog: {backlog}");
+        let took = trial.alerted(round, flashed, &mut running);
+        figures.span("a flash, from published to alert, behind that backlog", took);
+        let drained = Instant::now();
+        wait_within(DRAINED, "the lag is gone", || {
+            grown = grown.max(running.memory() - before);
+            (trial.backlog() == 0 && lag(&running) == 0.0).then_some(())
+        });
+        figures.span("and the rest of the lag is gone", drained.elapsed());
+        figures.note(format!("{rate:.0} posts a second came, lag {backlog}, memory +{:.0} MB", grown / 1e6));
+        assert!(grown < GROWTH_MAX, "{grown} bytes more");
+        running.assert_runs();
+    }
+    running.stop();
+    let trial = trial.set("model.directory", concat!(env!("CARGO_MANIFEST_DIR"), "/models")).set("model.name", "tiny");
+    figures.settle(&trial, sent + flashes);
+}
+
+#[test]
+fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_again() {
+    let count = times("terms", 1);
+    let trial = trial("term");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let mut figures = Figures::new("SIGTERM under full load", count);
+    let mut sent = 0;
+    for _ in 0..count {
+        let backlog = 20_000;
+        trial.pile_up(backlog);
+        sent += backlog;
+        let mut running = trial.run_as("only");
+        follower.wait_more(500);
+        let told = Instant::now();
+        running.signal("-TERM");
+        let status = running.wait();
+        figures.span("until the exit", told.elapsed());
+        assert_eq!(status.code(), Some(0), "{}", running.said());
+        let outcome = trial.sums();
+        assert!(!outcome.lost.is_empty(), "it was not stopped in the middle");
+        assert!(outcome.twice.is_empty(), "{:?}", outcome.twice);
+        // What was told is what was committed: nothing will be done again.
+        for kind in ["news", "social"] {
+            let topic = trial.input(kind);
+            let committed = trial.committed("score", &topic);
+            for (partition, until) in committed.iter().enumerate() {
+                let partition = i32::try_from(partition).unwrap();
+                let told = outcome.places().filter(|place| place.0 == topic && place.1 == partition);
+                let told: Vec<i64> = told.map(|place| place.2).collect();
+                assert_eq!(i64::try_from(told.len()).unwrap(), *until, "{topic}/{partition}: told and committed");
+                assert!(told.iter().all(|offset| offset < until), "{topic}/{partition}: told beyond the committed");
+            }
+        }
+    }
+    figures.settle(&trial, sent);
+}
+
+impl Trial {
+    /// Stories about an instrument that nobody talks about otherwise; how many.
+    fn flash(&self, round: usize) -> usize {
+        let producer = self.producer();
+        for (number, story) in STORIES.iter().enumerate() {
+            let says = format!("{} {story}", FLASHES[round]);
+            let post = json!({ "id": format!("flash-{round}-{number}"), "text": says });
+            let key = text(&post["id"]);
+            producer.send(BaseRecord::to(&self.input("news")).key(&key).payload(&post.to_string())).unwrap();
+        }
+        producer.flush(SOON).unwrap();
+        STORIES.len()
+    }
+
+    /// Posts that wait before the score stage, as the broker says.
+    fn backlog(&self) -> i64 {
+        let topics = ["news", "social"].map(|kind| self.input(kind));
+        let behind = |topic: &String| -> i64 {
+            let ends: i64 = ends(&self.consumer(topic, "read_committed"), topic).into_iter().sum();
+            ends - self.committed("score", topic).into_iter().sum::<i64>()
+        };
+        topics.iter().map(behind).sum()
+    }
+
+    /// How long after `since` the alert of the flash could be read.
+    fn alerted(&self, round: usize, since: Instant, running: &mut Running) -> Duration {
+        let subject = format!("XTST:CND{round}");
+        let fires = |alert: Value| alert["subject"] == subject.as_str() && alert["state"] == "firing";
+        wait_within(DRAINED, "the flash's alert", || {
+            running.assert_runs();
+            self.read(&self.own("alerts")).iter().map(json_of).any(fires).then(|| since.elapsed())
+        })
+    }
+}
+
+/// Posts that wait before the score stage, as the process itself says; the inputs are not written in transactions, so
+/// that it is zero at rest.
+fn lag(running: &Running) -> f64 {
+    running.metric("bellwether_consumer_lag_records", "stage=\"score\"")
+}

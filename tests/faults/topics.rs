@@ -1,0 +1,106 @@
+//! Topics that somebody changes under a running pipeline.
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+
+use super::{Figures, times, trial};
+use crate::trial::{Follower, Moment, Running, Trial, wait_for};
+
+/// How the clients of a test hear of new partitions within a second, and not within half a minute.
+const REFRESH: &str = "kafka.properties.topic_metadata_refresh_interval_ms";
+
+#[test]
+fn a_partition_that_an_input_gets_while_it_is_read_is_read_from_its_first_record() {
+    let count = times("grown", 1);
+    let trial = trial("grown").set(REFRESH, "1000");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let mut figures = Figures::new("partition count of an input raised while it is read", count);
+    let mut running = trial.run_as("only");
+    running.wait_ready();
+    let mut sent = 0;
+    for round in 0..count {
+        let load = trial.load(250);
+        follower.wait_more(50);
+        let partitions = 3 + round;
+        let raised = Moment::now();
+        trial.grow(&trial.input("news"), partitions);
+        let new = (trial.input("news"), i32::try_from(partitions - 1).unwrap());
+        wait_for("a post of the new partition", || follower.gaps(raised.at).contains_key(&new).then_some(()));
+        figures.span("first post of the new partition", raised.at.elapsed());
+        sent += load.stop();
+        running.assert_runs();
+    }
+    running.stop();
+    figures.settle(&trial, sent);
+}
+
+#[test]
+fn a_topic_of_mentions_index_or_alerts_that_grows_stops_the_pipeline_and_so_does_every_start_after_it() {
+    for kind in ["mentions", "alerts"] {
+        let trial = trial("regrown");
+        trial.done(&["topics"]);
+        let follower = Follower::start(&trial);
+        let load = trial.load(250);
+        let mut running = trial.run_as("only");
+        follower.wait_more(50);
+        trial.grow(&trial.own(kind), 3);
+        stops(&mut running, 64, &trial.own(kind), "partitions");
+        stops(&mut trial.run_as("only"), 64, "they must agree for the life of a pipeline", "new name");
+        let sums = trial.sums();
+        assert!(load.stop() > sums.scored.len() && sums.twice.is_empty(), "{:?}", sums.twice);
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_stops_the_pipeline_with_its_name() {
+    let count = times("deleted", 1);
+    for _ in 0..count {
+        let trial = Trial::new("deleted");
+        trial.done(&["topics"]);
+        for topic in [trial.input("news"), trial.own("scored"), trial.own("alerts")] {
+            let follower = Follower::start(&trial);
+            let load = trial.load(250);
+            let mut running = trial.run_as("only");
+            running.wait_ready();
+            follower.wait_more(20);
+            drop((load.stop(), follower));
+            trial.delete(&topic);
+            stops(&mut running, 69, &topic, "gone");
+            // Nor does a restart make it anew: that is for somebody to decide.
+            stops(&mut trial.run_as("only"), 69, &topic, "missing topics");
+            trial.done(&["topics"]);
+        }
+    }
+}
+
+/// It ends with a code, and says why.
+fn stops(running: &mut Running, code: i32, name: &str, word: &str) {
+    let status = running.wait();
+    let said = running.said();
+    assert_eq!(status.code(), Some(code), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains(name) && last.contains(word), "{said}");
+}
+
+impl Trial {
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.servers).create().unwrap()
+    }
+
+    fn grow(&self, topic: &str, partitions: usize) {
+        let (admin, plan) = (self.admin(), [NewPartitions::new(topic, partitions)]);
+        let options = AdminOptions::new();
+        block_on(admin.create_partitions(&plan, &options)).unwrap().remove(0).unwrap();
+    }
+
+    fn delete(&self, topic: &str) {
+        let (admin, options) = (self.admin(), AdminOptions::new());
+        block_on(admin.delete_topics(&[topic], &options)).unwrap().remove(0).unwrap();
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}

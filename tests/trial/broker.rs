@@ -1,0 +1,36 @@
+//! A broker that one test has for itself, to do to it what must not be done to the common one.
+
+use std::process::Command;
+
+use super::running::signal;
+
+/// A broker that is killed when the test ends, however it ends.
+pub struct Broker(tempfile::TempDir);
+
+impl Broker {
+    /// Starts one; its address is the second.
+    pub fn start() -> (Self, String) {
+        let broker = Self(tempfile::tempdir().unwrap());
+        let servers = broker.run("start");
+        (broker, servers)
+    }
+
+    /// `start`, on the data and the port that it has; `stop`; `kill`.
+    pub fn run(&self, command: &str) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka/broker.sh");
+        let done = Command::new(script).arg(command).arg(self.0.path()).output().unwrap();
+        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let id = std::fs::read_to_string(self.0.path().join("pid")).unwrap();
+        signal(name, id.trim().parse().unwrap());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.run("kill");
+    }
+}

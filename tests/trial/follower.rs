@@ -1,0 +1,111 @@
+//! Somebody who reads what is committed in the scored topic while a test breaks things, and remembers when each record
+//! could be read and which partition of which input it came from.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::message::Message as _;
+
+use super::outcome::origin;
+use super::reading::{assign, partitions};
+use super::{Trial, wait_for};
+
+/// A record that could be read.
+#[derive(Clone)]
+struct Seen {
+    at: Instant,
+    /// When the broker appended it, in milliseconds.
+    appended: i64,
+    /// Topic and partition that its post came from.
+    origin: (String, i32),
+}
+
+/// A moment, on both clocks: ours, and the one that the broker stamps records with.
+#[derive(Clone, Copy)]
+pub struct Moment {
+    pub at: Instant,
+    millis: i64,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Self { at: Instant::now(), millis: i64::try_from(since.as_millis()).unwrap() }
+    }
+}
+
+/// What was on its way to the broker when its sender died is appended within this time, and is no sign of life.
+const ON_ITS_WAY: i64 = 100;
+
+pub struct Follower {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    pub fn start(trial: &Trial) -> Self {
+        let topic = trial.own("scored");
+        let consumer = trial.consumer(&topic, "read_committed");
+        assign(&consumer, &topic, &partitions(&consumer, &topic));
+        let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (told, stopped) = (seen.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                // An error is a broker that is away: the client tries again.
+                let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
+                let (topic, partition, _) = origin(&serde_json::from_slice(message.payload().unwrap()).unwrap());
+                let appended = message.timestamp().to_millis().unwrap();
+                told.lock().unwrap().push(Seen { at: Instant::now(), appended, origin: (topic, partition) });
+            }
+        });
+        Self { seen, stop, thread: Some(thread) }
+    }
+
+    pub fn count(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    /// Waits until `more` records can be read that could not when it was asked.
+    pub fn wait_more(&self, more: usize) {
+        let before = self.count();
+        wait_for("new scored posts", || (self.count() >= before + more).then_some(()));
+    }
+
+    /// How long after `moment` the first record could be read that was made after it.
+    pub fn recovery(&self, moment: Moment) -> Duration {
+        let found = || {
+            let seen = self.seen.lock().unwrap();
+            let new = |seen: &&Seen| seen.at > moment.at && seen.appended > moment.millis + ON_ITS_WAY;
+            seen.iter().find(new).map(|seen| seen.at - moment.at)
+        };
+        wait_for("a new scored post", found)
+    }
+
+    /// For each input partition the longest time between two records since `from`, the time since the last included.
+    pub fn gaps(&self, from: Instant) -> BTreeMap<(String, i32), Duration> {
+        let mut last: BTreeMap<(String, i32), (Instant, Duration)> = BTreeMap::new();
+        for seen in self.seen.lock().unwrap().iter() {
+            let (at, longest) = last.entry(seen.origin.clone()).or_insert((seen.at.min(from), Duration::ZERO));
+            if seen.at > from {
+                *longest = (*longest).max(seen.at.saturating_duration_since((*at).max(from)));
+            }
+            *at = seen.at;
+        }
+        let now = Instant::now();
+        let whole = |(at, longest): (Instant, Duration)| longest.max(now.saturating_duration_since(at.max(from)));
+        last.into_iter().map(|(origin, gap)| (origin, whole(gap))).collect()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Posts with known ids, sent at a steady pace while a test breaks things. Each is written once, however often it must
+//! be sent; every hundredth is no JSON and must become a dead letter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::producer::{BaseRecord, Producer as _};
+use serde_json::{Value, json};
+
+use super::{SOON, Trial, text};
+
+/// The `number`-th post of a story that goes on, and whether it is news.
+pub fn post(number: usize) -> (bool, Value) {
+    let says = match number % 3 {
+        0 => format!("Aurora Mills shares fall after the company cuts its outlook for quarter {number}"),
+        1 => format!("Analysts expect that Brookwater will report stronger earnings, note {number} of the week"),
+        _ => format!("The weather was mild over the weekend and the markets were closed, says bulletin {number}"),
+    };
+    let id = format!("post-{number}");
+    if number.is_multiple_of(2) {
+        (true, json!({ "id": id, "text": says, "url": format!("https://example.org/{number}") }))
+    } else {
+        (false, json!({ "id": id, "body": says }))
+    }
+}
+
+/// A load that goes on until it is stopped.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<usize>>,
+}
+
+impl Load {
+    /// Stops it; how many were sent.
+    pub fn stop(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Trial {
+    /// Sends posts at a pace until the load is stopped.
+    pub fn load(&self, per_second: u32) -> Load {
+        let (producer, topics) = (self.producer(), [self.input("news"), self.input("social")]);
+        let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let began = Instant::now();
+            let mut sent = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                // Whoever falls behind its pace catches up.
+                let due = began.elapsed().as_millis() * u128::from(per_second) / 1_000;
+                while (sent as u128) < due && !stopped.load(Ordering::Relaxed) {
+                    send(&producer, &topics, first + sent);
+                    sent += 1;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            producer.flush(SOON).unwrap();
+            sent
+        });
+        Load { stop, thread: Some(thread) }
+    }
+
+    /// Sends `count` posts as fast as they go, and waits until they are there.
+    pub fn pile_up(&self, count: usize) {
+        let (producer, topics) = (self.producer(), [self.input("news"), self.input("social")]);
+        let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
+        for number in 0..count {
+            send(&producer, &topics, first + number);
+        }
+        producer.flush(SOON).unwrap();
+    }
+}
+
+type Sender = rdkafka::producer::ThreadedProducer<rdkafka::producer::DefaultProducerContext>;
+
+fn send(producer: &Sender, topics: &[String; 2], number: usize) {
+    let (is_news, post) = post(number);
+    let key = text(&post["id"]);
+    let value = if number % 100 == 99 { format!("{{\"id\": \"{key}\", broken") } else { post.to_string() };
+    // The queue is full while a broker is away: there is room again when it is back.
+    let until = Instant::now() + SOON;
+    while producer.send(BaseRecord::to(&topics[usize::from(!is_news)]).key(&key).payload(&value)).is_err() {
+        assert!(Instant::now() < until, "post {number} cannot be sent");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,156 @@
+//! The sums at the end: every record that came in against every record that went out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
+use serde_json::Value;
+
+use super::Trial;
+use super::archive::{gaps, segments};
+
+/// Topic, partition, offset.
+pub type Place = (String, i32, i64);
+
+/// All that came of the inputs.
+pub struct Outcome {
+    pub inputs: BTreeMap<Place, OwnedMessage>,
+    pub scored: Vec<Value>,
+    pub dead: Vec<OwnedMessage>,
+    /// What should be there and is not.
+    pub lost: Vec<String>,
+    /// What stands twice, or was never asked for.
+    pub twice: Vec<String>,
+}
+
+impl Trial {
+    /// Reads every topic; every promise about sums is kept by what it gives back.
+    pub fn sums(&self) -> Outcome {
+        let read = |kind: &str| self.read(&self.own(kind));
+        let inputs: BTreeMap<Place, OwnedMessage> = ["news", "social"]
+            .iter()
+            .flat_map(|kind| self.read(&self.input(kind)))
+            .map(|message| ((message.topic().to_owned(), message.partition(), message.offset()), message))
+            .collect();
+        let scored: Vec<Value> = read("scored").iter().map(json_of).collect();
+        // The marks of those that were sent again stand among them.
+        let is_mark = |message: &OwnedMessage| header(message, "ce_type").as_deref() == Some("bellwether.replay.v1");
+        let dead: Vec<OwnedMessage> = read("dead-letters").into_iter().filter(|letter| !is_mark(letter)).collect();
+        let mut outcome = Outcome { inputs, scored, dead, lost: Vec::new(), twice: Vec::new() };
+        outcome.judge_records();
+        let mentions: Vec<Value> = read("mentions").iter().map(json_of).collect();
+        outcome.judge_mentions(mentions.iter().filter(|record| record["type"] == "mention"));
+        for kind in ["index", "alerts"] {
+            outcome.judge_ids(kind, read(kind).iter().map(json_of).map(|record| text(&record["id"])));
+        }
+        outcome
+    }
+
+    /// [`Trial::sums`] where nothing may be lost and nothing may stand twice.
+    pub fn outcome(&self) -> Outcome {
+        let outcome = self.sums();
+        outcome.assert_exact();
+        outcome
+    }
+
+    /// The sums with the archive's: with the policy `all`, a row for each scored post and spans that touch.
+    pub fn sums_with_archive(&self, archive: &Path) -> Outcome {
+        let mut outcome = self.sums();
+        let segments = segments(archive);
+        outcome.lost.extend(gaps(&segments));
+        let rows: Vec<String> = segments.into_iter().flat_map(|segment| segment.ids).collect();
+        let (scored, kept) = (ids(&outcome.scored), rows.iter().cloned().collect::<BTreeSet<_>>());
+        outcome.lost.extend(scored.difference(&kept).map(|id| format!("{id} is not in the archive")));
+        outcome.twice.extend(kept.difference(&scored).map(|id| format!("{id} is in the archive and was never scored")));
+        outcome.judge_ids("the archive", rows.into_iter());
+        outcome
+    }
+}
+
+impl Outcome {
+    /// The places of all records that became a scored post or a dead letter.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        self.scored.iter().map(origin).chain(self.dead.iter().map(place_of_dead))
+    }
+
+    pub fn assert_exact(&self) {
+        let shown = |all: &[String]| all.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ");
+        let (lost, twice) = (shown(&self.lost), shown(&self.twice));
+        assert!(self.lost.is_empty() && self.twice.is_empty(), "lost:\n  {lost}\ntwice:\n  {twice}");
+    }
+
+    /// Each record of the inputs is one scored post or one dead letter.
+    fn judge_records(&mut self) {
+        let told: Vec<Place> = self.places().collect();
+        let mut seen = BTreeSet::new();
+        for place in &told {
+            if !seen.insert(place) {
+                self.twice.push(format!("{place:?} was told twice"));
+            } else if !self.inputs.contains_key(place) {
+                self.twice.push(format!("{place:?} was told and never came in"));
+            }
+        }
+        self.lost.extend(self.inputs.keys().filter(|place| !seen.contains(place)).map(|place| format!("{place:?}")));
+        self.judge_ids("scored", self.scored.iter().map(|post| text(&post["id"])).collect::<Vec<_>>().into_iter());
+    }
+
+    /// A mention for each subject of each scored post, and no other.
+    fn judge_mentions<'a>(&mut self, mentions: impl Iterator<Item = &'a Value> + Clone) {
+        self.judge_ids("mentions", mentions.clone().map(|mention| text(&mention["id"])));
+        let mut of_post: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
+        for mention in mentions {
+            of_post.entry(origin(mention)).or_default().insert(text(&mention["subject"]));
+        }
+        for post in &self.scored {
+            let links = post["subjects"].as_array().unwrap().iter();
+            let subjects: BTreeSet<String> = links.map(|link| text(&link["subject"])).collect();
+            let found = of_post.remove(&origin(post)).unwrap_or_default();
+            if found != subjects {
+                self.lost.push(format!("{}: mentions of {found:?}, its subjects are {subjects:?}", post["id"]));
+            }
+        }
+        self.twice.extend(of_post.keys().map(|place| format!("mentions of {place:?}, which was never scored")));
+    }
+
+    fn judge_ids(&mut self, place: &str, all: impl Iterator<Item = String>) {
+        let mut seen = BTreeSet::new();
+        for id in all {
+            if seen.contains(&id) {
+                self.twice.push(format!("{place} has {id} twice"));
+            }
+            seen.insert(id);
+        }
+    }
+}
+
+pub fn json_of(message: &OwnedMessage) -> Value {
+    serde_json::from_slice(message.payload().unwrap()).unwrap()
+}
+
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+pub fn ids(records: &[Value]) -> BTreeSet<String> {
+    records.iter().map(|record| text(&record["id"])).collect()
+}
+
+pub fn origin(record: &Value) -> Place {
+    let origin = &record["origin"];
+    let partition = origin["partition"].as_i64().unwrap().try_into().unwrap();
+    (text(&origin["topic"]), partition, origin["offset"].as_i64().unwrap())
+}
+
+pub fn header(message: &OwnedMessage, name: &str) -> Option<String> {
+    let found = message.headers()?.iter().find(|header| header.key == name)?;
+    Some(String::from_utf8(found.value?.to_vec()).unwrap())
+}
+
+pub fn connect(message: &OwnedMessage, name: &str) -> String {
+    header(message, &format!("__connect.errors.{name}")).unwrap_or_else(|| panic!("no header {name}"))
+}
+
+pub fn place_of_dead(message: &OwnedMessage) -> Place {
+    let number = |name| connect(message, name).parse::<i64>().unwrap();
+    (connect(message, "topic"), number("partition").try_into().unwrap(), number("offset"))
+}

@@ -1,0 +1,122 @@
+//! A process of the real binary: what it said, what its page answers, and signals for it.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use super::{SOON, wait_for};
+
+/// A command that runs, and is killed when its test ends before it.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub fn spawn(mut command: Command, log: PathBuf) -> Self {
+        Self { child: command.spawn().expect("the binary starts"), log }
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end: {}", self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    pub fn assert_runs(&mut self) {
+        if let Some(status) = self.ended() {
+            panic!("it ended with {status}: {}", self.said());
+        }
+    }
+
+    /// Ends it the orderly way.
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{}", self.said());
+    }
+
+    pub fn kill(&mut self) {
+        self.signal("-KILL");
+        assert_eq!(self.wait().code(), None);
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(name, self.child.id());
+    }
+
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The status and the text of a page; `None` while nobody answers.
+    pub fn ask(&self, path: &str) -> Option<(u16, String)> {
+        let said = self.said();
+        let (_, rest) = said.split_once("the page is at ")?;
+        let url = format!("{}{path}", rest.split_whitespace().next()?);
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(5)))
+            .build();
+        let mut answer = ureq::Agent::from(config).get(&url).call().ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.body_mut().read_to_string().ok()?))
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ask("/readyz").is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Waits until it is ready; it must not end.
+    pub fn wait_ready(&mut self) {
+        wait_for("/readyz is green", || {
+            self.assert_runs();
+            self.is_ready().then_some(())
+        });
+    }
+
+    /// The sum of a metric over all its labels that have `label` among them; zero before it is there.
+    pub fn metric(&self, name: &str, label: &str) -> f64 {
+        let page = self.ask("/metrics").map(|(_, page)| page).unwrap_or_default();
+        let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+        let of_it = lines.filter(|(key, _)| {
+            let (family, labels) = key.split_once('{').unwrap_or((key, ""));
+            family == name && labels.contains(label)
+        });
+        of_it.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+    }
+
+    /// Partitions that a stage has now.
+    pub fn partitions(&self, stage: &str) -> u32 {
+        self.metric("bellwether_assigned_partitions", &format!("stage=\"{stage}\"")) as u32
+    }
+
+    /// Resident memory in bytes, as the process's own page says.
+    pub fn memory(&self) -> f64 {
+        self.metric("process_resident_memory_bytes", "")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where all went well.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Sends a signal to a process that is known to be ours.
+pub fn signal(name: &str, id: u32) {
+    let sent = Command::new("kill").args([name, &id.to_string()]).status().unwrap();
+    assert!(sent.success(), "kill {name} {id}");
+}
