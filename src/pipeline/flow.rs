@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 /// is being committed, nothing more is taken.
 pub(in crate::pipeline) const EPOCH_ROWS_MAX: usize = 20_000;
 /// Likewise, bytes of outputs and notes.
-pub(in crate::pipeline) const EPOCH_BYTES_MAX: usize = 32 << 20;
+pub(in crate::pipeline) const EPOCH_BYTES_MAX: usize = 64 << 20;
 
 /// Intake, ledger and the commit that is under way.
 #[derive(Debug)]

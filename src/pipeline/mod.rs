@@ -38,6 +38,8 @@ pub mod footprint;
 mod launch;
 pub mod letters;
 mod limit;
+#[cfg(test)]
+mod overload_tests;
 mod play;
 mod run;
 pub mod score;
