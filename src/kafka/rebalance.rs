@@ -43,11 +43,10 @@ impl Listener {
         let places = wire::list(placed.iter().map(|it| (&it.partition, it.start)));
         let assigned = places.and_then(|places| {
             consumer.incremental_assign(&places)?;
+            // The client remembers of a partition that it was paused when it went, whatever was said meanwhile.
             let paused = self.desk().paused;
-            if paused {
-                consumer.pause(&places)?;
-            }
-            Ok(())
+            let set = if paused { consumer.pause(&places) } else { consumer.resume(&places) };
+            Ok(set?)
         });
         let mut desk = self.desk();
         if let Err(error) = assigned {

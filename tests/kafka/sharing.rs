@@ -54,6 +54,34 @@ fn a_revoke_waits_until_it_is_settled_and_fences_what_comes_later() {
     second.stop();
 }
 
+#[test]
+fn a_partition_that_went_while_reading_was_paused_is_read_when_it_comes_back() {
+    let corner = Corner::new("paused-away");
+    let input = corner.topic("in", 2, Upkeep::Retained);
+    let first = corner.read(&[&input]);
+    let leases = [first.assigned().lease, first.assigned().lease];
+    first.source().command(bellwether::stream::Command::Pause);
+    std::thread::sleep(Duration::from_millis(500));
+    let second = corner.read(&[&input]);
+    let moved = loop {
+        if let Feed::Revoked { partitions, settled } = first.next() {
+            settled.send(()).unwrap();
+            break partitions[0].clone();
+        }
+    };
+    assert_eq!(second.assigned().lease.partition(), &moved);
+    // It goes on while that partition is elsewhere.
+    first.source().command(bellwether::stream::Command::Resume);
+    let kept = leases.iter().find(|lease| *lease.partition() != moved).unwrap().partition();
+    corner.transaction(&input, kept.number, &["kept"]);
+    assert_eq!(first.records(1).1[0].partition, *kept);
+    second.stop();
+    assert_eq!(first.assigned().lease.partition(), &moved);
+    corner.transaction(&input, moved.number, &["back"]);
+    assert_eq!(value(&first.records(1).1[0]), "back");
+    first.stop();
+}
+
 /// A stage that copies its input exactly once, until it is told to stop.
 fn copier(
     corner: &Corner,
