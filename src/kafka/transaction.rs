@@ -132,17 +132,19 @@ impl KafkaTransaction {
     }
 
     /// What an error means for the transaction. Who is fenced in one that is older than the broker lets any be was not
-    /// fenced by a twin: the broker has given the transaction up, and nothing of it was committed.
+    /// fenced by a twin: the broker has given the transaction up. So it has, or never heard of it, where it says that
+    /// this is no state to end it in. What was committed stands on the log.
     fn judge(&mut self, error: &Theirs) -> Fault {
         let fault = fault(error);
-        let fenced = matches!(
-            error.rdkafka_error_code(),
-            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
-        );
         let lasted = self.clock.monotonic().saturating_sub(self.begun_at);
-        if matches!(fault, Fault::Fatal(_)) && fenced && self.mint.is_some() && lasted >= self.timeout {
+        let given_up = match error.rdkafka_error_code() {
+            Some(Code::InvalidTransactionalState) => true,
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => lasted >= self.timeout,
+            _ => false,
+        };
+        if matches!(fault, Fault::Fatal(_)) && given_up && self.mint.is_some() {
             self.lapsed = true;
-            return Fault::FencedMember(format!("the broker gave up a transaction of {} s", lasted.as_secs()));
+            return Fault::FencedMember(format!("the broker gave up a transaction of {} s: {error}", lasted.as_secs()));
         }
         fault
     }
