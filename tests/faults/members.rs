@@ -95,6 +95,8 @@ fn wakes(trial: &Trial, running: &mut [Running], (round, told): (usize, usize), 
             figures.note("exited with 70");
             running[0] = trial.run_as(&format!("again{round}"));
         }
-        (both && said.contains("lost=true")).then_some(())
+        // Its page is a second behind: the log says whether it has partitions again.
+        let back = said.lines().any(|line| line.contains("partitions came") && line.contains("-in-"));
+        (both && back && said.contains("lost=true")).then_some(())
     });
 }

@@ -49,6 +49,10 @@ fn red(running: &mut Running) {
 
 fn recovered(running: &mut Running, follower: &Follower, what: &'static str, figures: &mut Figures) {
     let back = Moment::now();
+    wait_for("new scored posts", || {
+        running.assert_runs();
+        follower.has_recovered(back).then_some(())
+    });
     figures.span(what, follower.recovery(back));
     running.wait_ready();
 }

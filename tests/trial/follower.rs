@@ -77,12 +77,18 @@ impl Follower {
 
     /// How long after `moment` the first record could be read that was made after it.
     pub fn recovery(&self, moment: Moment) -> Duration {
-        let found = || {
-            let seen = self.seen.lock().unwrap();
-            let new = |seen: &&Seen| seen.at > moment.at && seen.appended > moment.millis + ON_ITS_WAY;
-            seen.iter().find(new).map(|seen| seen.at - moment.at)
-        };
-        wait_for("a new scored post", found)
+        wait_for("a new scored post", || self.recovered(moment))
+    }
+
+    /// Whether there is one already.
+    pub fn has_recovered(&self, moment: Moment) -> bool {
+        self.recovered(moment).is_some()
+    }
+
+    fn recovered(&self, moment: Moment) -> Option<Duration> {
+        let seen = self.seen.lock().unwrap();
+        let new = |seen: &&Seen| seen.at > moment.at && seen.appended > moment.millis + ON_ITS_WAY;
+        seen.iter().find(new).map(|seen| seen.at - moment.at)
     }
 
     /// For each input partition the longest time between two records since `from`, the time since the last included.
