@@ -330,6 +330,23 @@ fn evaluate_prints_a_key_a_task_and_refuses_a_label_that_the_model_does_not_know
 }
 
 #[test]
+fn evaluate_tells_abstentions_by_reason_and_counts_what_was_not_answered_as_a_miss() {
+    let rows = "{\"text\":\"Shares rise after strong results\",\"sentiment\":\"positive\"}\n\
+                {\"text\":\"Las acciones de la empresa subieron después de los resultados trimestrales\",\"sentiment\":\"positive\"}\n\
+                {\"text\":\" <br> \",\"sentiment\":\"neutral\"}\n";
+    let asked = ["evaluate", "--model", "models/tiny/1", "--data", "-", "--device", "cpu"];
+    let output = run(&[&asked[..], &["--json"]].concat(), rows.as_bytes());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let sentiment = &report["sentiment"];
+    assert_eq!((&sentiment["n"], &sentiment["abstained"]), (&3.into(), &2.into()), "{report}");
+    assert_eq!(sentiment["abstained_by_reason"], serde_json::json!({ "empty-text": 1, "unknown-language": 1 }));
+    assert_eq!(sentiment["per_class"]["neutral"]["recall"], 0.0);
+    let table = stdout(&run(&asked, rows.as_bytes()));
+    assert!(table.contains("abstained    2 rows (1 empty-text, 1 unknown-language)"), "{table}");
+}
+
+#[test]
 fn play_ends_with_a_summary_as_its_last_line_and_names_a_bad_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny(folder.path(), "");

@@ -68,6 +68,9 @@ pub enum Command {
     /// Score texts: JSON lines in, the same lines with `sentiment` and `topic` out
     Score(Score),
     /// Judge a model by labelled texts
+    ///
+    /// The best label of every row counts, also where the pipeline would abstain (its probability is low, its language
+    /// unknown); abstentions are counted beside it, by reason. A row whose text is empty has no answer and is a miss.
     Evaluate(Evaluate),
     /// Check a pipeline file: every problem at once, then its own tests
     Check(Check),
