@@ -420,3 +420,25 @@ fn topics_are_made_once_and_a_replay_is_keyed_by_id() {
     assert!(post["published_at"].as_str().unwrap() > "2026", "rebased: {post}");
     assert_eq!((records[1].key.as_deref(), records[1].value.as_deref()), (None, Some(&b"not json"[..])));
 }
+
+#[test]
+fn a_partition_count_that_differs_from_the_file_is_said_and_stops_the_run() {
+    let servers = std::env::var("BELLWETHER_TEST_KAFKA")
+        .expect("BELLWETHER_TEST_KAFKA is not set: run the tests with `make test`, which starts a broker for them");
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("counts{}", std::process::id());
+    let path = tiny(folder.path(), &format!("[kafka]\nbootstrap_servers = \"{servers}\"\npartitions = 2\n"));
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"tiny\"\n[[", &format!("{name:?}\n[["));
+    std::fs::write(&path, text.replace("tiny.posts", &format!("{name}.posts"))).unwrap();
+    assert_eq!(code(&run(&["topics", &path], b"")), 0);
+    let grown = |arguments: &[&str]| bellwether(arguments).env("BELLWETHER__KAFKA__PARTITIONS", "3").output().unwrap();
+    let output = grown(&["topics", &path]);
+    assert_eq!(code(&output), 64, "{}{}", stdout(&output), stderr(&output));
+    let said = stdout(&output);
+    let mention = format!("wrong    {name}.mentions: it has 2 partitions and kafka.partitions is 3");
+    assert!(said.contains(&mention) && said.contains("set kafka.partitions = 2"), "{said}");
+    assert_eq!(said.matches("wrong ").count(), 3, "inputs and what is not kept by subject may differ: {said}");
+    let output = grown(&["run", &path, "--until-end"]);
+    assert_eq!(code(&output), 64, "{}", stderr(&output));
+    assert!(stderr(&output).contains("it has 2 partitions and kafka.partitions is 3"), "{}", stderr(&output));
+}

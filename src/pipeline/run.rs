@@ -164,7 +164,7 @@ pub fn run(assembly: &Assembly, options: &RunOptions, shutdown: Receiver<()>) ->
     let fatal: Vec<String> = report
         .findings
         .iter()
-        .filter(|finding| finding.message.contains("partitions"))
+        .filter(|finding| finding.halts)
         .map(|finding| format!("{}: {}; {}", finding.topic, finding.message, finding.remedy))
         .collect();
     if !fatal.is_empty() {
