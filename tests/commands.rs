@@ -422,6 +422,19 @@ fn topics_are_made_once_and_a_replay_is_keyed_by_id() {
 }
 
 #[test]
+fn score_answers_the_lines_before_a_bad_one() {
+    let rows = "{\"id\":\"a\",\"text\":\"Shares rise\"}\n{\"id\":\"b\",\"text\":\"Shares fall\"}\n{\"id\":\"c\"}\n";
+    let output = run(&["score", "--model", "models/tiny", "--device", "cpu"], rows.as_bytes());
+    assert_eq!(code(&output), 65);
+    assert!(stderr(&output).starts_with("standard input:3: the field `text` is missing"), "{}", stderr(&output));
+    let ids: Vec<String> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids, ["a", "b"], "what came before is not lost");
+}
+
+#[test]
 fn a_partition_count_that_differs_from_the_file_is_said_and_stops_the_run() {
     let servers = std::env::var("BELLWETHER_TEST_KAFKA")
         .expect("BELLWETHER_TEST_KAFKA is not set: run the tests with `make test`, which starts a broker for them");
