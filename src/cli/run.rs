@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cli::serve::{Service, assembly};
+use crate::cli::Failure;
+use crate::cli::serve::{Service, assembly, end_at_once};
 use crate::cli::tape::Tape;
 use crate::codec::{decode_alert, decode_scored};
 use crate::kafka::Tail;
-use crate::pipeline::{RunOptions, Settings, StageName, TapeEvent, Topics, run as run_pipeline};
+use crate::pipeline::{RunError, RunOptions, Settings, StageName, TapeEvent, Topics, run as run_pipeline};
 use crate::time::{Clock, SystemClock};
 
 /// How long `watch` waits for a record before it looks whether it was stopped.
@@ -30,8 +31,16 @@ pub(crate) fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bo
     }
     let result = assembly(settings, &service, (clock.clone(), clock), None)
         .and_then(|assembly| Ok(run_pipeline(&assembly, &RunOptions { stages, until_end }, service.stopped())?));
+    if let Err(error) = result {
+        if matches!(error.downcast_ref(), Some(RunError::Laggards { .. })) {
+            // Even to end the page would give them time to go on.
+            end_at_once(Failure::of(error).tell() as u8);
+        }
+        service.end();
+        return Err(error);
+    }
     service.end();
-    result
+    Ok(())
 }
 
 /// Prints what a running pipeline scores and raises, until it is told to stop.

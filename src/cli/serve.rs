@@ -121,13 +121,16 @@ async fn signals(stop: Sender<()>) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    end_at_once();
+    end_at_once(ASKED_TWICE);
 }
 
-/// Somebody asked twice: what is begun is given up. Nothing is lost, the next start goes on from what is committed.
-#[expect(clippy::disallowed_methods, reason = "the one way past a shutdown that takes too long")]
-fn end_at_once() -> ! {
-    std::process::exit(130)
+/// The exit code of a process that was asked twice to stop, by whatever signal: what a shell gives for Ctrl-C.
+const ASKED_TWICE: u8 = 130;
+
+/// What is begun is given up. Nothing is lost, the next start goes on from what is committed. No destructors and no exit
+/// handlers: threads still score and commit, and what they work with must not be taken from under them.
+pub(crate) fn end_at_once(code: u8) -> ! {
+    signal_hook::low_level::exit(i32::from(code))
 }
 
 /// Finds ONNX Runtime and loads a model.

@@ -64,6 +64,7 @@ pub const OWNED: &[(&str, &[&str])] = &[
     ("prometheus", &["telemetry"]),
     ("clap", &["cli", "main"]),
     ("indicatif", &["cli"]),
+    ("signal_hook", &["cli"]),
     ("toml", &["config"]),
     ("anyhow", &["cli", "main", "retrain"]),
     ("aho_corasick", &["entity"]),
