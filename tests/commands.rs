@@ -139,6 +139,15 @@ alerts = [{{ rule = "gloom", subject = "topic:b", state = "firing" }}]
 }
 
 #[test]
+fn a_check_where_the_models_are_not_says_what_it_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "small.toml", &format!("{SMALL}[model]\ndirectory = \"none\"\nname = \"other\"\n"));
+    let output = run(&["check", path.to_str().unwrap()], b"");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("not checked: whether there is a model other"), "{}", stdout(&output));
+}
+
+#[test]
 fn printed_settings_mask_secrets_and_tell_their_origin() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "small.toml", SMALL);

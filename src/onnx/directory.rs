@@ -123,6 +123,14 @@ pub(super) fn locate(settings: &ModelSettings) -> Result<PathBuf, BundleError> {
     Ok(folder)
 }
 
+/// The manifest of the model that would be loaded. Its files are not looked at.
+///
+/// # Errors
+/// [`BundleError::NoModel`] where there is none, or what is wrong with its place or its manifest.
+pub fn manifest(settings: &ModelSettings) -> Result<Manifest, BundleError> {
+    read_manifest(&locate(settings)?)
+}
+
 /// Bytes of the largest graph of the model that would be loaded; 0 when there is none.
 #[must_use]
 pub fn graph_bytes(settings: &ModelSettings) -> u64 {
