@@ -444,6 +444,28 @@ fn score_answers_the_lines_before_a_bad_one() {
 }
 
 #[test]
+fn what_is_missing_is_said_before_anything_is_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = tiny(folder.path(), "");
+    let output = run(&["play", &path, "--input", "/nowhere/posts.jsonl"], b"");
+    assert_eq!(code(&output), 65, "{}", stderr(&output));
+    assert!(stderr(&output).contains("/nowhere/posts.jsonl"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("the page is at"), "{}", stderr(&output));
+    let posts = file(folder.path(), "posts.jsonl", "{\"id\":\"1\",\"text\":\"Shares rise\"}\n");
+    for command in [&["play", &path, "--input", posts.to_str().unwrap(), "--exit"][..], &["run", &path]] {
+        for (name, value, says) in [
+            ("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so", "/nowhere/libonnxruntime.so"),
+            ("BELLWETHER__MODEL__DIRECTORY", "/nowhere/models", "/nowhere/models"),
+        ] {
+            let output = bellwether(command).env(name, value).output().unwrap();
+            assert_eq!(code(&output), 69, "{command:?} {name}: {}", stderr(&output));
+            assert!(stderr(&output).contains(says), "{}", stderr(&output));
+            assert!(!stderr(&output).contains("the page is at"), "{command:?} {name}: {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
 fn a_partition_count_that_differs_from_the_file_is_said_and_stops_the_run() {
     let servers = std::env::var("BELLWETHER_TEST_KAFKA")
         .expect("BELLWETHER_TEST_KAFKA is not set: run the tests with `make test`, which starts a broker for them");

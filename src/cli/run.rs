@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::cli::Failure;
-use crate::cli::serve::{Service, assembly, end_at_once};
+use crate::cli::serve::{Service, assembly, end_at_once, look};
 use crate::cli::tape::Tape;
 use crate::codec::{decode_alert, decode_scored};
 use crate::kafka::Tail;
@@ -24,6 +24,7 @@ const WATCH_LAST: u32 = 10;
 /// # Errors
 /// When something is unavailable, or a stage stopped.
 pub(crate) fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bool) -> Result<()> {
+    look(&settings.model)?;
     let clock = Arc::new(SystemClock::new());
     let service = Service::start(&settings, clock.clone())?;
     for stage in &stages {

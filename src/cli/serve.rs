@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ort_dylib_path;
 use crate::model::{ModelSettings, Scorer};
-use crate::onnx::{Bundle, RuntimeHints, runtime};
+use crate::onnx::{Bundle, RuntimeHints, manifest, runtime};
 use crate::pipeline::{Assembly, Settings, TapeEvent, Witness};
 use crate::telemetry::Metrics;
 use crate::time::Clock;
@@ -139,6 +139,17 @@ pub(crate) fn end_at_once(code: u8) -> ! {
 /// When either is missing or wrong; the message says what to do.
 pub(crate) fn bundle(settings: &ModelSettings, clock: Arc<dyn Clock>) -> Result<Bundle> {
     Ok(Bundle::load(settings, &runtime(&runtime_hints())?, clock)?)
+}
+
+/// Whether ONNX Runtime and the model are there, before anything is bound. What is in the model is checked when it is
+/// loaded.
+///
+/// # Errors
+/// As [`bundle`].
+pub(crate) fn look(settings: &ModelSettings) -> Result<()> {
+    runtime(&runtime_hints())?;
+    manifest(settings)?;
+    Ok(())
 }
 
 /// Where ONNX Runtime is looked for.
