@@ -444,6 +444,28 @@ fn score_answers_the_lines_before_a_bad_one() {
 }
 
 #[test]
+fn a_model_named_on_the_command_line_has_a_remedy_of_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    file(folder.path(), "manifest.json", "{}");
+    let empty = folder.path().to_str().unwrap();
+    for (command, says) in [
+        (&["evaluate", "--model", "models/tiny/2", "--data", "/dev/null"][..], "models/tiny/2"),
+        (&["score", "--model", "/nowhere", "/dev/null"], "/nowhere"),
+        (&["score", "--model", "models", "/dev/null"], "models"),
+        (&["score", "--model", empty, "/dev/null"], "export the model again"),
+    ] {
+        let output = run(command, b"");
+        assert_eq!(code(&output), 69, "{command:?}");
+        let said = stderr(&output);
+        assert!(said.contains(says) && !said.contains("model.directory"), "{command:?}: {said}");
+        assert!(said.contains("--model") || says.starts_with("export"), "{command:?}: {said}");
+    }
+    let output = run(&["score", "--model", "models/tiny", "--device", "cuda:0", "/dev/null"], b"");
+    assert_eq!(code(&output), 69);
+    assert!(stderr(&output).contains("--device") && !stderr(&output).contains("model.device"), "{}", stderr(&output));
+}
+
+#[test]
 fn what_is_missing_is_said_before_anything_is_bound() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny(folder.path(), "");

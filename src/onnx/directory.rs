@@ -31,7 +31,7 @@ pub enum BundleError {
         source: std::io::Error,
     },
     /// The manifest is wrong.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}; export the model again, or use the version of bellwether that made it", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
