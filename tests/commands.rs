@@ -488,6 +488,39 @@ fn what_is_missing_is_said_before_anything_is_bound() {
 }
 
 #[test]
+fn every_exit_code_is_told_where_people_look() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for text in [readme, stdout(&run(&["--help"], b""))] {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let codes = text.split_once("Exit codes: ").unwrap().1;
+        for code in ["0 done", "64 ", "65 ", "69 ", "70 ", "130 asked twice to stop"] {
+            assert!(codes.contains(code), "{code} in {}", &codes[..200]);
+        }
+    }
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once_with_130() {
+    let folder = tempfile::tempdir().unwrap();
+    // It waits for a broker that is not there, and hears of a first signal only when that is over.
+    let path = tiny(folder.path(), "[kafka]\nbootstrap_servers = \"127.0.0.1:1\"\nstart_timeout = \"5m\"\n");
+    let log = folder.path().join("log");
+    let mut child = bellwether(&["run", &path]).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    for wanted in ["waiting for the brokers", "asked once more, it ends at once"] {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !std::fs::read_to_string(&log).unwrap().contains(wanted) {
+            if std::time::Instant::now() > until || child.try_wait().unwrap().is_some() {
+                drop(child.kill());
+                panic!("no {wanted:?}: {}", std::fs::read_to_string(&log).unwrap());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn a_partition_count_that_differs_from_the_file_is_said_and_stops_the_run() {
     let servers = std::env::var("BELLWETHER_TEST_KAFKA")
         .expect("BELLWETHER_TEST_KAFKA is not set: run the tests with `make test`, which starts a broker for them");

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// A streaming pipeline for market sentiment.
 ///
 /// Start with `bellwether demo`. Exit codes: 0 done, 64 bad pipeline file or command line, 65 bad data, 69 something
-/// needed is unavailable, 70 internal.
+/// needed is unavailable, 70 internal, 130 asked twice to stop.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version, max_term_width = 100)]
 pub struct Arguments {
