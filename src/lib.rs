@@ -9,7 +9,7 @@
 //!  scored, labels ► archive ──► Parquet: samples/ and labels/
 //! ```
 //!
-//! The house has five floors; a room uses the floors below it (`tests/layering.rs` holds it to that):
+//! The house has five floors; a room uses the floors below it (`tests/layering/mod.rs` holds it to that):
 //!
 //! | floor | rooms |
 //! | --- | --- |

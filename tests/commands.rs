@@ -139,6 +139,15 @@ alerts = [{{ rule = "gloom", subject = "topic:b", state = "firing" }}]
 }
 
 #[test]
+fn a_check_where_the_models_are_not_says_what_it_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "small.toml", &format!("{SMALL}[model]\ndirectory = \"none\"\nname = \"other\"\n"));
+    let output = run(&["check", path.to_str().unwrap()], b"");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).contains("not checked: whether there is a model other"), "{}", stdout(&output));
+}
+
+#[test]
 fn printed_settings_mask_secrets_and_tell_their_origin() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "small.toml", SMALL);
@@ -330,6 +339,23 @@ fn evaluate_prints_a_key_a_task_and_refuses_a_label_that_the_model_does_not_know
 }
 
 #[test]
+fn evaluate_tells_abstentions_by_reason_and_counts_what_was_not_answered_as_a_miss() {
+    let rows = "{\"text\":\"Shares rise after strong results\",\"sentiment\":\"positive\"}\n\
+                {\"text\":\"Las acciones de la empresa subieron después de los resultados trimestrales\",\"sentiment\":\"positive\"}\n\
+                {\"text\":\" <br> \",\"sentiment\":\"neutral\"}\n";
+    let asked = ["evaluate", "--model", "models/tiny/1", "--data", "-", "--device", "cpu"];
+    let output = run(&[&asked[..], &["--json"]].concat(), rows.as_bytes());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let sentiment = &report["sentiment"];
+    assert_eq!((&sentiment["n"], &sentiment["abstained"]), (&3.into(), &2.into()), "{report}");
+    assert_eq!(sentiment["abstained_by_reason"], serde_json::json!({ "empty-text": 1, "unknown-language": 1 }));
+    assert_eq!(sentiment["per_class"]["neutral"]["recall"], 0.0);
+    let table = stdout(&run(&asked, rows.as_bytes()));
+    assert!(table.contains("abstained    2 rows (1 empty-text, 1 unknown-language)"), "{table}");
+}
+
+#[test]
 fn play_ends_with_a_summary_as_its_last_line_and_names_a_bad_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = tiny(folder.path(), "");
@@ -402,4 +428,116 @@ fn topics_are_made_once_and_a_replay_is_keyed_by_id() {
     let post: serde_json::Value = serde_json::from_slice(records[0].value.as_deref().unwrap()).unwrap();
     assert!(post["published_at"].as_str().unwrap() > "2026", "rebased: {post}");
     assert_eq!((records[1].key.as_deref(), records[1].value.as_deref()), (None, Some(&b"not json"[..])));
+}
+
+#[test]
+fn score_answers_the_lines_before_a_bad_one() {
+    let rows = "{\"id\":\"a\",\"text\":\"Shares rise\"}\n{\"id\":\"b\",\"text\":\"Shares fall\"}\n{\"id\":\"c\"}\n";
+    let output = run(&["score", "--model", "models/tiny", "--device", "cpu"], rows.as_bytes());
+    assert_eq!(code(&output), 65);
+    assert!(stderr(&output).starts_with("standard input:3: the field `text` is missing"), "{}", stderr(&output));
+    let ids: Vec<String> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids, ["a", "b"], "what came before is not lost");
+}
+
+#[test]
+fn a_model_named_on_the_command_line_has_a_remedy_of_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    file(folder.path(), "manifest.json", "{}");
+    let empty = folder.path().to_str().unwrap();
+    for (command, says) in [
+        (&["evaluate", "--model", "models/tiny/2", "--data", "/dev/null"][..], "models/tiny/2"),
+        (&["score", "--model", "/nowhere", "/dev/null"], "/nowhere"),
+        (&["score", "--model", "models", "/dev/null"], "models"),
+        (&["score", "--model", empty, "/dev/null"], "export the model again"),
+    ] {
+        let output = run(command, b"");
+        assert_eq!(code(&output), 69, "{command:?}");
+        let said = stderr(&output);
+        assert!(said.contains(says) && !said.contains("model.directory"), "{command:?}: {said}");
+        assert!(said.contains("--model") || says.starts_with("export"), "{command:?}: {said}");
+    }
+    let output = run(&["score", "--model", "models/tiny", "--device", "cuda:0", "/dev/null"], b"");
+    assert_eq!(code(&output), 69);
+    assert!(stderr(&output).contains("--device") && !stderr(&output).contains("model.device"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_missing_is_said_before_anything_is_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = tiny(folder.path(), "");
+    let output = run(&["play", &path, "--input", "/nowhere/posts.jsonl"], b"");
+    assert_eq!(code(&output), 65, "{}", stderr(&output));
+    assert!(stderr(&output).contains("/nowhere/posts.jsonl"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("the page is at"), "{}", stderr(&output));
+    let posts = file(folder.path(), "posts.jsonl", "{\"id\":\"1\",\"text\":\"Shares rise\"}\n");
+    for command in [&["play", &path, "--input", posts.to_str().unwrap(), "--exit"][..], &["run", &path]] {
+        for (name, value, says) in [
+            ("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so", "/nowhere/libonnxruntime.so"),
+            ("BELLWETHER__MODEL__DIRECTORY", "/nowhere/models", "/nowhere/models"),
+        ] {
+            let output = bellwether(command).env(name, value).output().unwrap();
+            assert_eq!(code(&output), 69, "{command:?} {name}: {}", stderr(&output));
+            assert!(stderr(&output).contains(says), "{}", stderr(&output));
+            assert!(!stderr(&output).contains("the page is at"), "{command:?} {name}: {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn every_exit_code_is_told_where_people_look() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for text in [readme, stdout(&run(&["--help"], b""))] {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let codes = text.split_once("Exit codes: ").unwrap().1;
+        for code in ["0 done", "64 ", "65 ", "69 ", "70 ", "130 asked twice to stop"] {
+            assert!(codes.contains(code), "{code} in {}", &codes[..200]);
+        }
+    }
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once_with_130() {
+    let folder = tempfile::tempdir().unwrap();
+    // It waits for a broker that is not there, and hears of a first signal only when that is over.
+    let path = tiny(folder.path(), "[kafka]\nbootstrap_servers = \"127.0.0.1:1\"\nstart_timeout = \"5m\"\n");
+    let log = folder.path().join("log");
+    let mut child = bellwether(&["run", &path]).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    for wanted in ["waiting for the brokers", "asked once more, it ends at once"] {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !std::fs::read_to_string(&log).unwrap().contains(wanted) {
+            if std::time::Instant::now() > until || child.try_wait().unwrap().is_some() {
+                drop(child.kill());
+                panic!("no {wanted:?}: {}", std::fs::read_to_string(&log).unwrap());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_partition_count_that_differs_from_the_file_is_said_and_stops_the_run() {
+    let servers = std::env::var("BELLWETHER_TEST_KAFKA")
+        .expect("BELLWETHER_TEST_KAFKA is not set: run the tests with `make test`, which starts a broker for them");
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("counts{}", std::process::id());
+    let path = tiny(folder.path(), &format!("[kafka]\nbootstrap_servers = \"{servers}\"\npartitions = 2\n"));
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"tiny\"\n[[", &format!("{name:?}\n[["));
+    std::fs::write(&path, text.replace("tiny.posts", &format!("{name}.posts"))).unwrap();
+    assert_eq!(code(&run(&["topics", &path], b"")), 0);
+    let grown = |arguments: &[&str]| bellwether(arguments).env("BELLWETHER__KAFKA__PARTITIONS", "3").output().unwrap();
+    let output = grown(&["topics", &path]);
+    assert_eq!(code(&output), 64, "{}{}", stdout(&output), stderr(&output));
+    let said = stdout(&output);
+    let mention = format!("wrong    {name}.mentions: it has 2 partitions and kafka.partitions is 3");
+    assert!(said.contains(&mention) && said.contains("set kafka.partitions = 2"), "{said}");
+    assert_eq!(said.matches("wrong ").count(), 3, "inputs and what is not kept by subject may differ: {said}");
+    let output = grown(&["run", &path, "--until-end"]);
+    assert_eq!(code(&output), 64, "{}", stderr(&output));
+    assert!(stderr(&output).contains("it has 2 partitions and kafka.partitions is 3"), "{}", stderr(&output));
 }

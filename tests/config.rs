@@ -222,3 +222,52 @@ fn no_file_is_one_mistake_with_a_remedy() {
     assert_eq!(problems.len(), 1);
     assert!(problems[0].to_string().starts_with("/nowhere/market.toml: cannot be read"), "{}", problems[0]);
 }
+
+#[test]
+fn a_model_that_is_not_in_its_directory_is_a_mistake_with_its_place() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let with = |more: &str| format!("{SMALL}[model]\ndirectory = {:?}\n{more}\n", models.display().to_string());
+    let told = report(&with("name = \"finance-xx\""), &[]);
+    assert!(told.starts_with("file.toml:9: `model.name`: "), "{told}");
+    assert!(told.contains("has no model \"finance-xx\"") && told.contains("did you mean \"finance-en\"?"), "{told}");
+    let told = report(&with("name = \"tiny\"\nversion = \"7\""), &[]);
+    assert!(told.starts_with("file.toml:10: `model.version`: ") && told.contains("use \"1\""), "{told}");
+    assert!(load_with(&with("name = \"tiny\"\nversion = \"1\""), &[]).is_ok());
+    // A file is also checked where the models are not.
+    assert!(load_with(&format!("{SMALL}[model]\ndirectory = \"elsewhere\"\nname = \"finance-xx\"\n"), &[]).is_ok());
+}
+
+#[test]
+fn a_rule_about_a_topic_that_the_model_does_not_know_is_a_mistake() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let with = |directory: &str, subjects: &str| {
+        format!(
+            "{SMALL}[model]\ndirectory = {directory:?}\nname = \"tiny\"\n[[rule]]\nname = \"gloom\"\n\
+             subjects = [{subjects}]\nwhen = {{ index_below = -0.4, over = \"30m\" }}\n"
+        )
+    };
+    let here = models.display().to_string();
+    let told = report(
+        &with(&here, "\"topic:earning\", \"topic:nosuch\", \"topic:earnings\", \"topic:ma*\", \"topic:zz*\""),
+        &[],
+    );
+    assert_eq!(told.matches("file.toml:12: `rule[0].subjects`: ").count(), 3, "{told}");
+    assert!(
+        told.contains("\"topic:earning\" is no topic of the model")
+            && told.contains("did you mean \"topic:earnings\"?"),
+        "{told}"
+    );
+    assert!(told.contains("\"topic:nosuch\" is no topic of the model") && told.contains("\"topic:zz*\""), "{told}");
+    assert!(load_with(&with("elsewhere", "\"topic:nosuch\""), &[]).is_ok(), "nobody knows");
+}
+
+#[test]
+fn a_property_that_librdkafka_refuses_is_a_mistake_with_its_place() {
+    let text = format!(
+        "{SMALL}[kafka.properties]\n\"sesion.timeout.ms\" = 6000\n\"fetch.min.bytes\" = \"many\"\n\"client.rack\" = \"a\"\n"
+    );
+    let told = report(&text, &[]);
+    assert_eq!(told.matches("librdkafka refuses it").count(), 2, "{told}");
+    assert!(told.contains("file.toml:8: ") && told.contains("sesion.timeout.ms"), "{told}");
+    assert!(told.contains("file.toml:9: ") && told.contains("fetch.min.bytes"), "{told}");
+}

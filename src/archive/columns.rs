@@ -103,7 +103,7 @@ fn answers(table: &mut Table, rows: &[&Sample]) {
     let sentiment = || rows.iter().map(|row| &row.scored.sentiment);
     table.maybe_text("sentiment_label", sentiment().map(|answer| answer.label.as_deref()));
     table.add("sentiment_confidence", false, numbers(sentiment().map(|answer| answer.confidence)));
-    table.maybe_text("sentiment_reason", sentiment().map(|answer| answer.reason.map(reason)));
+    table.maybe_text("sentiment_reason", sentiment().map(|answer| answer.reason.map(Abstention::as_str)));
     table.pairs(
         "sentiment_probabilities",
         names,
@@ -112,7 +112,7 @@ fn answers(table: &mut Table, rows: &[&Sample]) {
     let topic = || rows.iter().map(|row| &row.scored.topic);
     table.maybe_text("topic_label", topic().map(|answer| answer.label.as_deref()));
     table.add("topic_confidence", false, numbers(topic().map(|answer| answer.confidence)));
-    table.maybe_text("topic_reason", topic().map(|answer| answer.reason.map(reason)));
+    table.maybe_text("topic_reason", topic().map(|answer| answer.reason.map(Abstention::as_str)));
     table.pairs(
         "topic_probabilities",
         names,
@@ -157,16 +157,6 @@ const fn action(action: Action) -> &'static str {
         Action::Created => "created",
         Action::Updated => "updated",
         Action::Deleted => "deleted",
-    }
-}
-
-const fn reason(reason: Abstention) -> &'static str {
-    match reason {
-        Abstention::LowConfidence => "low-confidence",
-        Abstention::UnknownLanguage => "unknown-language",
-        Abstention::EmptyText => "empty-text",
-        Abstention::Deleted => "deleted",
-        Abstention::NotAnswered => "not-answered",
     }
 }
 

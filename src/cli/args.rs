@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// A streaming pipeline for market sentiment.
 ///
 /// Start with `bellwether demo`. Exit codes: 0 done, 64 bad pipeline file or command line, 65 bad data, 69 something
-/// needed is unavailable, 70 internal.
+/// needed is unavailable, 70 internal, 130 asked twice to stop.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version, max_term_width = 100)]
 pub struct Arguments {
@@ -68,6 +68,9 @@ pub enum Command {
     /// Score texts: JSON lines in, the same lines with `sentiment` and `topic` out
     Score(Score),
     /// Judge a model by labelled texts
+    ///
+    /// The best label of every row counts, also where the pipeline would abstain (its probability is low, its language
+    /// unknown); abstentions are counted beside it, by reason. A row whose text is empty has no answer and is a miss.
     Evaluate(Evaluate),
     /// Check a pipeline file: every problem at once, then its own tests
     Check(Check),

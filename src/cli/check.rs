@@ -91,6 +91,12 @@ fn tell(output: &mut Output, loaded: &Loaded, tests: &[TestReport]) -> Result<()
     let settings = &loaded.settings;
     let (sources, rules) = (settings.sources.len(), settings.rules.len());
     output.line(format!("{}: no problems; {sources} sources, {rules} rules", settings.name))?;
+    if !settings.model.directory.is_dir() {
+        let (name, directory) = (&settings.model.name, settings.model.directory.display());
+        output.line(format!(
+            "not checked: whether there is a model {name} and what topics it gives; {directory} is not here"
+        ))?;
+    }
     memory(output, settings)?;
     for test in tests {
         output.line(format!("{} {}", if test.passed { "ok    " } else { "FAILED" }, test.name))?;

@@ -64,7 +64,10 @@ fn tell_task(output: &mut Output, task: &str, figures: &TaskReport) -> Result<()
     output.line(format!("  weighted F1  {:.4}", figures.weighted_f1))?;
     output.line(format!("  calibration  {:.4} expected error", figures.ece))?;
     let answered = figures.accuracy_of_answered.map(|share| format!(", {share:.4} accurate on the others"));
-    output.line(format!("  abstained    {} rows{}", figures.abstained, answered.unwrap_or_default()))?;
+    let reasons: Vec<String> =
+        figures.abstained_by_reason.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    output.line(format!("  abstained    {} rows{reasons}{}", figures.abstained, answered.unwrap_or_default()))?;
     output.line("")?;
     output.line(format!("  {:width$}  precision  recall      F1    rows", "class"))?;
     for (label, class) in &figures.per_class {

@@ -149,7 +149,8 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             RunError::Assemble(error) => code(error),
             RunError::Topics(_) => Some(Exit::Usage),
             RunError::BadData { .. } => Some(Exit::Data),
-            RunError::Halted { .. } | RunError::Laggards { .. } => None,
+            RunError::Laggards { cause, .. } => cause.as_deref().and_then(|cause| code(cause)),
+            RunError::Halted { .. } => None,
         };
     }
     if error.is::<LineError>() {

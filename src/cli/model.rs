@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cli::Failure;
 use crate::cli::serve::runtime_hints;
 use crate::model::{Device, ModelSettings};
-use crate::onnx::{Bundle, runtime};
+use crate::onnx::{Bundle, BundleError, runtime};
 use crate::time::SystemClock;
 
 /// The folder of a model's versions, or of one version; without one, the shipped model.
@@ -29,7 +29,32 @@ pub(crate) fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Fail
     } else {
         Bundle::load(&settings, &runtime, clock)
     };
-    bundle.map_err(|error| Failure::unavailable(error.to_string(), ""))
+    bundle.map_err(|error| told(&error, folder))
+}
+
+/// What is wrong with a model, with the remedy of a command line.
+fn told(error: &BundleError, folder: &Path) -> Failure {
+    let device = "run it with --device cpu or --device auto";
+    match error {
+        BundleError::NoModel { path, reason } => Failure::unavailable(
+            format!("there is no model at {}: {} cannot be read: {reason}", folder.display(), path.display()),
+            "name with --model a folder of versions (it has a file champion) or of one version (it has a manifest.json)",
+        ),
+        BundleError::NoDevice { device: asked, reason } => {
+            Failure::unavailable(format!("{asked} cannot be had: {reason}"), device)
+        }
+        BundleError::NoVariant { path, device: asked, have } => {
+            let have = have.join(", ");
+            Failure::unavailable(format!("{} has no variant for {asked}, only for {have}", path.display()), device)
+        }
+        BundleError::Runtime(_)
+        | BundleError::Unreadable { .. }
+        | BundleError::Manifest { .. }
+        | BundleError::Misplaced { .. }
+        | BundleError::Altered { .. }
+        | BundleError::Unusable { .. }
+        | BundleError::Golden { .. } => Failure::unavailable(error.to_string(), ""),
+    }
 }
 
 /// The settings under which the folder of a model's versions is that model.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::cli::lines::Lines;
-use crate::cli::serve::{Service, assembly};
+use crate::cli::serve::{Service, assembly, look};
 use crate::cli::tape::Tape;
 use crate::pipeline::{Play, PlayRecord, Settings, TapeEvent};
 use crate::time::{Clock, ManualClock, SystemClock, Timestamp};
@@ -47,6 +47,8 @@ pub(crate) struct PlayRequest {
 /// # Errors
 /// When a part is missing, a line is bad, or a stage halts.
 pub(crate) fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> {
+    let lines = Lines::open(&request.input, &settings.sources, None)?;
+    look(&settings.model)?;
     settings.archive.url = fresh_archive(&settings.archive.url)?;
     let wall = Arc::new(SystemClock::new());
     let clock = Arc::new(ManualClock::new(Timestamp::default()));
@@ -68,7 +70,7 @@ pub(crate) fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> 
         posts: 0,
     };
     let began = wall.monotonic();
-    let result = player.all(&settings, &request.input);
+    let result = player.all(lines);
     let took = wall.monotonic().saturating_sub(began);
     let Player { play, latencies, posts, .. } = player;
     drop(play);
@@ -125,8 +127,7 @@ struct Player {
 }
 
 impl Player {
-    fn all(&mut self, settings: &Settings, input: &Path) -> Result<()> {
-        let mut lines = Lines::open(input, &settings.sources, None)?;
+    fn all(&mut self, mut lines: Lines<'_>) -> Result<()> {
         let ahead = if self.speed == Speed::Max { LOOK_AHEAD } else { 1 };
         let mut waiting: VecDeque<PlayRecord> = VecDeque::new();
         loop {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cli::serve::{Service, assembly};
+use crate::cli::Failure;
+use crate::cli::serve::{Service, assembly, end_at_once, look};
 use crate::cli::tape::Tape;
 use crate::codec::{decode_alert, decode_scored};
 use crate::kafka::Tail;
-use crate::pipeline::{RunOptions, Settings, StageName, TapeEvent, Topics, run as run_pipeline};
+use crate::pipeline::{RunError, RunOptions, Settings, StageName, TapeEvent, Topics, run as run_pipeline};
 use crate::time::{Clock, SystemClock};
 
 /// How long `watch` waits for a record before it looks whether it was stopped.
@@ -23,6 +24,7 @@ const WATCH_LAST: u32 = 10;
 /// # Errors
 /// When something is unavailable, or a stage stopped.
 pub(crate) fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bool) -> Result<()> {
+    look(&settings.model)?;
     let clock = Arc::new(SystemClock::new());
     let service = Service::start(&settings, clock.clone())?;
     for stage in &stages {
@@ -30,8 +32,16 @@ pub(crate) fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bo
     }
     let result = assembly(settings, &service, (clock.clone(), clock), None)
         .and_then(|assembly| Ok(run_pipeline(&assembly, &RunOptions { stages, until_end }, service.stopped())?));
+    if let Err(error) = result {
+        if matches!(error.downcast_ref(), Some(RunError::Laggards { .. })) {
+            // Even to end the page would give them time to go on.
+            end_at_once(Failure::of(error).tell() as u8);
+        }
+        service.end();
+        return Err(error);
+    }
     service.end();
-    result
+    Ok(())
 }
 
 /// Prints what a running pipeline scores and raises, until it is told to stop.

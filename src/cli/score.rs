@@ -3,12 +3,12 @@
 
 use serde::Serialize;
 
-use crate::clean;
+use crate::clean::clean;
 use crate::cli::args::{Global, Score};
 use crate::cli::clean::{next_row, text_of};
 use crate::cli::{Failure, Input, Output, Row, model, start_quiet_log};
 use crate::event::{Abstention, AnswerRecord, ModelId, TopicRecord, Verdict};
-use crate::model::{Encoded, ScoreFailure, Scorer};
+use crate::model::{Encoded, ScoreFailure, Scorer, question};
 
 /// Lines that are sorted by length and scored together.
 const POOL_LINES: usize = 1_024;
@@ -38,28 +38,34 @@ pub(crate) fn run(arguments: &Score, global: &Global) -> Result<(), Failure> {
     let scorer = model::open(arguments.model.as_deref(), arguments.device.0)?;
     let mut output = Output::new();
     let mut pool = Vec::with_capacity(POOL_LINES);
-    while let Some((number, row)) = next_row(&mut input)? {
-        let text = clean::clean(&text_of(&row, &input, number)?);
-        let question = question(&text, &scorer).map_err(|failure| unscorable(&input, number, &failure))?;
-        pool.push(Asked { number, row, question });
-        if pool.len() == POOL_LINES || !input.has_more_at_hand() {
-            answer(std::mem::take(&mut pool), &scorer, &input, &mut output)?;
+    loop {
+        let asked = next(&mut input, &scorer);
+        let is_last = !matches!(asked, Ok(Some(_)));
+        let bad = match asked {
+            Ok(asked) => {
+                pool.extend(asked);
+                None
+            }
+            Err(failure) => Some(failure),
+        };
+        if is_last || pool.len() == POOL_LINES || !input.has_more_at_hand() {
+            // The lines before a bad one are answered; where that fails too, it is the earlier fault.
+            let answered = answer(std::mem::take(&mut pool), &scorer, &input, &mut output);
             output.flush()?;
+            answered?;
+        }
+        if is_last {
+            return bad.map_or(Ok(()), Err);
         }
     }
-    answer(pool, &scorer, &input, &mut output)?;
-    output.flush()
 }
 
-/// What the model is asked about a cleaned text, or why it is not.
-fn question(text: &str, scorer: &dyn Scorer) -> Result<Result<Encoded, Abstention>, ScoreFailure> {
-    if text.is_empty() {
-        return Ok(Err(Abstention::EmptyText));
-    }
-    if clean::foreign(text, scorer.languages()).is_some() {
-        return Ok(Err(Abstention::UnknownLanguage));
-    }
-    scorer.encode(text).map(Ok)
+/// The next line with what the model is asked about it; nothing at the end.
+fn next(input: &mut Input, scorer: &dyn Scorer) -> Result<Option<Asked>, Failure> {
+    let Some((number, row)) = next_row(input)? else { return Ok(None) };
+    let text = clean(&text_of(&row, input, number)?);
+    let question = question(&text, scorer).map_err(|failure| unscorable(input, number, &failure))?;
+    Ok(Some(Asked { number, row, question }))
 }
 
 fn answer(pool: Vec<Asked>, scorer: &dyn Scorer, input: &Input, output: &mut Output) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ort_dylib_path;
 use crate::model::{ModelSettings, Scorer};
-use crate::onnx::{Bundle, RuntimeHints, runtime};
+use crate::onnx::{Bundle, RuntimeHints, manifest, runtime};
 use crate::pipeline::{Assembly, Settings, TapeEvent, Witness};
 use crate::telemetry::Metrics;
 use crate::time::Clock;
@@ -121,13 +121,16 @@ async fn signals(stop: Sender<()>) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    end_at_once();
+    end_at_once(ASKED_TWICE);
 }
 
-/// Somebody asked twice: what is begun is given up. Nothing is lost, the next start goes on from what is committed.
-#[expect(clippy::disallowed_methods, reason = "the one way past a shutdown that takes too long")]
-fn end_at_once() -> ! {
-    std::process::exit(130)
+/// The exit code of a process that was asked twice to stop, by whatever signal: what a shell gives for Ctrl-C.
+const ASKED_TWICE: u8 = 130;
+
+/// What is begun is given up. Nothing is lost, the next start goes on from what is committed. No destructors and no exit
+/// handlers: threads still score and commit, and what they work with must not be taken from under them.
+pub(crate) fn end_at_once(code: u8) -> ! {
+    signal_hook::low_level::exit(i32::from(code))
 }
 
 /// Finds ONNX Runtime and loads a model.
@@ -136,6 +139,17 @@ fn end_at_once() -> ! {
 /// When either is missing or wrong; the message says what to do.
 pub(crate) fn bundle(settings: &ModelSettings, clock: Arc<dyn Clock>) -> Result<Bundle> {
     Ok(Bundle::load(settings, &runtime(&runtime_hints())?, clock)?)
+}
+
+/// Whether ONNX Runtime and the model are there, before anything is bound. What is in the model is checked when it is
+/// loaded.
+///
+/// # Errors
+/// As [`bundle`].
+pub(crate) fn look(settings: &ModelSettings) -> Result<()> {
+    runtime(&runtime_hints())?;
+    manifest(settings)?;
+    Ok(())
 }
 
 /// Where ONNX Runtime is looked for.

@@ -8,7 +8,7 @@ use super::reader::Section;
 use super::setting::quoted;
 use super::tree::{Node, Value};
 use super::units::ByteSize;
-use crate::kafka::KafkaSettings;
+use crate::kafka::{KafkaSettings, property_objection};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -91,6 +91,7 @@ fn properties(section: Section<'_>) -> BTreeMap<String, String> {
     let mut properties = BTreeMap::new();
     for (name, value) in section.entries() {
         if let Some((property, text)) = property(&section, name, value) {
+            check_property(&section, name, (&property, &text));
             let shown = if KafkaSettings::is_secret(&property) { quoted("****") } else { quoted(&text) };
             section.show(&quoted(&property), shown, Some(value.place.clone()));
             properties.insert(property, text);
@@ -129,6 +130,14 @@ fn property(section: &Section<'_>, name: &str, value: &Value) -> Option<(String,
         return None;
     }
     Some((property.to_owned(), text))
+}
+
+/// Librdkafka knows its properties itself; a value that it refuses is shown unless it is a secret.
+fn check_property(section: &Section<'_>, name: &str, (property, text): (&str, &str)) {
+    let Some(why) = property_objection(property, text) else { return };
+    let why = if KafkaSettings::is_secret(property) { "its value is not one of those that it takes" } else { &why };
+    let remedy = "take a name and a value from librdkafka's list of configuration properties, or take it out";
+    section.problem(name, format!("librdkafka refuses it: {why}"), remedy);
 }
 
 fn refusal(property: &str) -> Option<&'static str> {

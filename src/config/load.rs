@@ -86,14 +86,14 @@ fn read(mut root: Section<'_>) -> (Settings, Vec<TestCase>) {
     if !root.has("source") {
         root.problem("source", "there is no input", "add [[source]] with topic = \"posts.news\"");
     }
-    let model = model::read(root.section("model"));
+    let (model, manifest) = model::read(root.section("model"));
     let instruments = instruments::read(root.section("instruments"));
     let settings = Settings {
         kafka,
         sources,
         model,
         index: model::read_index(root.section("index")),
-        rules: rule::read(root.sections("rule"), &instruments),
+        rules: rule::read(root.sections("rule"), rule::Known { instruments: &instruments, model: manifest.as_ref() }),
         instruments: instruments.path,
         archive: archive::read(root.section("archive")),
         sample: archive::read_sample(root.section("sample")),

@@ -1,18 +1,23 @@
 //! The sections `[model]` and `[index]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::problem::nearest;
 use super::reader::Section;
 use super::setting::{Setting, quoted};
 use super::units::ByteSize;
-use crate::model::ModelSettings;
+use crate::event::Subject;
+use crate::model::{Manifest, ModelSettings};
+use crate::onnx::{BundleError, manifest};
+use crate::rule::SubjectPattern;
 use crate::window::IndexSettings;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Reads `[model]`. Without `directory` the models are looked for in the folder `models` of the working directory.
-pub(super) fn read(mut model: Section<'_>) -> ModelSettings {
+/// The manifest is there where the directory is, and nothing is wrong: a file may be checked where the models are not.
+pub(super) fn read(mut model: Section<'_>) -> (ModelSettings, Option<Manifest>) {
     let is = ModelSettings::default();
     let settings = ModelSettings {
         directory: directory(&mut model, is.directory),
@@ -28,14 +33,81 @@ pub(super) fn read(mut model: Section<'_>) -> ModelSettings {
         pool_wait_max: model.within("pool_wait_max", is.pool_wait_max, Duration::ZERO..=Duration::from_secs(10)),
         cache_texts: model.within("cache_texts", is.cache_texts, 0..=10_000_000),
     };
+    let mut plain = true;
     for (key, name) in [("name", Some(&settings.name)), ("version", settings.version.as_ref())] {
         if name.is_some_and(|name| !super::is_kafka_name(name, 64) || name.starts_with('.')) {
             let message = format!("{} cannot be the name of a folder of models", quoted(name.map_or("", |name| name)));
             model.problem(key, message, "use letters, digits, `.`, `_` and `-`, not starting with a point");
+            plain = false;
         }
     }
+    let manifest = if plain && settings.directory.is_dir() { look(&model, &settings) } else { None };
     model.finish();
-    settings
+    (settings, manifest)
+}
+
+/// The manifest of the model that the settings name, in a directory that is there.
+fn look(model: &Section<'_>, settings: &ModelSettings) -> Option<Manifest> {
+    let folder = settings.directory.join(&settings.name);
+    match (manifest(settings), &settings.version) {
+        (Ok(manifest), _) => return Some(manifest),
+        (Err(BundleError::NoModel { .. }), _) if !folder.is_dir() => {
+            let message = format!("{} has no model {}", settings.directory.display(), quoted(&settings.name));
+            model.problem("name", message, instead(&settings.name, &folders(&settings.directory)));
+        }
+        (Err(BundleError::NoModel { .. }), Some(version)) => {
+            let message = format!("{} has no version {}", folder.display(), quoted(version));
+            model.problem("version", message, instead(version, &folders(&folder)));
+        }
+        (Err(BundleError::NoModel { path, reason }), None) => {
+            let message = format!("{} has no version that answers: {}: {reason}", folder.display(), path.display());
+            model.problem(
+                "name",
+                message,
+                "write one of its versions into its file champion, or name it: version = \"…\"",
+            );
+        }
+        (Err(error), _) => model.problem("name", error.to_string(), "or name another model or version"),
+    }
+    None
+}
+
+/// What may have been meant, else what there is.
+fn instead(word: &str, there: &[String]) -> String {
+    match (nearest(word, there.iter().map(String::as_str)), there) {
+        (Some(meant), _) if word.len() > 1 => format!("did you mean {}?", quoted(meant)),
+        (_, []) => "put the model there, or correct the directory".to_owned(),
+        (_, there) => {
+            let names: Vec<String> = there.iter().map(|name| quoted(name)).collect();
+            format!("use {}, or correct the directory", names.join(" or "))
+        }
+    }
+}
+
+/// The names of the folders in a folder, sorted.
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_folder = |entry: &std::fs::DirEntry| entry.path().is_dir();
+    let mut names: Vec<String> = entries.filter(is_folder).filter_map(|it| it.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Why no post can ever be about a pattern of topics, and what may have been meant.
+pub(super) fn objection(manifest: &Manifest, pattern: &str) -> Option<(String, String)> {
+    let wanted = pattern.strip_prefix("topic:")?;
+    let labels = manifest.task("topic").map(|task| task.labels.as_slice()).unwrap_or_default();
+    let matcher = SubjectPattern(pattern.to_owned());
+    if labels.iter().any(|label| matcher.matches(&Subject::topic(label))) {
+        return None;
+    }
+    let message = format!("{} is no topic of the model {} {}", quoted(pattern), manifest.name, manifest.version);
+    let remedy = match nearest(wanted.trim_end_matches('*'), labels.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean {}?", quoted(&format!("topic:{meant}"))),
+        None if labels.is_empty() => "it gives no topics: take the pattern out, or use another model".to_owned(),
+        None => format!("its topics are {}", labels.join(", ")),
+    };
+    Some((message, remedy))
 }
 
 fn pool_bytes(model: &mut Section<'_>, default: usize) -> usize {

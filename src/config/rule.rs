@@ -8,6 +8,7 @@ use super::instruments::InstrumentsFile;
 use super::reader::Section;
 use super::setting::quoted;
 use crate::event::{Severity, Subject};
+use crate::model::Manifest;
 use crate::rule::{Bound, Rule, SubjectPattern};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -16,8 +17,15 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Mentions below which a rule is silent, unless the file says otherwise: fewer say little about anything.
 const MENTIONS_MIN: u32 = 5;
 
+/// What the subjects of rules are held against; topics only where the model is here.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) instruments: &'a InstrumentsFile,
+    pub(super) model: Option<&'a Manifest>,
+}
+
 /// Reads all rules.
-pub(super) fn read(sections: Vec<Section<'_>>, instruments: &InstrumentsFile) -> Vec<Rule> {
+pub(super) fn read(sections: Vec<Section<'_>>, known: Known<'_>) -> Vec<Rule> {
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     let mut rules = Vec::new();
     for mut section in sections {
@@ -25,7 +33,7 @@ pub(super) fn read(sections: Vec<Section<'_>>, instruments: &InstrumentsFile) ->
         if let Some(name) = &name {
             check_name(&section, name, &mut seen);
         }
-        let subjects = subjects(&mut section, instruments);
+        let subjects = subjects(&mut section, known);
         let hold = section.within("for", Duration::ZERO, Duration::ZERO..=DAY);
         let keep_firing = section.within("keep_firing_for", Duration::ZERO, Duration::ZERO..=DAY);
         let severity = section.or("severity", Severity::default());
@@ -59,7 +67,7 @@ fn check_name(section: &Section<'_>, name: &str, seen: &mut BTreeMap<String, Str
     }
 }
 
-fn subjects(section: &mut Section<'_>, instruments: &InstrumentsFile) -> Vec<SubjectPattern> {
+fn subjects(section: &mut Section<'_>, known: Known<'_>) -> Vec<SubjectPattern> {
     let subjects: Vec<String> = section.required("subjects", "[\"XNAS:*\"]").unwrap_or_default();
     if section.has("subjects") && subjects.is_empty() {
         section.problem("subjects", "nobody is meant", "name subjects, such as [\"XNAS:*\", \"topic:*\", \"market\"]");
@@ -69,11 +77,19 @@ fn subjects(section: &mut Section<'_>, instruments: &InstrumentsFile) -> Vec<Sub
             let message = format!("{} is no pattern of subjects", quoted(pattern));
             let remedy = "write XNAS:AAPL, topic:earnings or market; a star stands only at the end, as in XNAS:*";
             section.problem("subjects", message, remedy);
-        } else if let Some((message, remedy)) = instruments.objection(pattern) {
+        } else if let Some((message, remedy)) = known.objection(pattern) {
             section.problem("subjects", message, remedy);
         }
     }
     subjects.into_iter().map(SubjectPattern).collect()
+}
+
+impl Known<'_> {
+    /// Why no post can ever be about the pattern, and what may have been meant.
+    fn objection(self, pattern: &str) -> Option<(String, String)> {
+        let of_topic = || self.model.and_then(|manifest| super::model::objection(manifest, pattern));
+        self.instruments.objection(pattern).or_else(of_topic)
+    }
 }
 
 /// A subject, or the start of one followed by a star.

@@ -20,6 +20,20 @@ pub enum Abstention {
     NotAnswered,
 }
 
+impl Abstention {
+    /// As in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LowConfidence => "low-confidence",
+            Self::UnknownLanguage => "unknown-language",
+            Self::EmptyText => "empty-text",
+            Self::Deleted => "deleted",
+            Self::NotAnswered => "not-answered",
+        }
+    }
+}
+
 /// The answer for one task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {

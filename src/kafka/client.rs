@@ -143,6 +143,17 @@ pub(super) fn plain(settings: &KafkaSettings, client_id: &str) -> ClientConfig {
     layered(settings, &[("client.id", text(client_id))], &[])
 }
 
+/// Why librdkafka does not take a property or its value; `None` where it does. Connects to nothing. The text may hold the
+/// value.
+#[must_use]
+pub fn property_objection(property: &str, value: &str) -> Option<String> {
+    match ClientConfig::new().set(property, value).create_native_config() {
+        Err(Theirs::ClientConfig(_, why, _, _)) => Some(why),
+        Err(other) => Some(other.to_string()),
+        Ok(_) => None,
+    }
+}
+
 /// A context that passes librdkafka's log on and does nothing else.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Quiet;

@@ -27,7 +27,7 @@ mod transaction;
 mod wire;
 
 pub use census::Census;
-pub use client::{event_bytes_max, producer_bytes_max, source_bytes_max};
+pub use client::{event_bytes_max, producer_bytes_max, property_objection, source_bytes_max};
 pub use error::KafkaError;
 pub use handle::SourceHandle;
 pub use membership::{Lag, Membership, Rebalances};

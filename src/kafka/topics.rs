@@ -42,7 +42,7 @@ pub struct TopicPlan {
     pub name: Arc<str>,
     /// What is kept.
     pub upkeep: Upkeep,
-    /// Whether it must have as many partitions as all others of which this is true.
+    /// Whether it has `partitions` of the settings, for the life of the pipeline.
     pub alike: bool,
 }
 
@@ -55,6 +55,8 @@ pub struct TopicFinding {
     pub message: String,
     /// What to do about it.
     pub remedy: String,
+    /// Whether a pipeline must not run on it.
+    pub halts: bool,
 }
 
 /// What was done and found.
@@ -111,16 +113,7 @@ pub fn inspect_topics(
     report.missing.extend(names.iter().filter(|name| !counts.contains_key(*name)).cloned());
     let alike: Vec<(&TopicPlan, i32)> =
         plans.iter().filter(|plan| plan.alike).filter_map(|plan| Some((plan, *counts.get(&plan.name)?))).collect();
-    if let Some((first, expected)) = alike.first() {
-        for (plan, count) in alike.iter().filter(|(_, count)| count != expected) {
-            report.findings.push(TopicFinding {
-                topic: plan.name.clone(),
-                message: format!("it has {count} partitions and {} has {expected}", first.name),
-                remedy: "they must agree for the life of a pipeline: start one with a new name on the same inputs"
-                    .to_owned(),
-            });
-        }
-    }
+    report.findings.extend(miscounted(settings, &alike));
     let there: Vec<&TopicPlan> = plans.iter().filter(|plan| counts.contains_key(&plan.name)).collect();
     if !there.is_empty() {
         let admin = admin(settings)?;
@@ -133,6 +126,27 @@ pub fn inspect_topics(
         }
     }
     Ok(report)
+}
+
+/// Of the topics that have their partition count for life, those with another one than the settings say.
+fn miscounted(settings: &KafkaSettings, there: &[(&TopicPlan, i32)]) -> Vec<TopicFinding> {
+    let first = there.first().map_or(0, |(_, count)| *count);
+    let remedy = if there.iter().all(|(_, count)| *count == first) {
+        format!(
+            "it is fixed for the life of a pipeline: set kafka.partitions = {first}; to grow, start a pipeline with a new \
+             name on the same inputs"
+        )
+    } else {
+        "they must agree for the life of a pipeline: start one with a new name on the same inputs".to_owned()
+    };
+    let wrong = there.iter().filter(|(_, count)| *count != settings.partitions);
+    let finding = |(plan, count): &(&TopicPlan, i32)| TopicFinding {
+        topic: plan.name.clone(),
+        message: format!("it has {count} partitions and kafka.partitions is {}", settings.partitions),
+        remedy: remedy.clone(),
+        halts: true,
+    };
+    wrong.map(finding).collect()
 }
 
 /// How many partitions each topic has; those that are not there are left out.
@@ -183,6 +197,7 @@ fn compare(settings: &KafkaSettings, plan: &TopicPlan, resource: &ConfigResource
                 topic: plan.name.clone(),
                 message: format!("{name} is {found}, not {wanted}"),
                 remedy: format!("kafka-configs --alter --topic {} --add-config {name}={wanted}", plan.name),
+                halts: false,
             });
         }
     }

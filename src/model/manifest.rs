@@ -108,11 +108,15 @@ pub enum ManifestError {
     #[error("manifest.json cannot be read: {0}")]
     Unreadable(String),
     /// Written by another version.
-    #[error("manifest.json has format {0}; this version reads format 1")]
+    #[error("manifest.json has {}; this version reads format 1", format_said(.0))]
     Format(u32),
     /// Values that make no sense, all of them.
     #[error("manifest.json is wrong: {}", .0.join("; "))]
     Wrong(Vec<String>),
+}
+
+fn format_said(format: &u32) -> String {
+    if *format == 0 { "no format".to_owned() } else { format!("format {format}") }
 }
 
 /// The tasks that the pipeline knows.

@@ -7,6 +7,7 @@
 mod calibrate;
 mod manifest;
 mod packing;
+mod question;
 mod settings;
 mod slot;
 mod splitting;
@@ -17,6 +18,7 @@ use crate::event::{ModelId, Verdict};
 pub use calibrate::{Calibration, Readout};
 pub use manifest::{Golden, GoldenOutput, Manifest, ManifestError, Task, Variant};
 pub use packing::pack;
+pub use question::question;
 pub use settings::{Device, ModelSettings};
 pub use slot::Slot;
 pub use splitting::divide;

@@ -83,6 +83,13 @@ impl StubScorer {
         self
     }
 
+    /// The same, knowing these languages; none of them stands for any.
+    #[must_use]
+    pub fn knowing(mut self, languages: &[&str]) -> Self {
+        self.languages = languages.iter().map(|language| (*language).to_owned()).collect();
+        self
+    }
+
     /// The same, failing whenever it scores this cleaned text.
     #[must_use]
     pub fn failing_on(mut self, cleaned: &str) -> Self {

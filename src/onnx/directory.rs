@@ -31,7 +31,7 @@ pub enum BundleError {
         source: std::io::Error,
     },
     /// The manifest is wrong.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}; export the model again, or use the version of bellwether that made it", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -121,6 +121,14 @@ pub(super) fn locate(settings: &ModelSettings) -> Result<PathBuf, BundleError> {
         });
     }
     Ok(folder)
+}
+
+/// The manifest of the model that would be loaded. Its files are not looked at.
+///
+/// # Errors
+/// [`BundleError::NoModel`] where there is none, or what is wrong with its place or its manifest.
+pub fn manifest(settings: &ModelSettings) -> Result<Manifest, BundleError> {
+    read_manifest(&locate(settings)?)
 }
 
 /// Bytes of the largest graph of the model that would be loaded; 0 when there is none.

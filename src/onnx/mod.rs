@@ -18,5 +18,5 @@ mod tokens;
 
 pub use bare::{BareRun, Combination, cpu_time};
 pub use bundle::Bundle;
-pub use directory::{BundleError, graph_bytes};
+pub use directory::{BundleError, graph_bytes, manifest};
 pub use runtime::{Runtime, RuntimeError, RuntimeHints, RuntimeInfo, runtime};

@@ -84,14 +84,21 @@ pub enum RunError {
         /// How much, of what, and what to do.
         why: String,
     },
-    /// The grace period was over.
-    #[error("still running when the grace period of {} s ended: {}", grace.as_secs(), stages.join(", "))]
+    /// The grace period was over. The stages still run: nothing may be taken from under them, the process must end.
+    #[error("{}still running when the grace period of {} s ended: {}", before(cause.as_deref()), grace.as_secs(), stages.join(", "))]
     Laggards {
         /// Who.
         stages: Vec<&'static str>,
         /// How long was waited.
         grace: Duration,
+        /// What had gone wrong before, which is why it was stopped; `None` where somebody asked to stop.
+        cause: Option<Box<RunError>>,
     },
+}
+
+/// The start of a message about what came after `cause`.
+fn before(cause: Option<&RunError>) -> String {
+    cause.map_or_else(String::new, |cause| format!("{cause}; "))
 }
 
 /// The topics of a pipeline as they should be, its inputs among them.
@@ -164,7 +171,7 @@ pub fn run(assembly: &Assembly, options: &RunOptions, shutdown: Receiver<()>) ->
     let fatal: Vec<String> = report
         .findings
         .iter()
-        .filter(|finding| finding.message.contains("partitions"))
+        .filter(|finding| finding.halts)
         .map(|finding| format!("{}: {}; {}", finding.topic, finding.message, finding.remedy))
         .collect();
     if !fatal.is_empty() {
@@ -240,7 +247,7 @@ impl Fleet {
                 default(left) => {
                     if deadline.is_some() {
                         let stages = self.stages.iter().map(|(stage, _)| stage.as_str()).collect();
-                        return result.and(Err(RunError::Laggards { stages, grace }));
+                        return Err(RunError::Laggards { stages, grace, cause: result.err().map(Box::new) });
                     }
                     continue;
                 }

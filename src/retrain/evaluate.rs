@@ -1,15 +1,16 @@
 //! How good a model is: asks it about rows whose answers are known and compares.
 //!
 //! The rows go through the same cleaner, tokeniser, packing and sessions as in `run`, so the figures are those of the
-//! running system. One thing differs: the language of a row is not asked, every row gets an answer.
+//! running system, and it abstains where that does. One thing differs: a text in an unknown language is asked about
+//! nevertheless, so that its best label counts; of an empty text nothing can be asked, which is a miss.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::event::{Answer, Verdict};
-use crate::model::{ScoreFailure, Scorer, Task};
+use crate::event::{Abstention, Answer, Verdict};
+use crate::model::{Encoded, ScoreFailure, Scorer, Task, question};
 use crate::retrain::measure::Measure;
 use crate::retrain::{Class, Confusion, LabelledRow, Line, TaskReport};
 
@@ -92,15 +93,33 @@ pub fn evaluate(
 
 fn score(scorer: &dyn Scorer, pool: &[LabelledRow], judges: &mut [Judge<'_>]) -> Result<(), EvaluateError> {
     let failed = |row: &LabelledRow, failure| EvaluateError::Failed { line: row.line.clone(), failure };
-    let encode = |row: &LabelledRow| scorer.encode(&row.text).map_err(|failure| failed(row, failure));
-    let encoded = pool.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
-    for (row, result) in pool.iter().zip(scorer.score(&encoded)) {
-        let verdict = result.map_err(|failure| failed(row, failure))?;
+    let mut encoded = Vec::with_capacity(pool.len());
+    let mut asked = Vec::with_capacity(pool.len());
+    for row in pool {
+        let (unasked, text) = ask(row, scorer).map_err(|failure| failed(row, failure))?;
+        asked.push((row, unasked, text.is_some()));
+        encoded.extend(text);
+    }
+    let mut answers = scorer.score(&encoded).into_iter();
+    for (row, unasked, is_asked) in asked {
+        let verdict = match answers.by_ref().take(usize::from(is_asked)).next().transpose() {
+            Ok(verdict) => verdict,
+            Err(failure) => return Err(failed(row, failure)),
+        };
         for judge in judges.iter_mut() {
-            judge.compare(row, &verdict)?;
+            judge.compare(row, verdict.as_ref(), unasked)?;
         }
     }
     Ok(())
+}
+
+/// Why the pipeline would not ask about the row, and what is asked nevertheless.
+fn ask(row: &LabelledRow, scorer: &dyn Scorer) -> Result<(Option<Abstention>, Option<Encoded>), ScoreFailure> {
+    match question(&row.text, scorer)? {
+        Ok(text) => Ok((None, Some(text))),
+        Err(reason) if row.text.is_empty() => Ok((Some(reason), None)),
+        Err(reason) => Ok((Some(reason), Some(scorer.encode(&row.text)?))),
+    }
 }
 
 /// One task's comparison.
@@ -133,15 +152,30 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn compare(&mut self, row: &LabelledRow, verdict: &Verdict) -> Result<(), EvaluateError> {
+    /// `unasked` is why the pipeline would not have asked; it outweighs what the model says.
+    fn compare(
+        &mut self,
+        row: &LabelledRow,
+        verdict: Option<&Verdict>,
+        unasked: Option<Abstention>,
+    ) -> Result<(), EvaluateError> {
         let Some(truth) = self.truth(row)? else { return Ok(()) };
-        let answer: &Answer = if self.task.name == "topic" { &verdict.topic } else { &verdict.sentiment };
-        if let Some((label, confidence)) = answer.best() {
-            let place = self.place(label).unwrap_or(usize::MAX);
-            self.measure.add(truth, place, confidence, answer.abstention.is_some());
-        }
+        let of_task = |verdict| if self.task.name == "topic" { topic(verdict) } else { sentiment(verdict) };
+        let answer = verdict.map(of_task);
+        let abstention = unasked.or_else(|| answer.and_then(|answer| answer.abstention));
+        let best = answer.and_then(Answer::best);
+        let best = best.map(|(label, confidence)| (self.place(label).unwrap_or(usize::MAX), confidence));
+        self.measure.add(truth, best, abstention);
         Ok(())
     }
+}
+
+const fn sentiment(verdict: &Verdict) -> &Answer {
+    &verdict.sentiment
+}
+
+const fn topic(verdict: &Verdict) -> &Answer {
+    &verdict.topic
 }
 
 impl fmt::Display for Report {
@@ -260,6 +294,25 @@ mod tests {
         assert!(broken.starts_with("rows.jsonl:1: "), "{broken}");
         let textless = run(&[r#"{"sentiment": "neutral"}"#]).unwrap_err().to_string();
         assert!(textless.contains("missing field `text`"), "{textless}");
+    }
+
+    #[test]
+    fn it_abstains_where_the_pipeline_does_and_the_best_label_counts_all_the_same() {
+        let report = run(&[
+            r#"{"text": "Acme profit beats", "sentiment": "positive"}"#,
+            r#"{"text": "Las acciones de la empresa subieron después de los resultados", "sentiment": "neutral"}"#,
+            r#"{"text": "<p> </p>", "sentiment": "neutral"}"#,
+        ])
+        .unwrap();
+        let sentiment = &report.tasks["sentiment"];
+        assert_eq!((sentiment.n, sentiment.abstained), (3, 2));
+        let reasons: Vec<_> = sentiment.abstained_by_reason.iter().map(|(reason, n)| (reason.as_str(), *n)).collect();
+        assert_eq!(reasons, [("empty-text", 1), ("unknown-language", 1)]);
+        // The foreign text has a best label, and it is right; the empty one has none and is a miss.
+        assert!((sentiment.accuracy - 2.0 / 3.0).abs() < 1e-9);
+        assert!((sentiment.per_class["neutral"].recall - 0.5).abs() < 1e-9);
+        assert_eq!((sentiment.per_class["neutral"].n, sentiment.confusion.rows[1][1]), (2, 1));
+        assert_eq!(sentiment.accuracy_of_answered, Some(1.0));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! How well answers agree with the truth: accuracy, F1, confusion and calibration of one task.
 //!
-//! Pure sums over (truth, best label, probability, abstained). The best label of every row counts, whether the model
-//! abstained or not; what it would have said without its doubtful answers stands beside it.
+//! Pure sums over (truth, best label with its probability, abstention). The best label of every row counts, whether the
+//! model abstained or not, and a row without any is a miss; how good it is without the abstentions stands beside it.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+use crate::event::Abstention;
 
 /// Equal-width bins of probability in the expected calibration error.
 const BINS: usize = 15;
@@ -22,10 +24,12 @@ pub struct TaskReport {
     /// Mean F1 of the classes, weighted by how many rows have them as truth.
     pub weighted_f1: f64,
     /// Expected calibration error: the distance of confidence and accuracy in 15 equal-width bins of confidence, weighted
-    /// by rows (Guo et al. 2017).
+    /// by rows that have an answer (Guo et al. 2017).
     pub ece: f64,
-    /// Rows on which the model abstained.
+    /// Rows on which the pipeline would abstain.
     pub abstained: usize,
+    /// The same by reason.
+    pub abstained_by_reason: BTreeMap<String, usize>,
     /// Accuracy on the rows on which it did not; `None` where it always did.
     pub accuracy_of_answered: Option<f64>,
     /// By label.
@@ -50,7 +54,7 @@ pub struct Class {
 /// How often a truth (row) got an answer (column).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Confusion {
-    /// The labels of rows and columns, in the model's order.
+    /// The labels of rows and columns, in the model's order; rows without an answer are in no column.
     pub labels: Vec<String>,
     /// Counts.
     pub rows: Vec<Vec<usize>>,
@@ -60,8 +64,10 @@ pub struct Confusion {
 #[derive(Debug)]
 pub(super) struct Measure {
     confusion: Confusion,
+    /// Rows without any answer, by truth.
+    unanswered: Vec<usize>,
     bins: [Bin; BINS],
-    abstained: usize,
+    abstained: BTreeMap<String, usize>,
     answered_right: usize,
 }
 
@@ -76,17 +82,26 @@ impl Measure {
     pub(super) fn new(labels: &[String]) -> Self {
         let rows = vec![vec![0; labels.len()]; labels.len()];
         let confusion = Confusion { labels: labels.to_vec(), rows };
-        Self { confusion, bins: [Bin::default(); BINS], abstained: 0, answered_right: 0 }
+        let (unanswered, bins) = (vec![0; labels.len()], [Bin::default(); BINS]);
+        Self { confusion, unanswered, bins, abstained: BTreeMap::new(), answered_right: 0 }
     }
 
-    /// One answer; `truth` and `answer` are places among the labels.
-    pub(super) fn add(&mut self, truth: usize, answer: usize, confidence: f32, abstained: bool) {
+    /// One row; `truth` and what is `best`, if anything is, are places among the labels.
+    pub(super) fn add(&mut self, truth: usize, best: Option<(usize, f32)>, abstention: Option<Abstention>) {
+        if let Some(reason) = abstention {
+            *self.abstained.entry(reason.as_str().to_owned()).or_default() += 1;
+        }
+        let Some((answer, confidence)) = best else {
+            if let Some(count) = self.unanswered.get_mut(truth) {
+                *count += 1;
+            }
+            return;
+        };
         if let Some(count) = self.confusion.rows.get_mut(truth).and_then(|row| row.get_mut(answer)) {
             *count += 1;
         }
         let right = truth == answer;
-        self.abstained += usize::from(abstained);
-        self.answered_right += usize::from(right && !abstained);
+        self.answered_right += usize::from(right && abstention.is_none());
         if let Some(bin) = self.bins.get_mut(bin_of(confidence)) {
             bin.n += 1;
             bin.right += usize::from(right);
@@ -94,15 +109,17 @@ impl Measure {
         }
     }
 
-    /// The figures; `None` where no answer was added.
+    /// The figures; `None` where no row was added.
     pub(super) fn report(self) -> Option<TaskReport> {
         let rows = &self.confusion.rows;
-        let n: usize = rows.iter().flatten().sum();
+        let with_answer: usize = rows.iter().flatten().sum();
+        let n = with_answer + self.unanswered.iter().sum::<usize>();
         if n == 0 {
             return None;
         }
         let right: usize = rows.iter().enumerate().filter_map(|(place, row)| row.get(place)).sum();
-        let classes: Vec<Class> = (0..rows.len()).map(|place| class(rows, place)).collect();
+        let classes: Vec<Class> =
+            self.unanswered.iter().enumerate().map(|(place, unanswered)| class(rows, place, *unanswered)).collect();
         let given = |place: usize| rows.iter().filter_map(|row| row.get(place)).sum::<usize>();
         let occurring: Vec<f64> = classes
             .iter()
@@ -111,14 +128,17 @@ impl Measure {
             .map(|(_, class)| class.f1)
             .collect();
         let weighted: f64 = classes.iter().map(|class| class.f1 * float(class.n)).sum();
-        let answered = n - self.abstained;
+        let abstained: usize = self.abstained.values().sum();
+        let distance: f64 = self.bins.iter().map(|bin| (float(bin.right) - bin.confidence).abs()).sum();
+        let answered = n - abstained;
         Some(TaskReport {
             n,
             accuracy: share(right, n),
             macro_f1: occurring.iter().sum::<f64>() / float(occurring.len()),
             weighted_f1: weighted / float(n),
-            ece: self.bins.iter().map(|bin| (float(bin.right) - bin.confidence).abs()).sum::<f64>() / float(n),
-            abstained: self.abstained,
+            ece: if with_answer == 0 { 0.0 } else { distance / float(with_answer) },
+            abstained,
+            abstained_by_reason: self.abstained,
             accuracy_of_answered: (answered > 0).then(|| share(self.answered_right, answered)),
             per_class: self.confusion.labels.iter().cloned().zip(classes).collect(),
             confusion: self.confusion,
@@ -126,9 +146,9 @@ impl Measure {
     }
 }
 
-fn class(rows: &[Vec<usize>], place: usize) -> Class {
+fn class(rows: &[Vec<usize>], place: usize, unanswered: usize) -> Class {
     let hits = rows.get(place).and_then(|row| row.get(place)).copied().unwrap_or(0);
-    let n: usize = rows.get(place).into_iter().flatten().sum();
+    let n = rows.get(place).into_iter().flatten().sum::<usize>() + unanswered;
     let given: usize = rows.iter().filter_map(|row| row.get(place)).sum();
     Class { precision: share(hits, given), recall: share(hits, n), f1: share(2 * hits, n + given), n }
 }
@@ -167,7 +187,7 @@ mod tests {
         // truth a: 3 a, 1 b; truth b: 2 b; truth c: 1 a, 1 c; d never occurs.
         let mut measure = Measure::new(&labels(&["a", "b", "c", "d"]));
         for (truth, answer) in [(0, 0), (0, 0), (0, 0), (0, 1), (1, 1), (1, 1), (2, 0), (2, 2)] {
-            measure.add(truth, answer, 0.75, false);
+            measure.add(truth, Some((answer, 0.75)), None);
         }
         let report = measure.report().unwrap();
         assert_eq!(report.n, 8);
@@ -194,23 +214,41 @@ mod tests {
         let mut measure = Measure::new(&labels(&["a", "b"]));
         // Bin of 0.95: two of two right, |2 - 1.9| = 0.1; bin of 0.6 (exactly on an edge, so the upper one): one of
         // two right, |1 - 1.2| = 0.2; together 0.3 over four rows.
-        measure.add(0, 0, 0.95, false);
-        measure.add(1, 1, 0.95, false);
-        measure.add(0, 0, 0.6, false);
-        measure.add(0, 1, 0.6, false);
+        measure.add(0, Some((0, 0.95)), None);
+        measure.add(1, Some((1, 0.95)), None);
+        measure.add(0, Some((0, 0.6)), None);
+        measure.add(0, Some((1, 0.6)), None);
         close(measure.report().unwrap().ece, 0.3 / 4.0);
     }
 
     #[test]
     fn abstentions_count_as_answers_and_stand_beside() {
         let mut measure = Measure::new(&labels(&["a", "b"]));
-        measure.add(0, 0, 0.9, false);
-        measure.add(0, 1, 0.5, true);
-        measure.add(1, 1, 0.5, true);
+        let doubt = Some(Abstention::LowConfidence);
+        measure.add(0, Some((0, 0.9)), None);
+        measure.add(0, Some((1, 0.5)), doubt);
+        measure.add(1, Some((1, 0.5)), doubt);
         let report = measure.report().unwrap();
         close(report.accuracy, 2.0 / 3.0);
-        assert_eq!(report.abstained, 2);
+        assert_eq!((report.abstained, &report.abstained_by_reason["low-confidence"]), (2, &2));
         assert_eq!(report.accuracy_of_answered, Some(1.0));
+    }
+
+    #[test]
+    fn a_row_without_an_answer_is_a_miss() {
+        let mut measure = Measure::new(&labels(&["a", "b"]));
+        measure.add(0, Some((0, 0.9)), None);
+        measure.add(0, None, Some(Abstention::EmptyText));
+        let report = measure.report().unwrap();
+        assert_eq!((report.n, report.abstained, report.per_class["a"].n), (2, 1, 2));
+        close(report.accuracy, 0.5);
+        close(report.per_class["a"].recall, 0.5);
+        close(report.ece, 0.1);
+        let mut nothing = Measure::new(&labels(&["a", "b"]));
+        nothing.add(0, None, Some(Abstention::EmptyText));
+        let report = nothing.report().unwrap();
+        assert_eq!((report.n, report.accuracy_of_answered), (1, None));
+        close(report.accuracy + report.macro_f1 + report.weighted_f1 + report.ece, 0.0);
     }
 
     #[test]

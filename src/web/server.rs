@@ -1,6 +1,7 @@
 //! The listener: binds, serves until it is told to stop, and ends within a bound.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,13 @@ use crate::time::Clock;
 
 /// How long a reader may take to end once the process ends: a reader that hangs must not hold it up.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long an address that is taken is tried: a process that was killed and started again finds its own port taken
+/// until the system has cleared it away.
+const TAKEN: Duration = Duration::from_secs(2);
+
+/// How long is waited between two tries.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What the answers are made of.
 #[derive(Clone)]
@@ -45,7 +53,7 @@ pub enum WebError {
         /// The address of the settings.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It ended while it was still wanted.
     #[error("the page on {address} ended: {source}")]
@@ -53,7 +61,7 @@ pub enum WebError {
         /// The address that it listened on.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -71,16 +79,30 @@ pub struct Running {
 pub struct Server;
 
 impl Server {
-    /// Binds and starts to serve on the current tokio runtime; stops when `shutdown` is cancelled.
+    /// Binds and starts to serve on the current tokio runtime; stops when `shutdown` is cancelled. An address that is
+    /// taken is tried again for two seconds.
     ///
     /// # Errors
-    /// [`WebError::Bind`] when the address is taken, not ours or not allowed.
+    /// [`WebError::Bind`] when the address stays taken, is not ours or not allowed.
     pub async fn start(settings: &WebSettings, parts: Parts, shutdown: CancellationToken) -> Result<Running, WebError> {
         let refused = |source| WebError::Bind { address: settings.listen, source };
-        let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
+        let listener = bind(settings.listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         tracing::info!(%address, "the page is at http://{address}");
         Ok(Running { address, task: tokio::spawn(serve(listener, address, parts, shutdown)) })
+    }
+}
+
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && waited < TAKEN => {
+                tokio::time::sleep(AGAIN).await;
+                waited += AGAIN;
+            }
+            bound => return bound,
+        }
     }
 }
 

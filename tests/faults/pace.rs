@@ -57,11 +57,21 @@ fn who_is_still_running_when_the_grace_ends_is_named() {
     let burnt = || running.metric("process_cpu_seconds_total", "");
     let before = burnt();
     wait_for("a batch that is at work", || (burnt() > before + 2.0).then_some(()));
+    // Somebody who reads the page and never ends must not keep the laggards alive.
+    let reader = running.hang();
     running.signal("-TERM");
+    let said = wait_for("the laggards are named", || {
+        Some(running.said()).filter(|said| said.contains("still running when the grace period of 1 s ended: score"))
+    });
+    let named = Instant::now();
     let status = running.wait();
+    assert!(named.elapsed() < Duration::from_secs(1), "it lived on for {:?}: {said}", named.elapsed());
+    drop(reader);
     let said = running.said();
     assert_eq!(status.code(), Some(70), "{said}");
-    assert!(said.contains("still running when the grace period of 1 s ended: score"), "{said}");
+    let after = said.split_once("still running when").unwrap().1;
+    assert_eq!(after.lines().count(), 1, "nothing is said, scored or committed any more: {said}");
+    assert!(trial.read(&trial.own("dead-letters")).is_empty(), "{said}");
 }
 
 #[test]

@@ -44,6 +44,26 @@ fn missing_topics_are_created_as_they_should_be_and_wrong_ones_are_reported() {
 }
 
 #[test]
+fn a_count_that_all_agree_on_and_the_file_does_not_is_said_with_what_to_do() {
+    let corner = Corner::new("counted");
+    let plan = |name: &str, upkeep, alike| TopicPlan { name: corner.topic(name, 2, upkeep), upkeep, alike };
+    let plans = [
+        plan("posts", Upkeep::Input, false),
+        plan("scored", Upkeep::Retained, false),
+        plan("mentions", Upkeep::Retained, true),
+        plan("index", Upkeep::Compacted, true),
+    ];
+    let report = inspect_topics(&corner.settings, &plans, corner.clock.as_ref()).unwrap();
+    let halting: Vec<_> = report.findings.iter().filter(|it| it.halts).collect();
+    assert_eq!(halting.len(), 2, "{halting:?}");
+    for (finding, name) in halting.iter().zip(["mentions", "index"]) {
+        assert!(finding.topic.ends_with(name), "{finding:?}");
+        assert_eq!(finding.message, "it has 2 partitions and kafka.partitions is 4");
+        assert!(finding.remedy.contains("set kafka.partitions = 2") && finding.remedy.contains("new name"));
+    }
+}
+
+#[test]
 fn a_topic_that_others_made_shows_its_time_and_its_count() {
     let corner = Corner::new("foreign");
     let index = corner.topic("index", 2, Upkeep::Input);
@@ -55,6 +75,8 @@ fn a_topic_that_others_made_shows_its_time_and_its_count() {
     // The missing one is made like the first of those that must agree.
     assert_eq!(report.created, [(mentions, 2)]);
     let messages: Vec<&str> = report.findings.iter().map(|it| it.message.as_str()).collect();
-    assert!(messages.iter().any(|it| it.contains("it has 3 partitions")), "{messages:?}");
+    assert!(messages.contains(&"it has 2 partitions and kafka.partitions is 4"), "{messages:?}");
+    assert!(messages.contains(&"it has 3 partitions and kafka.partitions is 4"), "{messages:?}");
+    assert!(report.findings.iter().all(|it| it.halts == it.remedy.contains("for the life of a pipeline")));
     assert!(messages.contains(&"message.timestamp.type is CreateTime, not LogAppendTime"), "{messages:?}");
 }

@@ -40,7 +40,7 @@ pub const ROOMS: &[Room] = &[
     room("codec", 1, &["clean"]), // what is decoded is cut to size on the way in
     room("clean", 1, &[]),
     room("entity", 1, &[]),
-    room("model", 1, &[]),
+    room("model", 1, &["clean"]), // what a model is asked depends on the language of the text
     room("window", 1, &[]),
     room("rule", 1, &["window"]), // a rule is a condition on what a window holds
     room("sample", 1, &[]),
@@ -64,6 +64,7 @@ pub const OWNED: &[(&str, &[&str])] = &[
     ("prometheus", &["telemetry"]),
     ("clap", &["cli", "main"]),
     ("indicatif", &["cli"]),
+    ("signal_hook", &["cli"]),
     ("toml", &["config"]),
     ("anyhow", &["cli", "main", "retrain"]),
     ("aho_corasick", &["entity"]),

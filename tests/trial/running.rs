@@ -73,6 +73,16 @@ impl Running {
         Some((status, answer.body_mut().read_to_string().ok()?))
     }
 
+    /// Somebody who asks for the page and never finishes the question.
+    pub fn hang(&self) -> std::net::TcpStream {
+        use std::io::Write as _;
+        let said = self.said();
+        let (_, rest) = said.split_once("the page is at http://").expect("it has a page");
+        let mut stream = std::net::TcpStream::connect(rest.split_whitespace().next().unwrap()).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        stream
+    }
+
     pub fn is_ready(&self) -> bool {
         self.ask("/readyz").is_some_and(|(status, _)| status == 200)
     }

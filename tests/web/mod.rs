@@ -221,10 +221,34 @@ fn an_address_that_is_taken_is_an_error_that_names_it_and_the_remedy() {
         clock: Arc::new(bellwether::time::SystemClock::new()),
     };
     let settings = WebSettings { listen: address };
-    let error = site.runtime.block_on(Server::start(&settings, parts, CancellationToken::new())).unwrap_err();
+    let began = std::time::Instant::now();
+    let starting = Server::start(&settings, parts, CancellationToken::new());
+    let starting = async { tokio::time::timeout(Duration::from_secs(20), starting).await };
+    let error = site.runtime.block_on(starting).expect("it gives up").unwrap_err();
+    assert!(began.elapsed() >= Duration::from_secs(2), "it gave up after {:?}", began.elapsed());
     assert!(matches!(error, WebError::Bind { .. }));
     let message = error.to_string();
     assert!(message.contains(&address.to_string()) && message.contains("BELLWETHER__WEB__LISTEN"), "{message}");
+}
+
+#[test]
+fn an_address_that_is_still_taken_for_a_moment_is_waited_for() {
+    let runtime = Runtime::new().unwrap();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = WebSettings { listen: holder.local_addr().unwrap() };
+    let parts = Parts {
+        board: Arc::new(Board::new("market")),
+        metrics: Arc::new(String::new),
+        clock: Arc::new(bellwether::time::SystemClock::new()),
+    };
+    let started = runtime.block_on(async {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(holder);
+        });
+        Server::start(&settings, parts, CancellationToken::new()).await
+    });
+    assert_eq!(started.expect("the port is free soon").address, settings.listen);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::clean;
 use crate::codec::{SourceSettings, decode_post};
 use crate::entity::{Linked, Linker};
 use crate::event::{Abstention, Action, DeadLetter, Post, Reason, SubjectLink};
-use crate::model::{Encoded, Scorer, Slot};
+use crate::model::{Encoded, Scorer, Slot, question};
 use crate::stream::{Batch, Record};
 
 /// A record on its way to a verdict.
@@ -72,28 +72,12 @@ impl Preparer {
             if post.action == Action::Deleted { Linked::default() } else { self.linker.link(&text, &post.symbols) };
         let dropped = post.symbols_dropped + linked.dropped;
         let lang = clean::language(&text);
-        let foreign = clean::foreign(&text, scorer.languages());
-        let question = if post.action == Action::Deleted {
-            Err(Abstention::Deleted)
-        } else if text.is_empty() {
-            Err(Abstention::EmptyText)
-        } else if foreign.is_some() {
-            Err(Abstention::UnknownLanguage)
-        } else {
-            match scorer.encode(&text) {
-                Ok(encoded) => Ok(encoded),
-                Err(failure) => return dead(record, Reason::NotScorable, failure.to_string()),
-            }
+        let asked = if post.action == Action::Deleted { Ok(Err(Abstention::Deleted)) } else { question(&text, scorer) };
+        let question = match asked {
+            Ok(question) => question,
+            Err(failure) => return dead(record, Reason::NotScorable, failure.to_string()),
         };
-        Draft::Post(Box::new(DraftPost {
-            record,
-            post,
-            text,
-            lang: foreign.or(lang),
-            links: linked.links,
-            dropped,
-            question,
-        }))
+        Draft::Post(Box::new(DraftPost { record, post, text, lang, links: linked.links, dropped, question }))
     }
 }
 
