@@ -37,7 +37,10 @@ fn lag_grows_and_memory_does_not_and_when_the_load_goes_the_lag_goes() {
         .set("model.directory", models.to_str().unwrap())
         .set("model.name", burn::NAME)
         .set("model.sessions", "1")
-        .set("kafka.partitions", "1");
+        .set("kafka.partitions", "1")
+        .set("index.partition_mentions_max", "20000")
+        .set("archive.segment_bytes", "1MiB");
+    let bound = trial.memory_bytes_max();
     trial.done(&["topics"]);
     let follower = Follower::start(&trial);
     let mut figures = Figures::new("far more at once than the model (500 posts a second) can take", count);
@@ -69,6 +72,7 @@ fn lag_grows_and_memory_does_not_and_when_the_load_goes_the_lag_goes() {
         figures.span("and the rest of the lag is gone", drained.elapsed());
         figures.note(format!("{rate:.0} posts a second came, lag {backlog}, memory +{:.0} MB", grown / 1e6));
         assert!(grown < GROWTH_MAX, "{grown} bytes more");
+        assert!(before + grown < bound, "{} bytes, where `check` says {bound} at most", before + grown);
         running.assert_runs();
     }
     running.stop();
@@ -115,6 +119,15 @@ fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_agai
 }
 
 impl Trial {
+    /// The memory that a process takes at most, as `check` says.
+    fn memory_bytes_max(&self) -> f64 {
+        let mut check = self.start(&["check", "--json"]);
+        assert_eq!(check.wait().code(), Some(0), "{}", check.said());
+        let said = check.said();
+        let report: Value = said.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap();
+        report["memory_bytes_max"].as_f64().unwrap()
+    }
+
     /// Stories about an instrument that nobody talks about otherwise; how many.
     fn flash(&self, round: usize) -> usize {
         let producer = self.producer();
