@@ -6,10 +6,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::codec::field::{Leaf, leaves};
 use crate::codec::instant::{epoch, epoch_whole, instant};
+use crate::codec::trace::traceparent_of;
 use crate::codec::{Pointers, SourceSettings};
 use crate::event::{Action, DeadLetter, Origin, Post, Reason};
 use crate::stream::Record;
@@ -25,9 +24,6 @@ const ID_BYTES_MAX: usize = 1_024;
 const SYMBOL_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 256;
 const URL_BYTES_MAX: usize = 2_048;
-
-/// The length of a `traceparent` of version 00.
-const TRACEPARENT_BYTES: usize = 55;
 
 /// Characters of a bad value that a message quotes.
 const QUOTED_CHARS_MAX: usize = 60;
@@ -62,7 +58,7 @@ impl Fault {
 pub fn decode_post(record: &Record, source: &SourceSettings) -> Result<Post, DeadLetter> {
     let origin =
         Origin { topic: record.partition.topic.clone(), partition: record.partition.number, offset: record.offset };
-    let trace = record.header("traceparent").and_then(traceparent);
+    let trace = traceparent_of(record);
     let value = record.value.as_deref().unwrap_or_default();
     read(value, source, origin, record.appended_at).map(|post| Post { traceparent: trace, ..post }).map_err(|fault| {
         DeadLetter { record: record.clone(), stage: "score", reason: fault.reason, message: fault.message }
@@ -320,16 +316,6 @@ fn expected(name: &str, pointer: &str, what: &str, found: &Leaf<'_>) -> Fault {
 fn quoted(text: &str) -> String {
     let start: String = text.chars().take(QUOTED_CHARS_MAX).collect();
     if start.len() < text.len() { format!("`{start}…`") } else { format!("`{start}`") }
-}
-
-/// A W3C trace context that looks like one; anything else is not carried on.
-fn traceparent(value: &Bytes) -> Option<Arc<str>> {
-    let text = std::str::from_utf8(value).ok()?;
-    let shape = text.bytes().enumerate().all(|(at, byte)| match at {
-        2 | 35 | 52 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    });
-    (shape && text.len() == TRACEPARENT_BYTES).then(|| Arc::from(text))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a post may look like, and what becomes a dead letter.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;

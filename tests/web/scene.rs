@@ -93,6 +93,7 @@ pub fn alert(subject: &str, severity: &str, summary: &str) -> Alert {
         summary: summary.to_owned(),
         evidence: Vec::new(),
         origin: origin(88),
+        traceparent: None,
     }
 }
 

@@ -147,5 +147,6 @@ fn mention(post: &Post, text: &str) -> Mention {
         url: None,
         sketch: clean::sketch(text),
         origin: post.origin.clone(),
+        traceparent: None,
     }
 }

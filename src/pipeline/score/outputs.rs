@@ -99,6 +99,7 @@ impl Routes {
                 url: post.url.as_deref().map(Arc::from),
                 sketch,
                 origin: post.origin.clone(),
+                traceparent: None,
             };
             let payload = self.envelope.mention(&MentionRecord::Mention(mention), finding.scored_at, trace);
             outputs.push(self.keyed(payload, &self.topics.mentions, self.mentions));

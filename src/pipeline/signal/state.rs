@@ -139,7 +139,11 @@ impl PartitionState {
         if resumed {
             self.resumed_at = self.now;
         }
-        let moment = Moment { now: self.now, resumed_at: self.resumed_at, place, live };
+        let trace = match &record {
+            MentionRecord::Mention(mention) => mention.traceparent.as_ref().map(|trace| (&mention.subject, trace)),
+            MentionRecord::Retraction(_) | MentionRecord::Tick(_) => None,
+        };
+        let moment = Moment { now: self.now, resumed_at: self.resumed_at, place, trace, live };
         let mut findings = Vec::new();
         let mut touched = self.take_due(moment);
         if resumed {
@@ -152,9 +156,9 @@ impl PartitionState {
             touched.extend(self.numbers_of(|_| true));
         }
         let is_tick = matches!(record, MentionRecord::Tick(_)) || self.is_overdue(before, moment);
-        match record {
-            MentionRecord::Mention(mention) => self.tell(&mention, moment, appended_at, &mut touched),
-            MentionRecord::Retraction(retraction) => self.retract(&retraction, moment, &mut touched),
+        match &record {
+            MentionRecord::Mention(mention) => self.tell(mention, moment, appended_at, &mut touched),
+            MentionRecord::Retraction(retraction) => self.retract(retraction, moment, &mut touched),
             MentionRecord::Tick(_) => {}
         }
         touched.sort_unstable();

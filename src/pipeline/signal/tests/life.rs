@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::log::{Log, alerts, at, mention, rule, seconds, settings};
+use super::log::{Log, alerts, at, mention, rule, seconds, settings, trace};
 use crate::event::{Alert, AlertState, Index, MentionRecord, Sketch};
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
 use crate::rule::Bound;
@@ -47,6 +47,25 @@ fn an_alert_is_pending_then_firing_then_resolved() {
     XNAS:AAA sentiment fell to −0.80 over 1m (2 mentions, bound −0.40): first “What two says”
     XNAS:AAA has no sentiment over 1m (0 mentions, bound −0.40)
     ");
+}
+
+#[test]
+fn an_alert_keeps_the_trace_of_the_mention_that_began_it_to_its_end() {
+    let mut log = Log::default();
+    log.tell(1.0, "one", "XNAS:AAA", -0.9);
+    log.tell(2.0, "two", "XNAS:AAA", -0.7);
+    log.tell(20.0, "three", "XNYS:BBB", 0.7);
+    log.tell(61.5, "four", "XNYS:BBB", 0.7);
+    log.tell(80.0, "five", "XNYS:BBB", 0.7);
+    for (number, (record, _)) in (1..).zip(&mut log.records) {
+        let MentionRecord::Mention(mention) = record else { unreachable!() };
+        mention.traceparent = Some(trace(number));
+    }
+    let alerts = alerts(&log.run(&gloom()));
+    // Fired and resolved at mentions of another subject, whose traces are not its own.
+    let expected = [(AlertState::Pending, 2.0), (AlertState::Firing, 20.0), (AlertState::Resolved, 80.0)];
+    assert_eq!(story(&alerts), expected);
+    assert!(alerts.iter().all(|alert| alert.traceparent == Some(trace(2))), "{alerts:#?}");
 }
 
 #[test]
