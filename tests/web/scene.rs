@@ -148,7 +148,7 @@ fn alerts(board: &Board) {
     let mut chip = alert(
         "XNAS:NVDA",
         "critical",
-        "XNAS:NVDA sentiment fell to −0.71 over 30m (46 mentions, bound −0.50): first “Regulators open an inquiry into \
+        "XNAS:NVDA sentiment fell to −0.71 over 30m (46 mentions, bound −0.50): weightiest “Regulators open an inquiry into \
          the chip maker's export licences”",
     );
     chip.evidence = vec![
@@ -164,7 +164,7 @@ fn alerts(board: &Board) {
     let mut staff = alert(
         "topic:layoffs",
         "warning",
-        "topic:layoffs sentiment fell to −0.58 over 1h (19 mentions, bound −0.45): first “Retailer to close forty shops \
+        "topic:layoffs sentiment fell to −0.58 over 1h (19 mentions, bound −0.45): weightiest “Retailer to close forty shops \
          and cut 2,300 jobs”",
     );
     staff.value = Some(-0.58);

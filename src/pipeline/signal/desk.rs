@@ -161,7 +161,7 @@ impl Desk {
             at: moment.now,
             value: reading.value,
             threshold: rule.bound.threshold(),
-            summary: summary(rule, &self.subject, turn.state, (&reading, &evidence)),
+            summary: summary(rule, &settings.called(&self.subject), turn.state, (&reading, &evidence)),
             evidence,
             origin: moment.place.clone(),
             traceparent: None,

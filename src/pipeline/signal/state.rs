@@ -310,6 +310,7 @@ impl PartitionState {
     }
 
     fn resolve_orphans(&mut self, moment: Moment<'_>, findings: &mut Vec<Finding>) {
+        let settings = self.settings.clone();
         for alert in std::mem::take(&mut self.orphans) {
             let over = Life::of(&alert).abandon(moment.now);
             let resolved = over.map(|turn| Alert {
@@ -318,7 +319,7 @@ impl PartitionState {
                 ends_at: turn.ends_at,
                 at: moment.now,
                 value: None,
-                summary: format!("{}: the rule {} no longer watches it", alert.subject, alert.rule),
+                summary: format!("{}: the rule {} no longer watches it", settings.called(&alert.subject), alert.rule),
                 evidence: Vec::new(),
                 origin: moment.place.clone(),
                 ..alert

@@ -39,7 +39,7 @@ pub(super) fn settings(rules: Vec<Rule>) -> SignalSettings {
         novelty_window: seconds(120),
         ..IndexSettings::default()
     };
-    SignalSettings { pipeline: Arc::from("market"), index, rules }
+    SignalSettings { pipeline: Arc::from("market"), index, rules, names: std::collections::HashMap::new() }
 }
 
 pub(super) fn mention(post: &str, subject: &str, score: f32, published_at: Timestamp) -> Mention {
