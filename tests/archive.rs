@@ -63,6 +63,7 @@ fn sample(number: i64) -> Sample {
         text: "Aurora Mills lifts its outlook — “a good year”".to_owned(),
         original_text: (number % 2 == 0).then(|| "<b>Aurora Mills</b> lifts its outlook".to_owned()),
         lang: Some("eng".to_owned()),
+        declared_lang: Some("en-US".to_owned()),
         source: Arc::from("wire"),
         kind: Arc::from("news"),
         author: None,

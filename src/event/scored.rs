@@ -109,6 +109,9 @@ pub struct ScoredPost {
     pub original_text: Option<String>,
     /// The language that was found (ISO 639-3), where one was.
     pub lang: Option<String>,
+    /// The language that the source claims, as it wrote it; untrusted, and nothing is decided by it.
+    #[serde(default)]
+    pub declared_lang: Option<String>,
     /// Who delivered it.
     pub source: Arc<str>,
     /// The kind of source.

@@ -38,6 +38,7 @@ pub fn post(number: i64, text: &str, (kind, source): (&str, &str), sentiment: [f
         text: text.to_owned(),
         original_text: None,
         lang: Some("eng".to_owned()),
+        declared_lang: None,
         source: Arc::from(source),
         kind: Arc::from(kind),
         author: None,

@@ -116,6 +116,7 @@ fn scored(post: &Post, text: &str, model: &ModelId) -> ScoredPost {
         text: text.to_owned(),
         original_text: None,
         lang: None,
+        declared_lang: post.lang.clone(),
         source: post.source.clone(),
         kind: post.kind.clone(),
         author: post.author.clone(),

@@ -141,6 +141,7 @@ fn scored_post(finding: &Finding<'_>, subjects: Vec<SubjectLink>) -> ScoredPost 
         text: finding.text.to_owned(),
         original_text: (post.text != finding.text).then(|| post.text.clone()),
         lang: finding.lang.map(str::to_owned),
+        declared_lang: post.lang.clone(),
         source: post.source.clone(),
         kind: post.kind.clone(),
         author: post.author.clone(),
