@@ -62,6 +62,7 @@ fn sample(number: i64) -> Sample {
         scored_at: at("2026-03-02T13:30:00Z"),
         text: "Aurora Mills lifts its outlook — “a good year”".to_owned(),
         original_text: (number % 2 == 0).then(|| "<b>Aurora Mills</b> lifts its outlook".to_owned()),
+        truncated: false,
         lang: Some("eng".to_owned()),
         declared_lang: Some("en-US".to_owned()),
         source: Arc::from("wire"),

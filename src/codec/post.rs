@@ -88,7 +88,7 @@ fn read(value: &[u8], source: &SourceSettings, origin: Origin, appended_at: Time
     };
     let updated_at = fields.time(Slot::UpdatedAt)?;
     let published_at = fields.time(Slot::PublishedAt)?.unwrap_or(appended_at);
-    let text = if action == Action::Deleted { String::new() } else { fields.text()? };
+    let (text, truncated) = if action == Action::Deleted { (String::new(), false) } else { fields.text()? };
     let (symbols, symbols_dropped) = fields.symbols()?;
     let url = fields.name(Slot::Url, usize::MAX)?.filter(|url| url.len() <= URL_BYTES_MAX);
     Ok(Post {
@@ -96,6 +96,7 @@ fn read(value: &[u8], source: &SourceSettings, origin: Origin, appended_at: Time
         revision: updated_at.unwrap_or(appended_at),
         action,
         text,
+        truncated,
         published_at: published_at.min(appended_at),
         appended_at,
         lang: fields.name(Slot::Lang, NAME_BYTES_MAX)?,
@@ -215,11 +216,13 @@ impl<'a, 's> Fields<'a, 's> {
         at.map(Some).ok_or_else(|| Fault::invalid(name, pointer, format_args!("expected {FORMS}, found {found}")))
     }
 
-    /// All texts that are there, joined by a blank line; a title that the text repeats is not said twice.
-    fn text(&mut self) -> Result<String, Fault> {
-        let mut joined: Option<String> = None;
+    /// All texts that are there, joined by a blank line, and whether some of it was cut off; a title that the text
+    /// repeats is not said twice.
+    fn text(&mut self) -> Result<(String, bool), Fault> {
+        let (mut joined, mut truncated): (Option<String>, bool) = (None, false);
         for (pointer, leaf) in self.take(Slot::Text) {
             let Leaf::Text(text) = &leaf else { return Err(expected("text", pointer, "a text", &leaf)) };
+            truncated |= text.len() > TEXT_BYTES_MAX;
             let text = head(text, TEXT_BYTES_MAX);
             match &mut joined {
                 None => joined = Some(text.to_owned()),
@@ -234,8 +237,9 @@ impl<'a, 's> Fields<'a, 's> {
             }
         }
         let mut text = joined.ok_or_else(|| Fault::missing("text", &self.source.fields.text))?;
+        truncated |= text.len() > TEXT_BYTES_MAX;
         text.truncate(head(&text, TEXT_BYTES_MAX).len());
-        Ok(text)
+        Ok((text, truncated))
     }
 
     /// A text that decorates; numbers count as text (an author's id), an empty one is none.

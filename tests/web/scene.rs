@@ -37,6 +37,7 @@ pub fn post(number: i64, text: &str, (kind, source): (&str, &str), sentiment: [f
         scored_at: at("14:32:41"),
         text: text.to_owned(),
         original_text: None,
+        truncated: false,
         lang: Some("eng".to_owned()),
         declared_lang: None,
         source: Arc::from(source),

@@ -115,6 +115,7 @@ fn scored(post: &Post, text: &str, model: &ModelId) -> ScoredPost {
         scored_at: Timestamp::default(),
         text: text.to_owned(),
         original_text: None,
+        truncated: post.truncated,
         lang: None,
         declared_lang: post.lang.clone(),
         source: post.source.clone(),

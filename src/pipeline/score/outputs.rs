@@ -140,6 +140,7 @@ fn scored_post(finding: &Finding<'_>, subjects: Vec<SubjectLink>) -> ScoredPost 
         scored_at: finding.scored_at,
         text: finding.text.to_owned(),
         original_text: (post.text != finding.text).then(|| post.text.clone()),
+        truncated: post.truncated,
         lang: finding.lang.map(str::to_owned),
         declared_lang: post.lang.clone(),
         source: post.source.clone(),
