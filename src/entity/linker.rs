@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use crate::entity::scan::{Form, Found, tickers};
+use crate::entity::scan::{Form, Found, is_listed_elsewhere, tickers};
 use crate::entity::{Instrument, Instruments};
 use crate::event::{Subject, SubjectLink};
 
@@ -44,6 +44,9 @@ const COMPANY_FORMS: &[&str] = &[
 /// Names by which exchanges are called, and their codes.
 const EXCHANGES: &[(&str, &str)] = &[
     ("NASDAQ", "XNAS"),
+    ("NASDAQGS", "XNAS"),
+    ("NASDAQGM", "XNAS"),
+    ("NASDAQCM", "XNAS"),
     ("NYSE", "XNYS"),
     ("AMEX", "XASE"),
     ("NYSEAMERICAN", "XASE"),
@@ -117,12 +120,15 @@ impl Linker {
             let best = places.entry(entry).or_insert(place);
             *best = best.max(place);
         };
-        let is_exchange = |word: &str| self.markets.contains(market_of(&word.to_ascii_uppercase()));
-        tickers(text, is_exchange, |found| {
-            for entry in self.meant(&found) {
-                put(entry, place(found.at));
-            }
-        });
+        tickers(
+            text,
+            |word| self.is_exchange(word),
+            |found| {
+                for entry in self.meant(&found) {
+                    put(entry, place(found.at));
+                }
+            },
+        );
         self.names_in(text, |entry, at| put(entry, place(at)));
         for symbol in symbols {
             for entry in self.symbol(symbol) {
@@ -155,7 +161,11 @@ impl Linker {
         let mut whole: Vec<(usize, usize, usize)> = Vec::new();
         for hit in automaton.find_overlapping_iter(text) {
             let Some(name) = self.names.get(hit.pattern().as_usize()) else { continue };
-            if stands(text, hit.start(), hit.end(), name.needs_form) {
+            let place = (hit.start(), hit.end());
+            // Some companies are called by their ticker.
+            if stands(text, place.0, place.1, name.needs_form)
+                && !is_listed_elsewhere(text, place, |word| self.is_exchange(word))
+            {
                 whole.push((hit.start(), hit.end(), name.entry));
             }
         }
@@ -169,6 +179,10 @@ impl Linker {
         }
     }
 
+    fn is_exchange(&self, word: &str) -> bool {
+        self.markets.contains(market_of(&word.to_ascii_uppercase()))
+    }
+
     fn with_ticker(&self, ticker: &str) -> impl Iterator<Item = usize> {
         let key = ticker.to_ascii_uppercase().replace(['-', '/'], ".");
         self.by_ticker.get(&key).into_iter().flatten().copied()
@@ -178,12 +192,17 @@ impl Linker {
     fn meant(&self, found: &Found<'_>) -> Vec<usize> {
         match found.form {
             Form::Cashtag => self.with_ticker(found.ticker).collect(),
-            Form::Exchange(exchange) => self.at_market(exchange, found.ticker),
-            Form::Bare => self
-                .with_ticker(found.ticker)
-                .filter(|entry| self.entries.get(*entry).is_some_and(|entry| !entry.common_word))
-                .collect(),
+            Form::Exchange { name, set_off } => {
+                let here = self.at_market(name, found.ticker);
+                here.into_iter().filter(|entry| set_off || !self.is_word(*entry)).collect()
+            }
+            Form::Bare => self.with_ticker(found.ticker).filter(|entry| !self.is_word(*entry)).collect(),
         }
+    }
+
+    /// Whether the ticker is also a word.
+    fn is_word(&self, entry: usize) -> bool {
+        self.entries.get(entry).is_none_or(|entry| entry.common_word)
     }
 
     fn at_market(&self, exchange: &str, ticker: &str) -> Vec<usize> {
@@ -301,6 +320,25 @@ mod tests {
     fn a_word_before_a_colon_is_no_exchange() {
         assert_eq!(subjects("Breaking: IBM beats", &[]), ["XNYS:IBM"]);
         assert_eq!(subjects("Nasdaq: AAPL beats", &[]), ["XNAS:AAPL"]);
+    }
+
+    #[test]
+    fn a_ticker_of_another_exchange_is_another_company() {
+        for text in ["(LSE: PRU)", "(ASX: CSX)", "(CVE: AMD)", "[LSE:AAPL]", "Its shares (LSE: AMD, ASX: CSX) rise"] {
+            assert!(subjects(text, &[]).is_empty(), "{text}");
+        }
+        assert_eq!(subjects("(NYSE: BA, LSE: BOE)", &[]), ["XNYS:BA"]);
+        for text in ["(NasdaqGS: AAPL)", "(ticker: AAPL)", "(Breaking: AAPL beats)"] {
+            assert_eq!(subjects(text, &[]), ["XNAS:AAPL"], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ticker_that_is_a_word_wants_brackets_around_its_exchange() {
+        assert!(subjects("NYSE: KEY results of the day", &[]).is_empty());
+        assert_eq!(subjects("NYSE: IBM results of the day", &[]), ["XNYS:IBM"]);
+        assert_eq!(subjects("results (NYSE: KEY) of the day", &[]), ["XNYS:KEY"]);
+        assert_eq!(subjects("NYSE:KEY results", &[]), ["XNYS:KEY"], "nobody writes prose like this");
     }
 
     #[test]
