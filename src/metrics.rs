@@ -60,6 +60,9 @@ pub const MENTIONS: Family = counter("bellwether_mentions_total", "Mentions writ
 /// Symbols and instruments left out of posts that name too many.
 pub const SUBJECTS_DROPPED: Family =
     counter("bellwether_subjects_dropped_total", "Symbols and instruments left out of posts that name too many.", &[]);
+/// Posts with more text than is kept.
+pub const TEXTS_TRUNCATED: Family =
+    counter("bellwether_texts_truncated_total", "Posts with more text than is kept: the rest was cut off.", &[]);
 /// Alert records committed, by rule, severity and state.
 pub const ALERTS: Family =
     counter("bellwether_alerts_total", "Alert records committed.", &["rule", "severity", "state"]);
@@ -170,6 +173,7 @@ pub const ALL: &[&Family] = &[
     &ABSTENTIONS,
     &MENTIONS,
     &SUBJECTS_DROPPED,
+    &TEXTS_TRUNCATED,
     &ALERTS,
     &ALERTS_FIRING,
     &DEAD_LETTERS,

@@ -88,7 +88,7 @@ fn through_code(event: &str, example: &Value) -> Result<Value, String> {
         "mention" | "retraction" | "tick" => {
             codec::decode_mention(&record).map(|it: MentionRecord| written(&envelope.mention(&it, at, None)))
         }
-        "alert" => codec::decode_alert(&record).map(|it: Alert| written(&envelope.alert(&it, None))),
+        "alert" => codec::decode_alert(&record).map(|it: Alert| written(&envelope.alert(&it))),
         "label" => codec::decode_label(&record).map(|it: Label| written(&envelope.label(&it))),
         "index" => return typed::<Index>(example, |it| envelope.index(it)),
         "replay" => return typed::<Replay>(example, |it| envelope.replay(it)),

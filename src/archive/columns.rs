@@ -84,6 +84,7 @@ pub(super) fn samples(rows: &[&Sample]) -> Result<RecordBatch, ArrowError> {
     table.text("text", posts().map(|post| post.text.as_str()));
     table.maybe_text("original_text", posts().map(|post| post.original_text.as_deref()));
     table.maybe_text("lang", posts().map(|post| post.lang.as_deref()));
+    table.maybe_text("declared_lang", posts().map(|post| post.declared_lang.as_deref()));
     table.text("source", posts().map(|post| &*post.source));
     table.text("kind", posts().map(|post| &*post.kind));
     table.maybe_text("author", posts().map(|post| post.author.as_deref()));

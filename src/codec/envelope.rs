@@ -79,9 +79,10 @@ impl Envelope {
         self.payload(Some(index.subject.as_str()), index, &head)
     }
 
-    /// An alert, keyed by fingerprint.
+    /// An alert, keyed by fingerprint, with the trace that it keeps.
     #[must_use]
-    pub fn alert(&self, alert: &Alert, traceparent: Option<&str>) -> Payload {
+    pub fn alert(&self, alert: &Alert) -> Payload {
+        let traceparent = alert.traceparent.as_deref();
         let head = Head { kind: "alert", id: &alert.id, at: alert.at, traceparent };
         self.payload(Some(&alert.fingerprint), alert, &head)
     }

@@ -13,6 +13,7 @@ mod letter;
 mod own;
 mod post;
 mod settings;
+mod trace;
 
 pub use envelope::{Envelope, Payload};
 pub use instant::instant;

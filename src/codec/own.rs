@@ -6,6 +6,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use crate::codec::trace::{is_traceparent, traceparent_of};
 use crate::event::{Alert, DeadLetter, Label, MentionRecord, Reason, ScoredPost};
 use crate::stream::Record;
 
@@ -14,7 +15,11 @@ use crate::stream::Record;
 /// # Errors
 /// A dead letter of stage `signal`, when the value is not a mention, a retraction or a tick.
 pub fn decode_mention(record: &Record) -> Result<MentionRecord, DeadLetter> {
-    decode(record, "signal")
+    let mut read: MentionRecord = decode(record, "signal")?;
+    if let MentionRecord::Mention(mention) = &mut read {
+        mention.traceparent = traceparent_of(record);
+    }
+    Ok(read)
 }
 
 /// A record of the `alerts` topic.
@@ -22,7 +27,9 @@ pub fn decode_mention(record: &Record) -> Result<MentionRecord, DeadLetter> {
 /// # Errors
 /// A dead letter of stage `signal`, when the value is not an alert.
 pub fn decode_alert(record: &Record) -> Result<Alert, DeadLetter> {
-    decode(record, "signal")
+    let alert: Alert = decode(record, "signal")?;
+    let traceparent = alert.traceparent.filter(|trace| is_traceparent(trace));
+    Ok(Alert { traceparent, ..alert })
 }
 
 /// A record of the `scored` topic.
@@ -56,13 +63,14 @@ fn decode<T: DeserializeOwned>(record: &Record, stage: &'static str) -> Result<T
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use std::sync::Arc;
 
     use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::Envelope;
     use crate::stream::Partition;
     use crate::time::Timestamp;
 
@@ -90,6 +98,21 @@ mod tests {
             decode_mention(&record(format!(r#"{{"x":{deep}"#).as_bytes())).unwrap_err().reason,
             Reason::Malformed
         );
+    }
+
+    #[test]
+    fn a_mention_has_the_trace_of_its_header_and_an_alert_its_own() {
+        const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let mut told = record(include_bytes!("../../schemas/examples/mention/v1/topic.json"));
+        told.headers = vec![("traceparent".to_owned(), Some(Bytes::from_static(TRACE.as_bytes())))];
+        let MentionRecord::Mention(mention) = decode_mention(&told).unwrap() else { unreachable!() };
+        assert_eq!(mention.traceparent.as_deref(), Some(TRACE));
+        let fired = include_str!("../../schemas/examples/alert/v1/firing.json");
+        let alert = decode_alert(&record(fired.as_bytes())).unwrap();
+        let envelope = Envelope { source: Arc::from("bellwether/market") };
+        assert!(envelope.alert(&alert).headers.contains(&told.headers[0]));
+        let spoilt = decode_alert(&record(fired.replace(TRACE, "00-zz").as_bytes())).unwrap();
+        assert_eq!(spoilt.traceparent, None);
     }
 
     proptest! {

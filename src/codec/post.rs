@@ -6,10 +6,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::codec::field::{Leaf, leaves};
 use crate::codec::instant::{epoch, epoch_whole, instant};
+use crate::codec::trace::traceparent_of;
 use crate::codec::{Pointers, SourceSettings};
 use crate::event::{Action, DeadLetter, Origin, Post, Reason};
 use crate::stream::Record;
@@ -25,9 +24,6 @@ const ID_BYTES_MAX: usize = 1_024;
 const SYMBOL_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 256;
 const URL_BYTES_MAX: usize = 2_048;
-
-/// The length of a `traceparent` of version 00.
-const TRACEPARENT_BYTES: usize = 55;
 
 /// Characters of a bad value that a message quotes.
 const QUOTED_CHARS_MAX: usize = 60;
@@ -62,7 +58,7 @@ impl Fault {
 pub fn decode_post(record: &Record, source: &SourceSettings) -> Result<Post, DeadLetter> {
     let origin =
         Origin { topic: record.partition.topic.clone(), partition: record.partition.number, offset: record.offset };
-    let trace = record.header("traceparent").and_then(traceparent);
+    let trace = traceparent_of(record);
     let value = record.value.as_deref().unwrap_or_default();
     read(value, source, origin, record.appended_at).map(|post| Post { traceparent: trace, ..post }).map_err(|fault| {
         DeadLetter { record: record.clone(), stage: "score", reason: fault.reason, message: fault.message }
@@ -92,7 +88,7 @@ fn read(value: &[u8], source: &SourceSettings, origin: Origin, appended_at: Time
     };
     let updated_at = fields.time(Slot::UpdatedAt)?;
     let published_at = fields.time(Slot::PublishedAt)?.unwrap_or(appended_at);
-    let text = if action == Action::Deleted { String::new() } else { fields.text()? };
+    let (text, truncated) = if action == Action::Deleted { (String::new(), false) } else { fields.text()? };
     let (symbols, symbols_dropped) = fields.symbols()?;
     let url = fields.name(Slot::Url, usize::MAX)?.filter(|url| url.len() <= URL_BYTES_MAX);
     Ok(Post {
@@ -100,6 +96,7 @@ fn read(value: &[u8], source: &SourceSettings, origin: Origin, appended_at: Time
         revision: updated_at.unwrap_or(appended_at),
         action,
         text,
+        truncated,
         published_at: published_at.min(appended_at),
         appended_at,
         lang: fields.name(Slot::Lang, NAME_BYTES_MAX)?,
@@ -219,11 +216,13 @@ impl<'a, 's> Fields<'a, 's> {
         at.map(Some).ok_or_else(|| Fault::invalid(name, pointer, format_args!("expected {FORMS}, found {found}")))
     }
 
-    /// All texts that are there, joined by a blank line; a title that the text repeats is not said twice.
-    fn text(&mut self) -> Result<String, Fault> {
-        let mut joined: Option<String> = None;
+    /// All texts that are there, joined by a blank line, and whether some of it was cut off; a title that the text
+    /// repeats is not said twice.
+    fn text(&mut self) -> Result<(String, bool), Fault> {
+        let (mut joined, mut truncated): (Option<String>, bool) = (None, false);
         for (pointer, leaf) in self.take(Slot::Text) {
             let Leaf::Text(text) = &leaf else { return Err(expected("text", pointer, "a text", &leaf)) };
+            truncated |= text.len() > TEXT_BYTES_MAX;
             let text = head(text, TEXT_BYTES_MAX);
             match &mut joined {
                 None => joined = Some(text.to_owned()),
@@ -238,8 +237,9 @@ impl<'a, 's> Fields<'a, 's> {
             }
         }
         let mut text = joined.ok_or_else(|| Fault::missing("text", &self.source.fields.text))?;
+        truncated |= text.len() > TEXT_BYTES_MAX;
         text.truncate(head(&text, TEXT_BYTES_MAX).len());
-        Ok(text)
+        Ok((text, truncated))
     }
 
     /// A text that decorates; numbers count as text (an author's id), an empty one is none.
@@ -320,16 +320,6 @@ fn expected(name: &str, pointer: &str, what: &str, found: &Leaf<'_>) -> Fault {
 fn quoted(text: &str) -> String {
     let start: String = text.chars().take(QUOTED_CHARS_MAX).collect();
     if start.len() < text.len() { format!("`{start}…`") } else { format!("`{start}`") }
-}
-
-/// A W3C trace context that looks like one; anything else is not carried on.
-fn traceparent(value: &Bytes) -> Option<Arc<str>> {
-    let text = std::str::from_utf8(value).ok()?;
-    let shape = text.bytes().enumerate().all(|(at, byte)| match at {
-        2 | 35 | 52 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    });
-    (shape && text.len() == TRACEPARENT_BYTES).then(|| Arc::from(text))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a post may look like, and what becomes a dead letter.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -95,8 +96,17 @@ fn a_huge_text_is_cut_and_many_symbols_are_bounded() {
         "é".repeat(500_000),
         (0..500).map(|n| format!("\"S{n}\"")).collect::<Vec<_>>().join(",")
     ));
-    assert_eq!(post.text.len(), TEXT_BYTES_MAX);
+    assert_eq!((post.text.len(), post.truncated), (TEXT_BYTES_MAX, true));
     assert_eq!((post.symbols.len(), post.symbols_dropped), (SYMBOLS_MAX, 256 - SYMBOLS_MAX));
+}
+
+#[test]
+fn a_text_is_truncated_only_where_something_is_missing() {
+    let posted = |title: usize, text: usize| {
+        post(&format!(r#"{{"title":"{}","text":"{}"}}"#, "t".repeat(title), "x".repeat(text))).truncated
+    };
+    assert!(!posted(0, TEXT_BYTES_MAX) && !posted(3, TEXT_BYTES_MAX - 5));
+    assert!(posted(3, TEXT_BYTES_MAX - 4) && posted(0, TEXT_BYTES_MAX + 1));
 }
 
 #[test]

@@ -111,6 +111,7 @@ fn said(post: &CasePost, number: u32, after: Duration) -> Vec<MentionRecord> {
             url: None,
             sketch: sketch(post, number),
             origin: origin.clone(),
+            traceparent: None,
         })
     });
     match post.action {

@@ -12,9 +12,9 @@ pub struct Instrument {
     pub subject: Subject,
     /// The usual short name.
     pub name: String,
-    /// More names.
+    /// More names; one behind a `!` is another company's, which begins with a name of this one.
     pub aliases: Vec<String>,
-    /// The ticker is also a word: it counts only as a cashtag, with its exchange, or among a post's symbols.
+    /// The ticker is also a word: it counts only as a cashtag, as `(NYSE: ALL)` or `NYSE:ALL`, or among a post's symbols.
     pub common_word: bool,
     /// The name is also a word: it counts only with a company form behind it.
     pub common_name: bool,

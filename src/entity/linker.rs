@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use crate::entity::scan::{Form, Found, tickers};
+use crate::entity::scan::{Form, Found, is_listed_elsewhere, tickers};
 use crate::entity::{Instrument, Instruments};
 use crate::event::{Subject, SubjectLink};
 
@@ -41,9 +41,47 @@ const COMPANY_FORMS: &[&str] = &[
     "stock",
 ];
 
+/// What is said of companies behind their name and a hyphen.
+const COMPANY_TAILS: &[&str] = &[
+    "backed",
+    "based",
+    "branded",
+    "built",
+    "controlled",
+    "designed",
+    "developed",
+    "exclusive",
+    "focused",
+    "funded",
+    "heavy",
+    "led",
+    "like",
+    "linked",
+    "listed",
+    "made",
+    "managed",
+    "operated",
+    "owned",
+    "parent",
+    "powered",
+    "related",
+    "run",
+    "sized",
+    "sponsored",
+    "style",
+    "supplied",
+    "supplier",
+    "supported",
+    "themed",
+    "tied",
+];
+
 /// Names by which exchanges are called, and their codes.
 const EXCHANGES: &[(&str, &str)] = &[
     ("NASDAQ", "XNAS"),
+    ("NASDAQGS", "XNAS"),
+    ("NASDAQGM", "XNAS"),
+    ("NASDAQCM", "XNAS"),
     ("NYSE", "XNYS"),
     ("AMEX", "XASE"),
     ("NYSEAMERICAN", "XASE"),
@@ -70,8 +108,11 @@ struct Entry {
 /// A name or alias.
 #[derive(Debug)]
 struct Name {
-    entry: usize,
+    /// Whose it is; `None` for another company's.
+    entry: Option<usize>,
     needs_form: bool,
+    /// Where its words begin with a capital, in bytes.
+    capitals: Vec<usize>,
 }
 
 /// Finds instruments in texts. Immutable; share it.
@@ -97,7 +138,12 @@ impl Linker {
             entries.push(Entry { subject: instrument.subject.clone(), common_word: instrument.common_word });
             by_ticker.entry(instrument.ticker().to_ascii_uppercase()).or_default().push(entry);
             for (text, needs_form) in names_of(instrument) {
-                names.push(Name { entry, needs_form });
+                // Another company's name hides ours however it is written.
+                let (entry, text, capitals) = match text.strip_prefix('!') {
+                    Some(other) => (None, other.trim().to_owned(), Vec::new()),
+                    None => (Some(entry), text.clone(), capitals(&text)),
+                };
+                names.push(Name { entry, needs_form, capitals });
                 patterns.push(text);
             }
         }
@@ -117,12 +163,15 @@ impl Linker {
             let best = places.entry(entry).or_insert(place);
             *best = best.max(place);
         };
-        let is_exchange = |word: &str| self.markets.contains(market_of(&word.to_ascii_uppercase()));
-        tickers(text, is_exchange, |found| {
-            for entry in self.meant(&found) {
-                put(entry, place(found.at));
-            }
-        });
+        tickers(
+            text,
+            |word| self.is_exchange(word),
+            |found| {
+                for entry in self.meant(&found) {
+                    put(entry, place(found.at));
+                }
+            },
+        );
         self.names_in(text, |entry, at| put(entry, place(at)));
         for symbol in symbols {
             for entry in self.symbol(symbol) {
@@ -152,10 +201,17 @@ impl Linker {
     /// all are looked at, so that `Apple Inc` in `Apple Incident` does not hide `Apple`.
     fn names_in(&self, text: &str, mut visit: impl FnMut(usize, usize)) {
         let Some(automaton) = &self.automaton else { return };
-        let mut whole: Vec<(usize, usize, usize)> = Vec::new();
+        let has_case = has_case(text);
+        let mut whole: Vec<(usize, usize, Option<usize>)> = Vec::new();
         for hit in automaton.find_overlapping_iter(text) {
             let Some(name) = self.names.get(hit.pattern().as_usize()) else { continue };
-            if stands(text, hit.start(), hit.end(), name.needs_form) {
+            let (before, found) = (text.get(..hit.start()), text.get(hit.range()).unwrap_or_default());
+            let owes_capitals = has_case && before.is_some_and(|before| !before.ends_with('#'));
+            if stands(text, hit.start(), hit.end(), name.needs_form)
+                && (!owes_capitals || is_capitalised(found, &name.capitals))
+                // Some companies are called by their ticker.
+                && !is_listed_elsewhere(text, (hit.start(), hit.end()), |word| self.is_exchange(word))
+            {
                 whole.push((hit.start(), hit.end(), name.entry));
             }
         }
@@ -163,10 +219,16 @@ impl Linker {
         let mut free_from = 0;
         for (start, end, entry) in whole {
             if start >= free_from {
-                visit(entry, start);
+                if let Some(entry) = entry {
+                    visit(entry, start);
+                }
                 free_from = end;
             }
         }
+    }
+
+    fn is_exchange(&self, word: &str) -> bool {
+        self.markets.contains(market_of(&word.to_ascii_uppercase()))
     }
 
     fn with_ticker(&self, ticker: &str) -> impl Iterator<Item = usize> {
@@ -178,12 +240,17 @@ impl Linker {
     fn meant(&self, found: &Found<'_>) -> Vec<usize> {
         match found.form {
             Form::Cashtag => self.with_ticker(found.ticker).collect(),
-            Form::Exchange(exchange) => self.at_market(exchange, found.ticker),
-            Form::Bare => self
-                .with_ticker(found.ticker)
-                .filter(|entry| self.entries.get(*entry).is_some_and(|entry| !entry.common_word))
-                .collect(),
+            Form::Exchange { name, set_off } => {
+                let here = self.at_market(name, found.ticker);
+                here.into_iter().filter(|entry| set_off || !self.is_word(*entry)).collect()
+            }
+            Form::Bare => self.with_ticker(found.ticker).filter(|entry| !self.is_word(*entry)).collect(),
         }
+    }
+
+    /// Whether the ticker is also a word.
+    fn is_word(&self, entry: usize) -> bool {
+        self.entries.get(entry).is_none_or(|entry| entry.common_word)
     }
 
     fn at_market(&self, exchange: &str, ticker: &str) -> Vec<usize> {
@@ -220,6 +287,38 @@ fn market_of(upper: &str) -> &str {
     EXCHANGES.iter().find(|(name, _)| *name == upper).map_or(upper, |(_, code)| code)
 }
 
+/// Where the words of a name begin with a capital.
+fn capitals(name: &str) -> Vec<usize> {
+    let begins =
+        |at: usize| at.checked_sub(1).and_then(|at| name.as_bytes().get(at)).is_none_or(|b| b" -&.".contains(b));
+    name.bytes().enumerate().filter(|(at, byte)| byte.is_ascii_uppercase() && begins(*at)).map(|(at, _)| at).collect()
+}
+
+/// Whether a name stands in a text with all its capitals.
+fn is_capitalised(found: &str, capitals: &[usize]) -> bool {
+    capitals.iter().all(|at| found.as_bytes().get(*at).is_none_or(u8::is_ascii_uppercase))
+}
+
+/// Whether its author tells names from words: there are capitals and small letters. Cashtags, tags and users' names do
+/// not count.
+fn has_case(text: &str) -> bool {
+    let (mut small, mut capital) = (false, false);
+    for word in text.split_whitespace().filter(|word| !word.starts_with(['$', '#', '@'])) {
+        small |= word.bytes().any(|byte| byte.is_ascii_lowercase());
+        capital |= word.bytes().any(|byte| byte.is_ascii_uppercase());
+    }
+    small && capital
+}
+
+/// Whether what follows a name is the rest of an ordinary word (`meta-analysis`, not `Apple-backed`).
+fn is_half_a_word(after: &str) -> bool {
+    let Some(rest) = after.strip_prefix('-').filter(|rest| rest.starts_with(|c: char| c.is_lowercase())) else {
+        return false;
+    };
+    let word: &str = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    !COMPANY_TAILS.contains(&word)
+}
+
 /// Whether `text[start..end]` stands as a whole word; a name that is also a word wants a capital and a company form.
 fn stands(text: &str, start: usize, end: usize, needs_form: bool) -> bool {
     let (Some(before), Some(name), Some(after)) = (text.get(..start), text.get(start..end), text.get(end..)) else {
@@ -227,6 +326,9 @@ fn stands(text: &str, start: usize, end: usize, needs_form: bool) -> bool {
     };
     let joins = |c: char| c.is_alphanumeric() || c == '_';
     if before.chars().next_back().is_some_and(|c| joins(c) || c == '$') || after.chars().next().is_some_and(joins) {
+        return false;
+    }
+    if is_half_a_word(after) {
         return false;
     }
     !needs_form || (!name.starts_with(|c: char| c.is_lowercase()) && starts_with_form(after))
@@ -301,6 +403,52 @@ mod tests {
     fn a_word_before_a_colon_is_no_exchange() {
         assert_eq!(subjects("Breaking: IBM beats", &[]), ["XNYS:IBM"]);
         assert_eq!(subjects("Nasdaq: AAPL beats", &[]), ["XNAS:AAPL"]);
+    }
+
+    #[test]
+    fn a_ticker_of_another_exchange_is_another_company() {
+        for text in ["(LSE: PRU)", "(ASX: CSX)", "(CVE: AMD)", "[LSE:AAPL]", "Its shares (LSE: AMD, ASX: CSX) rise"] {
+            assert!(subjects(text, &[]).is_empty(), "{text}");
+        }
+        assert_eq!(subjects("(NYSE: BA, LSE: BOE)", &[]), ["XNYS:BA"]);
+        for text in ["(NasdaqGS: AAPL)", "(ticker: AAPL)", "(Breaking: AAPL beats)"] {
+            assert_eq!(subjects(text, &[]), ["XNAS:AAPL"], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ticker_that_is_a_word_wants_brackets_around_its_exchange() {
+        assert!(subjects("NYSE: KEY results of the day", &[]).is_empty());
+        assert_eq!(subjects("NYSE: IBM results of the day", &[]), ["XNYS:IBM"]);
+        assert_eq!(subjects("results (NYSE: KEY) of the day", &[]), ["XNYS:KEY"]);
+        assert_eq!(subjects("NYSE:KEY results", &[]), ["XNYS:KEY"], "nobody writes prose like this");
+    }
+
+    #[test]
+    fn a_name_without_its_capitals_is_a_word_unless_the_text_has_no_case() {
+        for text in [
+            "I ate an apple today",
+            "That is uber cool",
+            "Analysts' best buy rating",
+            "A meta-analysis of returns",
+            "Meta-analysis of returns",
+            "Best buy of the week",
+        ] {
+            assert!(subjects(text, &[]).is_empty(), "{text}");
+        }
+        for text in
+            ["Apple falls", "apple falls", "APPLE FALLS", "$msft and apple fall", "Apple-backed startup", "Not #apple"]
+        {
+            assert!(subjects(text, &[]).contains(&"XNAS:AAPL".to_owned()), "{text}");
+        }
+        assert_eq!(subjects("Bank of America and eBay", &[]), ["XNAS:EBAY", "XNYS:BAC"]);
+    }
+
+    #[test]
+    fn a_longer_name_of_another_company_hides_the_shorter_one() {
+        assert!(subjects("Merck KGaA lifts its outlook", &[]).is_empty());
+        assert!(subjects("The Oracle of Omaha buys", &[]).is_empty());
+        assert_eq!(subjects("Merck lifts its outlook", &[]), ["XNYS:MRK"]);
     }
 
     #[test]

@@ -96,4 +96,7 @@ pub struct Alert {
     pub evidence: Vec<Evidence>,
     /// The mentions record at which the state changed.
     pub origin: Origin,
+    /// The W3C trace context of the mention that began it, where one began it and had one: the same to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<Arc<str>>,
 }

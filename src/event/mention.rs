@@ -68,6 +68,9 @@ pub struct Mention {
     pub sketch: Sketch,
     /// The record that the post came in.
     pub origin: Origin,
+    /// The W3C trace context that came with the record; on the wire it is a header.
+    #[serde(skip)]
+    pub traceparent: Option<Arc<str>>,
 }
 
 /// Takes back all mentions of a post whose revision is before a moment; goes to every partition.

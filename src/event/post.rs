@@ -31,6 +31,8 @@ pub struct Post {
     pub action: Action,
     /// The text as it came (title and text joined where both are there); empty for a deletion.
     pub text: String,
+    /// Whether there was more text than a post keeps.
+    pub truncated: bool,
     /// When its author published it; never later than `appended_at`.
     pub published_at: Timestamp,
     /// When the record was appended to the input topic.

@@ -80,6 +80,11 @@ impl From<&Answer> for TopicRecord {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_whole(truncated: &bool) -> bool {
+    !*truncated
+}
+
 /// Four decimals: finer than any calibration, and short on the wire.
 fn rounded(probability: f32) -> f32 {
     (probability * 10_000.0).round() / 10_000.0
@@ -107,8 +112,14 @@ pub struct ScoredPost {
     /// The text as it came, where cleaning changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_text: Option<String>,
+    /// Whether there was more text than a post keeps, so that `original_text` (or `text`) is only its start.
+    #[serde(default, skip_serializing_if = "is_whole")]
+    pub truncated: bool,
     /// The language that was found (ISO 639-3), where one was.
     pub lang: Option<String>,
+    /// The language that the source claims, as it wrote it; untrusted, and nothing is decided by it.
+    #[serde(default)]
+    pub declared_lang: Option<String>,
     /// Who delivered it.
     pub source: Arc<str>,
     /// The kind of source.

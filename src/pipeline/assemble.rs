@@ -58,6 +58,8 @@ pub struct Assembly {
     /// The whole pipeline's settings.
     pub settings: Arc<Settings>,
     /// The instruments.
+    pub instruments: Arc<Instruments>,
+    /// Finds them in texts.
     pub linker: Arc<Linker>,
     /// The model.
     pub slot: Arc<Slot>,
@@ -78,12 +80,13 @@ impl Assembly {
         witness: Witness,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssembleError> {
-        let linker = Arc::new(linker(&settings)?);
+        let instruments = Arc::new(instruments(&settings)?);
+        let linker = Arc::new(Linker::new(&instruments));
         let id = scorer.id().clone();
         let labels = [&*id.name, &*id.version, &*id.variant, scorer.device()];
         witness.metrics.set(&metrics::MODEL_INFO, &labels, 1.0);
         witness.board.model(format!("{} {} {} on {}", id.name, id.version, id.variant, scorer.device()));
-        Ok(Self { settings, linker, slot: Arc::new(Slot::new(scorer)), witness, clock })
+        Ok(Self { settings, instruments, linker, slot: Arc::new(Slot::new(scorer)), witness, clock })
     }
 
     /// What preparing a pool needs.
@@ -139,11 +142,7 @@ impl Assembly {
     /// What the signal stage needs to know.
     #[must_use]
     pub fn signal_settings(&self) -> Arc<SignalSettings> {
-        Arc::new(SignalSettings {
-            pipeline: self.settings.name.clone(),
-            index: self.settings.index.clone(),
-            rules: self.settings.rules.clone(),
-        })
+        Arc::new(SignalSettings::of(&self.settings).naming(&self.instruments))
     }
 
     /// The archive stage's core; segments end at `age` at the latest.
@@ -192,13 +191,12 @@ impl Assembly {
     }
 }
 
-fn linker(settings: &Settings) -> Result<Linker, AssembleError> {
-    let Some(path) = &settings.instruments else { return Ok(Linker::new(&Instruments::default())) };
+fn instruments(settings: &Settings) -> Result<Instruments, AssembleError> {
+    let Some(path) = &settings.instruments else { return Ok(Instruments::default()) };
     let csv = std::fs::read_to_string(path)
         .map_err(|source| AssembleError::InstrumentsUnread { path: path.clone(), source })?;
-    let instruments = Instruments::parse(&csv).map_err(|problems| AssembleError::Instruments {
+    Instruments::parse(&csv).map_err(|problems| AssembleError::Instruments {
         path: path.clone(),
         problems: problems.iter().map(ToString::to_string).collect(),
-    })?;
-    Ok(Linker::new(&instruments))
+    })
 }

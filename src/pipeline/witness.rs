@@ -132,6 +132,7 @@ impl Told for ScoreNote {
         match self {
             Self::Scored(note) => {
                 witness.metrics.add(&metrics::SUBJECTS_DROPPED, &[], u64::try_from(note.dropped).unwrap_or(0));
+                witness.metrics.add(&metrics::TEXTS_TRUNCATED, &[], u64::from(note.scored.truncated));
                 scored(witness, &note.scored, now);
             }
             Self::Dead(reason, message) => witness.dead("score", *reason, message, now),

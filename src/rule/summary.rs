@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crate::event::{AlertState, Evidence, Subject};
+use crate::event::{AlertState, Evidence};
 use crate::rule::{Bound, Rule};
 use crate::window::Reading;
 
-/// What happened to `subject`, for a person: figure, window, mentions, bound and the first post of the evidence.
+/// What happened to `subject`, as it is called, for a person: figure, window, mentions, bound and the post of the
+/// evidence that weighs most.
 #[must_use]
-pub fn summary(rule: &Rule, subject: &Subject, state: AlertState, shown: (&Reading, &[Evidence])) -> String {
+pub fn summary(rule: &Rule, subject: &str, state: AlertState, shown: (&Reading, &[Evidence])) -> String {
     let (reading, evidence) = shown;
     let (moved, bound) = match rule.bound {
         Bound::Below(bound) => ("fell to", bound),
@@ -16,17 +17,17 @@ pub fn summary(rule: &Rule, subject: &Subject, state: AlertState, shown: (&Readi
     };
     let over = span(rule.over);
     let window = format!("over {over} ({} mentions, bound {})", reading.mentions, signed(bound));
-    let first = evidence.first().map_or_else(String::new, |post| format!(": first “{}”", post.excerpt));
+    let weightiest = evidence.first().map_or_else(String::new, |post| format!(": weightiest “{}”", post.excerpt));
     let Some(value) = reading.value else {
         return format!("{subject} has no sentiment {window}");
     };
     match state {
         AlertState::Pending => format!(
-            "{subject} sentiment {moved} {} {window}, an alert if it lasts {}{first}",
+            "{subject} sentiment {moved} {} {window}, an alert if it lasts {}{weightiest}",
             signed(value),
             span(rule.hold)
         ),
-        AlertState::Firing => format!("{subject} sentiment {moved} {} {window}{first}", signed(value)),
+        AlertState::Firing => format!("{subject} sentiment {moved} {} {window}{weightiest}", signed(value)),
         AlertState::Resolved if rule.holds(reading) => {
             format!("{subject} sentiment is {} {window}, no longer watched", signed(value))
         }

@@ -203,6 +203,7 @@ mod tests {
             url: None,
             sketch: Sketch(0),
             origin,
+            traceparent: None,
         });
         let MentionRecord::Mention(told) = told else { unreachable!() };
         told

@@ -118,7 +118,7 @@ fn mention(bytes: &[u8]) {
 }
 
 fn alert(bytes: &[u8]) {
-    round_trip!(bytes, decode_alert, |event| envelope().alert(event, None));
+    round_trip!(bytes, decode_alert, |event| envelope().alert(event));
 }
 
 fn label(bytes: &[u8]) {

@@ -37,7 +37,9 @@ pub fn post(number: i64, text: &str, (kind, source): (&str, &str), sentiment: [f
         scored_at: at("14:32:41"),
         text: text.to_owned(),
         original_text: None,
+        truncated: false,
         lang: Some("eng".to_owned()),
+        declared_lang: None,
         source: Arc::from(source),
         kind: Arc::from(kind),
         author: None,
@@ -93,6 +95,7 @@ pub fn alert(subject: &str, severity: &str, summary: &str) -> Alert {
         summary: summary.to_owned(),
         evidence: Vec::new(),
         origin: origin(88),
+        traceparent: None,
     }
 }
 
@@ -147,7 +150,7 @@ fn alerts(board: &Board) {
     let mut chip = alert(
         "XNAS:NVDA",
         "critical",
-        "XNAS:NVDA sentiment fell to −0.71 over 30m (46 mentions, bound −0.50): first “Regulators open an inquiry into \
+        "XNAS:NVDA sentiment fell to −0.71 over 30m (46 mentions, bound −0.50): weightiest “Regulators open an inquiry into \
          the chip maker's export licences”",
     );
     chip.evidence = vec![
@@ -163,7 +166,7 @@ fn alerts(board: &Board) {
     let mut staff = alert(
         "topic:layoffs",
         "warning",
-        "topic:layoffs sentiment fell to −0.58 over 1h (19 mentions, bound −0.45): first “Retailer to close forty shops \
+        "topic:layoffs sentiment fell to −0.58 over 1h (19 mentions, bound −0.45): weightiest “Retailer to close forty shops \
          and cut 2,300 jobs”",
     );
     staff.value = Some(-0.58);

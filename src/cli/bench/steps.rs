@@ -115,7 +115,9 @@ fn scored(post: &Post, text: &str, model: &ModelId) -> ScoredPost {
         scored_at: Timestamp::default(),
         text: text.to_owned(),
         original_text: None,
+        truncated: post.truncated,
         lang: None,
+        declared_lang: post.lang.clone(),
         source: post.source.clone(),
         kind: post.kind.clone(),
         author: post.author.clone(),
@@ -147,5 +149,6 @@ fn mention(post: &Post, text: &str) -> Mention {
         url: None,
         sketch: clean::sketch(text),
         origin: post.origin.clone(),
+        traceparent: None,
     }
 }

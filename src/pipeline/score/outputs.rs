@@ -99,6 +99,7 @@ impl Routes {
                 url: post.url.as_deref().map(Arc::from),
                 sketch,
                 origin: post.origin.clone(),
+                traceparent: None,
             };
             let payload = self.envelope.mention(&MentionRecord::Mention(mention), finding.scored_at, trace);
             outputs.push(self.keyed(payload, &self.topics.mentions, self.mentions));
@@ -139,7 +140,9 @@ fn scored_post(finding: &Finding<'_>, subjects: Vec<SubjectLink>) -> ScoredPost 
         scored_at: finding.scored_at,
         text: finding.text.to_owned(),
         original_text: (post.text != finding.text).then(|| post.text.clone()),
+        truncated: post.truncated,
         lang: finding.lang.map(str::to_owned),
+        declared_lang: post.lang.clone(),
         source: post.source.clone(),
         kind: post.kind.clone(),
         author: post.author.clone(),

@@ -24,7 +24,7 @@ const POSTS: &[&str] = &[
     r#"{"id": "a", "text": "$AAPL shares recover", "action": "updated", "updated_at": "2026-03-02T13:31:00Z"}"#,
     r#"{"id": "b", "action": "deleted", "updated_at": "2026-03-02T13:32:00Z"}"#,
     r#"{"id": "c", "text": "", "published_at": "2026-03-02T13:30:02Z"}"#,
-    r#"{"id": "d", "text": "Die Aktien des Unternehmens sind heute an der Börse nach schwachen Zahlen stark gefallen"}"#,
+    r#"{"id": "d", "lang": "de-AT", "text": "Die Aktien des Unternehmens sind heute an der Börse nach schwachen Zahlen stark gefallen"}"#,
     r#"{"text": "no id of its own"}"#,
     r#"{"id": "e", "text": "unfinished"#,
 ];
@@ -164,6 +164,8 @@ fn what_the_model_is_not_asked_is_an_abstention_with_its_reason() {
     assert_eq!(reason("c", Action::Created), "empty-text");
     assert_eq!(reason("d", Action::Created), "unknown-language");
     assert_eq!(reason("a", Action::Created), serde_json::Value::Null);
+    let foreign = posts.iter().find(|post| &*post.post_id == "d").unwrap();
+    assert_eq!((foreign.lang.as_deref(), foreign.declared_lang.as_deref()), (Some("deu"), Some("de-AT")));
     let deleted = posts.iter().find(|post| post.action == Action::Deleted).unwrap();
     assert!(deleted.subjects.is_empty() && deleted.text.is_empty());
     assert!(posts.iter().any(|post| post.post_id.starts_with("posts+")), "an id is made where there is none");

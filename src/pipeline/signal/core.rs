@@ -144,7 +144,6 @@ fn fold(state: &mut PartitionState, record: &Record, routes: &Routes) -> Row<Sig
         MentionRecord::Mention(mention) => Some(mention.published_at),
         MentionRecord::Retraction(_) | MentionRecord::Tick(_) => None,
     };
-    let trace = record.header("traceparent").map(|value| String::from_utf8_lossy(value).into_owned());
     let findings = state.fold(mention, &origin_of(record), record.appended_at, true);
     let (mut indices, mut alerts) = (Vec::new(), Vec::new());
     let mut outputs = Vec::with_capacity(findings.len());
@@ -155,7 +154,7 @@ fn fold(state: &mut PartitionState, record: &Record, routes: &Routes) -> Row<Sig
                 indices.push(index);
             }
             Finding::Alert(alert) => {
-                let payload = routes.envelope.alert(&alert, trace.as_deref());
+                let payload = routes.envelope.alert(&alert);
                 outputs.push(payload.to(&routes.topics.alerts, record.partition.number));
                 alerts.push(*alert);
             }

@@ -1,5 +1,7 @@
 //! One subject's desk: its book, the alerts of every rule that looks at it, and what is due when.
 
+use std::sync::Arc;
+
 use crate::event::{Alert, Index, Origin, Subject};
 use crate::pipeline::signal::SignalSettings;
 use crate::rule::{Life, Rule, Turn, evidence, fingerprint, summary};
@@ -15,6 +17,8 @@ pub(super) struct Moment<'a> {
     pub resumed_at: Timestamp,
     /// The record.
     pub place: &'a Origin,
+    /// Whom the record speaks of, with its trace, where it has one.
+    pub trace: Option<(&'a Subject, &'a Arc<str>)>,
     /// False while the log is read back.
     pub live: bool,
 }
@@ -26,6 +30,8 @@ struct Track {
     life: Life,
     /// Up to this offset every change of this alert is on the alerts topic already.
     known_until: i64,
+    /// The trace of the mention that began this alert.
+    trace: Option<Arc<str>>,
 }
 
 /// One subject. Window 0 of its book is the index; window `n + 1` belongs to `tracks[n]`.
@@ -47,8 +53,9 @@ impl Desk {
     pub(super) fn new(subject: Subject, settings: &SignalSettings, known_until: impl Fn(usize) -> i64) -> Self {
         let index = &settings.index;
         let rules = settings.rules.iter().enumerate().filter(|(_, rule)| rule.is_about(&subject));
-        let tracks: Vec<Track> =
-            rules.map(|(rule, _)| Track { rule, life: Life::Quiet, known_until: known_until(rule) }).collect();
+        let tracks: Vec<Track> = rules
+            .map(|(rule, _)| Track { rule, life: Life::Quiet, known_until: known_until(rule), trace: None })
+            .collect();
         let mut windows = vec![Window::new(index.horizon, index.half_life)];
         let watching = tracks.iter().filter_map(|track| settings.rules.get(track.rule));
         windows.extend(watching.map(|rule| Window::new(rule.over, rule.half_life)));
@@ -64,6 +71,7 @@ impl Desk {
         let named = |track: &&mut Track| settings.rules.get(track.rule).is_some_and(|rule| rule.name == alert.rule);
         if let Some(track) = self.tracks.iter_mut().find(named) {
             (track.life, track.known_until) = (Life::of(alert), alert.origin.offset);
+            track.trace.clone_from(&alert.traceparent);
         }
     }
 
@@ -76,13 +84,24 @@ impl Desk {
                 continue;
             }
             let holds = rule.holds(&self.book.reading(number + 1));
+            let was_quiet = track.life.is_quiet();
             if !moment.live {
                 track.life.watch(holds, moment.now, moment.resumed_at);
             } else if let Some(turn) = track.life.step(rule, holds, moment.now, moment.resumed_at) {
-                turned.push((number + 1, rule, turn));
+                if was_quiet {
+                    // A record that only made time pass, or speaks of another subject, began nothing.
+                    let own = moment.trace.filter(|(subject, _)| **subject == self.subject);
+                    track.trace = own.map(|(_, trace)| trace.clone());
+                }
+                let trace = if track.life.is_quiet() { track.trace.take() } else { track.trace.clone() };
+                turned.push((number + 1, rule, turn, trace));
             }
         }
-        turned.into_iter().map(|(window, rule, turn)| self.alert(rule, window, turn, (moment, settings))).collect()
+        let alerts = turned.into_iter().map(|(window, rule, turn, trace)| Alert {
+            traceparent: trace,
+            ..self.alert(rule, window, turn, (moment, settings))
+        });
+        alerts.collect()
     }
 
     /// The index record of this moment.
@@ -142,9 +161,10 @@ impl Desk {
             at: moment.now,
             value: reading.value,
             threshold: rule.bound.threshold(),
-            summary: summary(rule, &self.subject, turn.state, (&reading, &evidence)),
+            summary: summary(rule, &settings.called(&self.subject), turn.state, (&reading, &evidence)),
             evidence,
             origin: moment.place.clone(),
+            traceparent: None,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What the signal stage must know, and how far back its memory reaches.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::entity::Instruments;
+use crate::event::Subject;
 use crate::pipeline::Settings;
 use crate::rule::Rule;
 use crate::window::IndexSettings;
@@ -16,13 +19,29 @@ pub struct SignalSettings {
     pub index: IndexSettings,
     /// The rules; names are unique.
     pub rules: Vec<Rule>,
+    /// What instruments are called in an alert's sentence; who is missing goes by the id.
+    pub names: HashMap<Subject, Arc<str>>,
 }
 
 impl SignalSettings {
-    /// The signal stage's part of a pipeline's settings.
+    /// The signal stage's part of a pipeline's settings; instruments go by their ids.
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
-        Self { pipeline: settings.name.clone(), index: settings.index.clone(), rules: settings.rules.clone() }
+        let (index, rules) = (settings.index.clone(), settings.rules.clone());
+        Self { pipeline: settings.name.clone(), index, rules, names: HashMap::new() }
+    }
+
+    /// The same, with instruments called by their names.
+    #[must_use]
+    pub fn naming(self, instruments: &Instruments) -> Self {
+        let names = instruments.iter().map(|one| (one.subject.clone(), Arc::from(one.name.as_str()))).collect();
+        Self { names, ..self }
+    }
+
+    /// A subject as a person reads of it: `Boeing (XNYS:BA)`, or the id alone.
+    #[must_use]
+    pub fn called(&self, subject: &Subject) -> String {
+        self.names.get(subject).map_or_else(|| subject.to_string(), |name| format!("{name} ({subject})"))
     }
 
     /// The longest window: no mention that was published earlier weighs anything.

@@ -139,7 +139,11 @@ impl PartitionState {
         if resumed {
             self.resumed_at = self.now;
         }
-        let moment = Moment { now: self.now, resumed_at: self.resumed_at, place, live };
+        let trace = match &record {
+            MentionRecord::Mention(mention) => mention.traceparent.as_ref().map(|trace| (&mention.subject, trace)),
+            MentionRecord::Retraction(_) | MentionRecord::Tick(_) => None,
+        };
+        let moment = Moment { now: self.now, resumed_at: self.resumed_at, place, trace, live };
         let mut findings = Vec::new();
         let mut touched = self.take_due(moment);
         if resumed {
@@ -152,9 +156,9 @@ impl PartitionState {
             touched.extend(self.numbers_of(|_| true));
         }
         let is_tick = matches!(record, MentionRecord::Tick(_)) || self.is_overdue(before, moment);
-        match record {
-            MentionRecord::Mention(mention) => self.tell(&mention, moment, appended_at, &mut touched),
-            MentionRecord::Retraction(retraction) => self.retract(&retraction, moment, &mut touched),
+        match &record {
+            MentionRecord::Mention(mention) => self.tell(mention, moment, appended_at, &mut touched),
+            MentionRecord::Retraction(retraction) => self.retract(retraction, moment, &mut touched),
             MentionRecord::Tick(_) => {}
         }
         touched.sort_unstable();
@@ -306,6 +310,7 @@ impl PartitionState {
     }
 
     fn resolve_orphans(&mut self, moment: Moment<'_>, findings: &mut Vec<Finding>) {
+        let settings = self.settings.clone();
         for alert in std::mem::take(&mut self.orphans) {
             let over = Life::of(&alert).abandon(moment.now);
             let resolved = over.map(|turn| Alert {
@@ -314,7 +319,7 @@ impl PartitionState {
                 ends_at: turn.ends_at,
                 at: moment.now,
                 value: None,
-                summary: format!("{}: the rule {} no longer watches it", alert.subject, alert.rule),
+                summary: format!("{}: the rule {} no longer watches it", settings.called(&alert.subject), alert.rule),
                 evidence: Vec::new(),
                 origin: moment.place.clone(),
                 ..alert

@@ -169,6 +169,7 @@ impl Site {
         let slot = Arc::new(Slot::new(scorer("1", &mood)));
         let assembly = Assembly {
             settings: self.settings.clone(),
+            instruments: Arc::default(),
             linker: self.linker.clone(),
             slot: slot.clone(),
             witness: self.witness.clone(),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::log::{Log, alerts, at, mention, rule, seconds, settings};
+use super::log::{Log, alerts, at, mention, rule, seconds, settings, trace};
+use crate::entity::Instruments;
 use crate::event::{Alert, AlertState, Index, MentionRecord, Sketch};
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
 use crate::rule::Bound;
@@ -43,10 +44,42 @@ fn an_alert_is_pending_then_firing_then_resolved() {
     assert_eq!(alerts[1].evidence.len(), 2);
     assert_eq!(&*alerts[1].evidence[0].post_id, "two", "the younger one weighs more");
     insta::assert_snapshot!(alerts.iter().map(|alert| alert.summary.as_str()).collect::<Vec<_>>().join("\n"), @r"
-    XNAS:AAA sentiment fell to −0.80 over 1m (2 mentions, bound −0.40), an alert if it lasts 10s: first “What two says”
-    XNAS:AAA sentiment fell to −0.80 over 1m (2 mentions, bound −0.40): first “What two says”
+    XNAS:AAA sentiment fell to −0.80 over 1m (2 mentions, bound −0.40), an alert if it lasts 10s: weightiest “What two says”
+    XNAS:AAA sentiment fell to −0.80 over 1m (2 mentions, bound −0.40): weightiest “What two says”
     XNAS:AAA has no sentiment over 1m (0 mentions, bound −0.40)
     ");
+}
+
+#[test]
+fn an_alert_keeps_the_trace_of_the_mention_that_began_it_to_its_end() {
+    let mut log = Log::default();
+    log.tell(1.0, "one", "XNAS:AAA", -0.9);
+    log.tell(2.0, "two", "XNAS:AAA", -0.7);
+    log.tell(20.0, "three", "XNYS:BBB", 0.7);
+    log.tell(61.5, "four", "XNYS:BBB", 0.7);
+    log.tell(80.0, "five", "XNYS:BBB", 0.7);
+    for (number, (record, _)) in (1..).zip(&mut log.records) {
+        let MentionRecord::Mention(mention) = record else { unreachable!() };
+        mention.traceparent = Some(trace(number));
+    }
+    let alerts = alerts(&log.run(&gloom()));
+    // Fired and resolved at mentions of another subject, whose traces are not its own.
+    let expected = [(AlertState::Pending, 2.0), (AlertState::Firing, 20.0), (AlertState::Resolved, 80.0)];
+    assert_eq!(story(&alerts), expected);
+    assert!(alerts.iter().all(|alert| alert.traceparent == Some(trace(2))), "{alerts:#?}");
+}
+
+#[test]
+fn an_alert_calls_an_instrument_by_its_name() {
+    let file = Instruments::parse("id,name\nXNAS:AAA,Triple A\n").unwrap();
+    let mut log = Log::default();
+    log.tell(1.0, "one", "XNAS:AAA", -0.9);
+    log.tell(2.0, "two", "XNAS:AAA", -0.7);
+    log.tell(2.0, "two", "XNAS:BBB", -0.7);
+    log.tell(2.0, "three", "XNAS:BBB", -0.7);
+    let told = alerts(&log.run(&gloom().naming(&file)));
+    assert!(told[0].summary.starts_with("Triple A (XNAS:AAA) sentiment fell to"), "{}", told[0].summary);
+    assert!(told[1].summary.starts_with("XNAS:BBB sentiment fell to"), "{}", told[1].summary);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn settings(rules: Vec<Rule>) -> SignalSettings {
         novelty_window: seconds(120),
         ..IndexSettings::default()
     };
-    SignalSettings { pipeline: Arc::from("market"), index, rules }
+    SignalSettings { pipeline: Arc::from("market"), index, rules, names: std::collections::HashMap::new() }
 }
 
 pub(super) fn mention(post: &str, subject: &str, score: f32, published_at: Timestamp) -> Mention {
@@ -62,7 +62,13 @@ pub(super) fn mention(post: &str, subject: &str, score: f32, published_at: Times
         url: None,
         sketch,
         origin: Origin { topic: Arc::from("posts"), partition: 0, offset: 0 },
+        traceparent: None,
     }
+}
+
+/// A trace context by number.
+pub(super) fn trace(number: i64) -> Arc<str> {
+    Arc::from(format!("00-{:032x}-{:016x}-01", number.max(1), number.max(1)))
 }
 
 pub(super) fn retraction(post: &str, before: Timestamp) -> MentionRecord {

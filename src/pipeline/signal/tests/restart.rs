@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::log::{Log, alerts, at, mention, retraction, rule, seconds, settings};
+use super::log::{Log, alerts, at, mention, retraction, rule, seconds, settings, trace};
 use crate::event::{AlertState, MentionRecord, Origin, Sketch, Tick};
 use crate::pipeline::dice::Dice;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
@@ -78,6 +78,7 @@ fn any_mention(
     if dice.chance(0.5) {
         told.sketch = Sketch(xxhash_rust::xxh3::xxh3_128(&[dice.below(4) as u8]));
     }
+    told.traceparent = dice.chance(0.7).then(|| trace(now.micros()));
     MentionRecord::Mention(told)
 }
 
