@@ -1,6 +1,7 @@
 //! While a commit does not end, a stage takes in no more than its bounds say; when it ends, everything else comes.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,8 +133,12 @@ fn a_commit_that_hangs_holds_every_stage_up_and_nothing_grows() {
     assert!((5 * POOL..EPOCH_ROWS_MAX + 5 * POOL + EVENT).contains(&stood), "score: {stood}");
     assert_eq!(all, POSTS);
 
-    let settings =
-        Arc::new(SignalSettings { pipeline: name("test"), index: IndexSettings::default(), rules: Vec::new() });
+    let settings = Arc::new(SignalSettings {
+        pipeline: name("test"),
+        index: IndexSettings::default(),
+        rules: Vec::new(),
+        names: HashMap::new(),
+    });
     let core = SignalCore::new(settings, scene.routes.clone(), Duration::ZERO, false);
     let (stood, all) = scene.drive("signal", core, &scene.routes.topics.mentions, |()| Some(()));
     assert!((EPOCH_ROWS_MAX..EPOCH_ROWS_MAX + 3 * EVENT).contains(&stood), "signal: {stood}");
