@@ -10,7 +10,7 @@ use crate::clean;
 use crate::cli::bench::say;
 use crate::codec::{Envelope, decode_post};
 use crate::entity::{Instruments, Linker};
-use crate::event::{Abstention, Mention, MentionRecord, ModelId, Post, ScoredPost, Subject, Verdict};
+use crate::event::{Abstention, Mention, MentionRecord, ModelId, Origin, Post, ScoredPost, Subject, Verdict};
 use crate::event::{AnswerRecord, TopicRecord};
 use crate::model::Scorer;
 use crate::pipeline::signal::{PartitionState, SignalSettings};
@@ -96,9 +96,10 @@ pub(super) fn steps(settings: &Settings, played: &[PlayRecord], scorer: &dyn Sco
     })?;
     timed("index (fold a mention, all rules)", mentions.len(), &mut || {
         let mut state = PartitionState::new(Arc::new(SignalSettings::of(settings)));
-        for mention in &mentions {
-            let record = MentionRecord::Mention(mention.clone());
-            drop(black_box(state.fold(record, &mention.origin, mention.published_at, true)));
+        for (mention, offset) in mentions.iter().zip(0..) {
+            let (record, place) =
+                (MentionRecord::Mention(mention.clone()), Origin { offset, ..mention.origin.clone() });
+            drop(black_box(state.fold(record, &place, mention.published_at, true)));
         }
     })
 }
