@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Changes the code of the guarantee (src/stream, segments, leases) in every small way that cargo-mutants knows, one at a
 # time, and looks whether a test of the library notices: mutants.sh [ARGUMENT of cargo mutants...]
-# One or two hours on two cores. Survivors and why they change nothing: tests/mutants.md. No part of `make test`.
+# Takes hours: each change is compiled and tested. No part of `make test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/say.sh
