@@ -13,6 +13,7 @@ mod doctor;
 mod evaluate;
 mod exit;
 mod input;
+mod letter_args;
 mod letter_shown;
 mod lines;
 mod model;

@@ -3,11 +3,12 @@
 //! Their JSON form is the serde form of `event`; `schemas/` holds it to a contract. Labels come from people, so theirs
 //! is the one that may be wrong often.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::codec::trace::{is_traceparent, traceparent_of};
-use crate::event::{Alert, DeadLetter, Label, MentionRecord, Reason, ScoredPost};
+use crate::event::{Alert, DeadLetter, Label, Mention, MentionRecord, Reason, ScoredPost};
 use crate::stream::Record;
 
 /// A record of the `mentions` topic.
@@ -15,11 +16,30 @@ use crate::stream::Record;
 /// # Errors
 /// A dead letter of stage `signal`, when the value is not a mention, a retraction or a tick.
 pub fn decode_mention(record: &Record) -> Result<MentionRecord, DeadLetter> {
-    let mut read: MentionRecord = decode(record, "signal")?;
-    if let MentionRecord::Mention(mention) = &mut read {
-        mention.traceparent = traceparent_of(record);
-    }
-    Ok(read)
+    let tagged: Tagged = decode(record, "signal")?;
+    Ok(match tagged.kind {
+        Kind::Mention => {
+            let mention: Mention = decode(record, "signal")?;
+            MentionRecord::Mention(Mention { traceparent: traceparent_of(record), ..mention })
+        }
+        Kind::Retraction => MentionRecord::Retraction(decode(record, "signal")?),
+        Kind::Tick => MentionRecord::Tick(decode(record, "signal")?),
+    })
+}
+
+/// What tells the records of `mentions` apart, read first: who reads all of it as one of several buffers each field.
+#[derive(Deserialize)]
+struct Tagged {
+    #[serde(rename = "type")]
+    kind: Kind,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Mention,
+    Retraction,
+    Tick,
 }
 
 /// A record of the `alerts` topic.

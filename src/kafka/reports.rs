@@ -27,6 +27,8 @@ pub(super) struct Counts {
     pub(super) good: u64,
     /// The first bad report since the last [`Reports::forgive`].
     pub(super) bad: Option<String>,
+    /// Whoever waits is woken when so few are open: once, not at each report.
+    wake_at: u64,
 }
 
 impl Reports {
@@ -53,7 +55,8 @@ impl Reports {
 
     /// Waits until at most `open` records are not reported, `limit` long; returns whether that came about.
     pub(super) fn wait(&self, open: u64, limit: Duration) -> bool {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.wake_at = open;
         let waited = self.changed.wait_timeout_while(counts, limit, |counts| counts.open > open);
         let (counts, _) = waited.unwrap_or_else(PoisonError::into_inner);
         counts.open <= open
@@ -78,7 +81,7 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        self.with(|counts| {
+        let awaited = self.with(|counts| {
             counts.open = counts.open.saturating_sub(1);
             match result {
                 Ok(_) => counts.good += 1,
@@ -86,7 +89,10 @@ impl ProducerContext for Reports {
                     counts.bad.get_or_insert_with(|| error.to_string());
                 }
             }
+            counts.open <= counts.wake_at
         });
-        self.changed.notify_all();
+        if awaited {
+            self.changed.notify_all();
+        }
     }
 }

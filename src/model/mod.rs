@@ -17,7 +17,7 @@ use crate::event::{ModelId, Verdict};
 
 pub use calibrate::{Calibration, Readout};
 pub use manifest::{Golden, GoldenOutput, Manifest, ManifestError, Task, Variant};
-pub use packing::pack;
+pub use packing::{PackLimits, pack};
 pub use question::question;
 pub use settings::{Device, ModelSettings};
 pub use slot::Slot;

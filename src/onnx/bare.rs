@@ -57,7 +57,7 @@ impl Combination {
     #[must_use]
     pub fn worth_trying(cores: usize) -> Vec<Self> {
         let splits = (1..=cores.max(1)).filter(|sessions| cores.max(1).is_multiple_of(*sessions));
-        let rows = [4, 8, 16, 32];
+        let rows = [1, 4, 8, 16, 32];
         splits.flat_map(|sessions| rows.map(|rows| Self { sessions, threads: cores.max(1) / sessions, rows })).collect()
     }
 }

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::event::{Answer, ModelId, Verdict};
-use crate::model::{Device, Encoded, ModelSettings, Readout, ScoreFailure, ScoreStats, Scorer, Task, Variant};
+use crate::model::{
+    Device, Encoded, ModelSettings, PackLimits, Readout, ScoreFailure, ScoreStats, Scorer, Task, Variant,
+};
 use crate::onnx::cache::Cache;
 use crate::onnx::directory::{locate, read_manifest, read_verified};
 use crate::onnx::graph::{Graph, GraphPlan, Place};
-use crate::onnx::lanes::{Lanes, Limits};
+use crate::onnx::lanes::Lanes;
 use crate::onnx::tokens::Tokens;
 use crate::onnx::{BundleError, Runtime};
 use crate::time::Clock;
@@ -30,7 +32,7 @@ pub struct Bundle {
     directory: PathBuf,
     tokens: Tokens,
     lanes: Lanes,
-    limits: Limits,
+    limits: PackLimits,
     cache: Cache,
     stats: Mutex<ScoreStats>,
     pub(super) runtime: Runtime,
@@ -87,7 +89,11 @@ impl Bundle {
             tasks: manifest.tasks,
             directory: folder.to_owned(),
             tokens,
-            limits: Limits { tokens_max: settings.batch_tokens_max, rows_max: settings.batch_rows_max },
+            limits: PackLimits {
+                tokens_max: settings.batch_tokens_max,
+                rows_max: settings.batch_rows_max,
+                run_tokens: plan.place.run_tokens(settings.batch_tokens_max),
+            },
             cache: Cache::new(settings.cache_texts),
             stats: Mutex::default(),
             runtime: runtime.clone(),

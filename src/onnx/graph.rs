@@ -19,6 +19,20 @@ pub(super) enum Place {
     Cuda(u32),
 }
 
+/// What one run on the processor costs beside its tokens, in tokens: the shipped model, texts one at a time against
+/// batches of eight (`bellwether bench`).
+const RUN_TOKENS_CPU: usize = 6;
+
+impl Place {
+    /// What one run costs beside its tokens. CUDA's start of a run costs as much as a batch of many tokens.
+    pub(super) const fn run_tokens(self, tokens_max: usize) -> usize {
+        match self {
+            Self::Cpu => RUN_TOKENS_CPU,
+            Self::Cuda(_) => tokens_max,
+        }
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

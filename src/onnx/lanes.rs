@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::event::Verdict;
-use crate::model::{BatchStats, Encoded, Readout, ScoreFailure, divide, pack};
+use crate::model::{BatchStats, Encoded, PackLimits, Readout, ScoreFailure, divide, pack};
 use crate::onnx::graph::Graph;
 use crate::time::Clock;
 
@@ -20,13 +20,6 @@ pub(super) struct Lanes {
     /// A text that the model is known to answer.
     probe: Encoded,
     clock: Arc<dyn Clock>,
-}
-
-/// How a pool is cut.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) tokens_max: usize,
-    pub(super) rows_max: usize,
 }
 
 /// One pool while it is worked off.
@@ -43,11 +36,11 @@ impl Lanes {
     }
 
     /// Scores a pool: every row once, in any order, with the batches that were run.
-    pub(super) fn score(&self, pool: &[&Encoded], limits: Limits) -> (Vec<Scored>, Vec<BatchStats>) {
+    pub(super) fn score(&self, pool: &[&Encoded], limits: PackLimits) -> (Vec<Scored>, Vec<BatchStats>) {
         let lengths: Vec<usize> = pool.iter().map(|text| text.ids.len()).collect();
         // A small pool is shared out too: every lane gets a batch before any gets a full one.
         let share = lengths.iter().sum::<usize>().div_ceil(self.lanes.len().max(1));
-        let batches = pack(&lengths, limits.tokens_max.min(share.max(1)), limits.rows_max);
+        let batches = pack(&lengths, PackLimits { tokens_max: limits.tokens_max.min(share.max(1)), ..limits });
         let run = Run { pool, batches, next: AtomicUsize::new(0), broken: OnceLock::new() };
         let helpers = self.lanes.len().min(run.batches.len()).saturating_sub(1);
         let mut scored = Vec::with_capacity(pool.len());

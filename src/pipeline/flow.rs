@@ -16,6 +16,12 @@ pub(in crate::pipeline) const EPOCH_ROWS_MAX: usize = 20_000;
 /// Likewise, bytes of outputs and notes.
 pub(in crate::pipeline) const EPOCH_BYTES_MAX: usize = 64 << 20;
 
+/// An epoch stays open so many times as long as the last commit took, so that a broker that is slow, or busy, is not
+/// asked to commit all the time...
+const COMMITS_OPEN: u32 = 3;
+/// ...but no longer than this, unless the interval itself is longer.
+const STRETCHED_MAX: Duration = Duration::from_secs(1);
+
 /// Intake, ledger and the commit that is under way.
 #[derive(Debug)]
 pub(in crate::pipeline) struct Flow<R> {
@@ -28,6 +34,8 @@ pub(in crate::pipeline) struct Flow<R> {
     assigned: BTreeMap<Partition, Lease>,
     opened_at: Option<Timestamp>,
     interval: Duration,
+    commit_began: Option<Timestamp>,
+    commit_took: Duration,
     until_end: bool,
     finishing: bool,
     paused: bool,
@@ -45,6 +53,8 @@ impl<R: Weigh> Flow<R> {
             assigned: BTreeMap::new(),
             opened_at: None,
             interval,
+            commit_began: None,
+            commit_took: Duration::ZERO,
             until_end,
             finishing: false,
             paused: false,
@@ -206,19 +216,22 @@ impl<R: Weigh> Flow<R> {
 }
 
 impl<N> Flow<Row<N>> {
-    /// Closes and commits when it is time: the interval is over, the epoch is large, a partition is leaving, or the
+    /// Closes and commits when it is time: the interval is over (it is stretched while commits take long), the epoch is
+    /// large, a partition is leaving, or the
     /// end has come.
     pub(in crate::pipeline) fn close_if_due<J>(&mut self, now: Timestamp) -> Option<Effect<J, N>> {
         if self.is_committing() || self.ledger.is_empty() {
             return None;
         }
-        let aged = self.opened_at.is_none_or(|at| now.since(at) >= self.interval);
+        let open_for = self.interval.max((self.commit_took * COMMITS_OPEN).min(STRETCHED_MAX));
+        let aged = self.opened_at.is_none_or(|at| now.since(at) >= open_for);
         let leaving = self.revoked.iter().any(|at| !self.ledger.rows(at).is_empty());
         if !(aged || self.is_full() || leaving || self.finishing || self.all_ended()) {
             return None;
         }
         let epoch = self.ledger.close()?;
         self.opened_at = None;
+        self.commit_began = Some(now);
         self.committing = epoch.parts().iter().map(|part| part.partition().clone()).collect();
         Some(Effect::Commit(epoch))
     }
@@ -226,8 +239,9 @@ impl<N> Flow<Row<N>> {
 
 impl<R: Weigh> Flow<R> {
     /// A commit ended: what follows.
-    pub(in crate::pipeline) fn committed<J, N>(&mut self, outcome: Outcome) -> Vec<Effect<J, N>> {
+    pub(in crate::pipeline) fn committed<J, N>(&mut self, outcome: Outcome, now: Timestamp) -> Vec<Effect<J, N>> {
         self.committing.clear();
+        self.commit_took = self.commit_began.take().map_or(Duration::ZERO, |began| now.since(began));
         match outcome {
             Outcome::Committed(_) => Vec::new(),
             Outcome::Fenced(partitions) => self.reset(&partitions),

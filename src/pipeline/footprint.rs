@@ -22,7 +22,7 @@ const DRAFT_RECORDS: u64 = 4;
 /// A mention as a record with its headers, and as much again for what is said about it.
 const MENTION_RECORD_BYTES: u64 = 2_600;
 /// A mention in a window: its entry, excerpt, link and sketch, and its places in the tables (measured by `bench`).
-const MENTION_BYTES: u64 = 1_250;
+const MENTION_BYTES: u64 = 1_600;
 /// A retraction that is remembered.
 const RETRACTION_BYTES: u64 = 200;
 /// A row of a segment, in times its record: decoded, and in columns while it is written.

@@ -1,7 +1,7 @@
 //! Launching one stage on Kafka: its place in the group, its producer, its core and its workers.
 
 use std::sync::Arc;
-use std::thread;
+
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, never};
@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, bounded, never};
 use crate::kafka::{KafkaTransaction, Producer, ReadBack, Source, SourceConfig, SourceHandle};
 use crate::pipeline::assemble::{Assembly, Counts};
 use crate::pipeline::score::Prepared;
-use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl};
+use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl, named};
 use crate::pipeline::stage::{Stage, Stop};
 use crate::pipeline::watch::Pulse;
 use crate::pipeline::witness::Told;
@@ -58,21 +58,21 @@ impl Launch {
                 let routes = self.assembly.routes(self.counts);
                 self.shell(stage, core, link, signals)?.run(move |jobs, done| {
                     let (prepared, waiting) = bounded::<Prepared>(1);
-                    let first = thread::spawn(move || {
+                    let first = named("score-prepare", move || {
                         for pool in jobs {
                             if prepared.send(preparer.prepare(pool)).is_err() {
                                 return;
                             }
                         }
                     });
-                    let second = thread::spawn(move || {
+                    let second = named("score-infer", move || {
                         for pool in waiting {
                             if !done.hand_in(assembly.finish(pool, &routes)) {
                                 return;
                             }
                         }
                     });
-                    vec![first, second]
+                    Ok(vec![first?, second?])
                 })
             }
             StageName::Signal => {
@@ -80,20 +80,21 @@ impl Launch {
                 let read_back = ReadBack { look_back: signal.look_back(), alerts_topic: topics.alerts.clone() };
                 let core = self.assembly.signal_core(self.counts, interval, self.until_end);
                 let link = self.link(stage, vec![topics.mentions], Some(read_back))?;
-                self.shell(stage, core, link, signals)?.run(|jobs, _| vec![thread::spawn(move || for () in jobs {})])
+                self.shell(stage, core, link, signals)?
+                    .run(|jobs, _| Ok(vec![named("signal-work", move || for () in jobs {})?]))
             }
             StageName::Archive => {
                 let mut write = self.assembly.archive_worker()?;
                 let core = self.assembly.archive_core(self.counts, settings.archive.segment_age, self.until_end);
                 let link = self.link(stage, vec![topics.scored, topics.labels], None)?;
                 self.shell(stage, core, link, signals)?.run(move |jobs, done| {
-                    vec![thread::spawn(move || {
+                    Ok(vec![named("archive-write", move || {
                         for segment in jobs {
                             if !done.hand_in(write(segment)) {
                                 return;
                             }
                         }
-                    })]
+                    })?])
                 })
             }
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use crate::kafka::{KafkaError, TopicPlan, TopicReport, Upkeep, ensure_topics, inspect_topics, partition_counts};
 use crate::pipeline::assemble::{AssembleError, Assembly, Counts};
 use crate::pipeline::launch::{Launch, Signals};
+use crate::pipeline::shell::named;
 use crate::pipeline::watch::{Pulse, explain, watch};
 use crate::pipeline::{Settings, Topics};
 
@@ -224,10 +225,13 @@ impl Fleet {
         for stage in &options.stages {
             let (launch, stage, report) = (launch.clone(), *stage, report.clone());
             let signals = Signals { stopped: stopped.clone(), drained: drained.clone() };
-            let thread = thread::spawn(move || {
+            let thread = named(stage.as_str(), move || {
                 let result = launch.stage(stage, signals);
                 drop(report.send((stage, result)));
             });
+            let none_left =
+                |error| RunError::Halted { stage: stage.as_str(), why: format!("starting a thread: {error}") };
+            let thread = thread.map_err(none_left)?;
             stages.push((stage, Some(thread)));
         }
         let has_score = options.stages.contains(&StageName::Score);

@@ -55,7 +55,8 @@ pub struct Told {
     pub weight: f32,
     /// For telling stories apart.
     pub sketch: Sketch,
-    copy: Option<u32>,
+    /// When its sketch was counted, in log time; none where copies are not.
+    counted_at: Option<Timestamp>,
     version: Version,
 }
 
@@ -270,7 +271,10 @@ impl Book {
             novelty: if labelled { TELLING / (1 + copies) } else { 0 },
             weight: if labelled && weight.is_finite() { weight } else { 0.0 },
             sketch: mention.sketch,
-            copy: self.copies.as_mut().map(|copies| copies.insert(mention.sketch, now)),
+            counted_at: self.copies.as_mut().map(|copies| {
+                copies.insert(mention.sketch, now);
+                now
+            }),
             version,
         };
         for (number, window) in self.windows.iter_mut().enumerate() {
@@ -281,8 +285,8 @@ impl Book {
 
     fn take(&mut self, place: Place) {
         let Some(told) = self.told.remove(&place) else { return };
-        if let (Some(copies), Some(copy)) = (&mut self.copies, told.copy) {
-            copies.remove(copy);
+        if let (Some(copies), Some(at)) = (&mut self.copies, told.counted_at) {
+            copies.remove(told.sketch, at);
         }
         for (number, window) in self.windows.iter_mut().enumerate() {
             self.changed |= window.take(place.at, &told) && number == 0;

@@ -1,41 +1,43 @@
 //! How often a story has been told before: near-copies among the sketches of a subject.
 //!
 //! A sketch is 32 parts of four bits; two texts are near-copies when enough parts are equal. Up to a few hundred
-//! sketches are compared one by one. Beyond that they are also listed by their bytes: two sketches that differ in at
-//! most `d` parts differ in at most `d` of 16 bytes, so they share one of any `d + 1` bytes, and looking there misses
-//! none.
+//! sketches are compared one by one. Beyond that they are also [listed](Pairs) by pairs of bytes.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::event::Sketch;
 use crate::time::Timestamp;
+use crate::window::pairs::{Pairs, zero_bytes};
 
 const PARTS: u32 = 32;
-const BYTES: u32 = 16;
-/// From this many sketches on they are listed by bytes. (The lists of a subject take about 100 KiB.)
+/// From this many stories on they are listed by pairs.
 const LISTED_FROM: usize = 256;
 /// More copies than this are not counted: the novelty is a hundredth by then.
 const COPIES_MAX: u32 = 99;
-/// Sketches looked at in one count, newest first; a bound for subjects full of texts made from one template.
-const LOOKS_MAX: u32 = 8_192;
+/// Stories looked at in one count, newest first; a bound for subjects full of texts made from one template.
+const LOOKS_MAX: usize = 8_192;
 
 /// The sketches of one subject.
 #[derive(Debug)]
 pub struct Copies {
     parts_min: u32,
     within: Duration,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    /// By byte and its value, oldest first.
-    lists: Option<Vec<VecDeque<u32>>>,
+    /// The number of the first story.
+    first: u64,
+    /// In the order of their first telling; the first and the last have tellings.
+    stories: VecDeque<Story>,
+    /// Those that have tellings.
+    numbers: HashMap<u128, u64>,
+    pairs: Option<Pairs>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Slot {
+/// Texts with the same sketch: a wire report and all who copied it.
+#[derive(Debug)]
+struct Story {
     sketch: u128,
-    at: Timestamp,
-    live: bool,
+    /// The oldest first; none when all have left.
+    tellings: VecDeque<Timestamp>,
 }
 
 impl Copies {
@@ -43,99 +45,95 @@ impl Copies {
     /// `within` of log time apart.
     #[must_use]
     pub fn new(near_copy: f32, within: Duration) -> Self {
-        Self { parts_min: parts_min(near_copy), within, slots: Vec::new(), free: Vec::new(), lists: None }
+        let (stories, numbers) = (VecDeque::new(), HashMap::new());
+        Self { parts_min: parts_min(near_copy), within, first: 0, stories, numbers, pairs: None }
     }
 
     /// How many near-copies of `sketch` came in the time before `now`; at most 99.
     #[must_use]
     pub fn count(&self, sketch: Sketch, now: Timestamp) -> u32 {
         let since = now.minus(self.within);
-        let Some(lists) = &self.lists else {
-            let near =
-                |slot: &&Slot| slot.live && slot.at >= since && equal_parts(slot.sketch, sketch.0) >= self.parts_min;
-            let copies = self.slots.iter().filter(near).take(COPIES_MAX as usize).count();
-            return u32::try_from(copies).unwrap_or(COPIES_MAX);
+        let near = |other: u128| equal_parts(other, sketch.0) >= self.parts_min;
+        let mut copies = 0;
+        let Some(pairs) = &self.pairs else {
+            for story in self.stories.iter().filter(|story| near(story.sketch)) {
+                copies += story.told_since(since, COPIES_MAX - copies);
+            }
+            return copies;
         };
-        let (mut copies, mut looks) = (0, 0);
-        for byte in 0..self.probes() {
-            for slot in lists.get(list_of(sketch.0, byte)).into_iter().flatten().rev() {
-                let Some(slot) = self.slots.get(*slot as usize).filter(|slot| slot.at >= since) else { break };
-                looks += 1;
-                let first_shared = first_equal_byte(slot.sketch ^ sketch.0) == byte;
-                if first_shared && equal_parts(slot.sketch, sketch.0) >= self.parts_min {
-                    copies += 1;
-                }
-                if copies >= COPIES_MAX || looks >= LOOKS_MAX {
-                    return copies;
+        for (pair, number, other) in pairs.like(sketch.0).take(LOOKS_MAX) {
+            // It is met again in each pair that it shares; the first counts.
+            if near(other) && Pairs::first_shared(zero_bytes(other ^ sketch.0)) == Some(pair) {
+                copies += self.story(number).map_or(0, |story| story.told_since(since, COPIES_MAX - copies));
+                if copies >= COPIES_MAX {
+                    break;
                 }
             }
         }
         copies
     }
 
-    /// Remembers a sketch told at `now` (never earlier than the one before); the number takes it out again.
-    pub fn insert(&mut self, sketch: Sketch, now: Timestamp) -> u32 {
-        let slot = Slot { sketch: sketch.0, at: now, live: true };
-        let number = match self.free.pop() {
-            Some(number) => number,
-            None => u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
-        };
-        match self.slots.get_mut(number as usize) {
-            Some(place) => *place = slot,
-            None => self.slots.push(slot),
-        }
-        if self.lists.is_some() {
-            self.list(number);
-        } else if self.slots.len() - self.free.len() > LISTED_FROM && self.probes() <= BYTES {
-            self.list_all();
-        }
-        number
-    }
-
-    /// Forgets a sketch.
-    pub fn remove(&mut self, number: u32) {
-        let Some(slot) = self.slots.get_mut(number as usize).filter(|slot| slot.live) else { return };
-        slot.live = false;
-        let sketch = slot.sketch;
-        self.free.push(number);
-        let probes = self.probes();
-        if let Some(lists) = &mut self.lists {
-            for byte in 0..probes {
-                let Some(list) = lists.get_mut(list_of(sketch, byte)) else { continue };
-                if let Some(place) = list.iter().position(|listed| *listed == number) {
-                    list.remove(place);
-                }
+    /// Remembers a sketch told at `now` (never earlier than the one before).
+    pub fn insert(&mut self, sketch: Sketch, now: Timestamp) {
+        if let Some(number) = self.numbers.get(&sketch.0).copied() {
+            if let Some(story) = self.story_mut(number) {
+                story.tellings.push_back(now);
             }
+            return;
         }
-        if self.free.len() == self.slots.len() {
-            (self.slots, self.free, self.lists) = (Vec::new(), Vec::new(), None);
-        }
-    }
-
-    /// How many bytes must be looked up so that none that is near is missed; over 16: compare with all.
-    fn probes(&self) -> u32 {
-        PARTS - self.parts_min + 1
-    }
-
-    fn list_all(&mut self) {
-        self.lists = Some(vec![VecDeque::new(); 256 * self.probes() as usize]);
-        let mut live: Vec<(Timestamp, u32)> =
-            (0..).zip(&self.slots).filter(|(_, slot)| slot.live).map(|(number, slot)| (slot.at, number)).collect();
-        live.sort_unstable();
-        for (_, number) in live {
-            self.list(number);
+        let number = self.first + self.stories.len() as u64;
+        self.numbers.insert(sketch.0, number);
+        self.stories.push_back(Story { sketch: sketch.0, tellings: VecDeque::from([now]) });
+        let room = self.pairs.as_mut().is_none_or(|pairs| pairs.push(number, sketch.0));
+        if !room || (self.pairs.is_none() && self.stories.len() > LISTED_FROM) {
+            self.tidy();
         }
     }
 
-    fn list(&mut self, number: u32) {
-        let Some(sketch) = self.slots.get(number as usize).map(|slot| slot.sketch) else { return };
-        let probes = self.probes();
-        let Some(lists) = &mut self.lists else { return };
-        for byte in 0..probes {
-            if let Some(list) = lists.get_mut(list_of(sketch, byte)) {
-                list.push_back(number);
-            }
+    /// Forgets one telling, at `told_at`, of a sketch.
+    pub fn remove(&mut self, sketch: Sketch, told_at: Timestamp) {
+        let Some(number) = self.numbers.get(&sketch.0).copied() else { return };
+        let Some(story) = self.story_mut(number) else { return };
+        let Some(place) = story.tellings.iter().position(|at| *at == told_at) else { return };
+        story.tellings.remove(place);
+        if !story.tellings.is_empty() {
+            return;
         }
+        story.tellings = VecDeque::new();
+        self.numbers.remove(&sketch.0);
+        while self.stories.pop_front_if(|story| story.tellings.is_empty()).is_some() {
+            self.first += 1;
+        }
+        if let Some(pairs) = &mut self.pairs {
+            pairs.forget_before(self.first);
+        }
+        // A story that is told for long keeps those behind it that are over.
+        if self.stories.len() > 2 * self.numbers.len() + LISTED_FROM {
+            self.tidy();
+        }
+    }
+
+    /// Drops the stories that are over, and lists the others anew where they are many.
+    fn tidy(&mut self) {
+        self.stories.retain(|story| !story.tellings.is_empty());
+        self.numbers = (self.first..).zip(&self.stories).map(|(number, story)| (story.sketch, number)).collect();
+        let listed = self.stories.len() > LISTED_FROM && PARTS - self.parts_min <= Pairs::PARTS_APART_MAX;
+        self.pairs = listed.then(|| Pairs::of(self.first, self.stories.iter().map(|story| story.sketch)));
+    }
+
+    fn story(&self, number: u64) -> Option<&Story> {
+        self.stories.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    fn story_mut(&mut self, number: u64) -> Option<&mut Story> {
+        self.stories.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+}
+
+impl Story {
+    fn told_since(&self, since: Timestamp, most: u32) -> u32 {
+        let tellings = self.tellings.iter().rev().take_while(|at| **at >= since).take(most as usize);
+        u32::try_from(tellings.count()).unwrap_or(most)
     }
 }
 
@@ -155,19 +153,6 @@ fn equal_parts(one: u128, other: u128) -> u32 {
     let folded = different | (different >> 1);
     let folded = (folded | (folded >> 2)) & 0x1111_1111_1111_1111_1111_1111_1111_1111;
     PARTS - folded.count_ones()
-}
-
-/// The number of the lowest byte that is zero in `different`; 16 when none is.
-fn first_equal_byte(different: u128) -> u32 {
-    const ONES: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
-    // The classic zero-byte test; its lowest hit is always a true one.
-    let zero = different.wrapping_sub(ONES) & !different & (ONES << 7);
-    zero.trailing_zeros() / 8
-}
-
-fn list_of(sketch: u128, byte: u32) -> usize {
-    let value = (sketch >> (8 * byte)) & 0xff;
-    byte as usize * 256 + value as usize
 }
 
 #[cfg(test)]
@@ -201,24 +186,43 @@ mod tests {
     #[test]
     fn lists_find_every_near_copy_that_a_comparison_with_all_finds() {
         let mut copies = Copies::new(0.6, DAY);
-        let mut told: Vec<(u128, u32)> = Vec::new();
-        for number in 0..1_500_u64 {
-            // Families of eight, with members on both sides of the bound.
-            let sketch = changed(random(number / 8), (number % 8) as u32 * 2, number);
+        let mut told: Vec<(u128, Timestamp)> = Vec::new();
+        for number in 0..3_000_u64 {
+            // Families of eight, with members on both sides of the bound; every fifth is the first of its family again.
+            let member = if number % 5 == 0 { 0 } else { number % 8 };
+            let sketch = changed(random(number / 8), member as u32 * 2, number - number % 8 + member);
             let at = Timestamp::from_millis(i64::try_from(number).unwrap_or_default());
             let near = told.iter().filter(|(other, _)| equal_parts(*other, sketch) >= 20).count();
             assert_eq!(copies.count(Sketch(sketch), at) as usize, near, "{number}");
-            told.push((sketch, copies.insert(Sketch(sketch), at)));
+            copies.insert(Sketch(sketch), at);
+            told.push((sketch, at));
             if number % 3 == 0 {
-                let (_, gone) = told.remove((random(number) % told.len() as u128) as usize);
-                copies.remove(gone);
+                let (gone, at) = told.remove((random(number) % told.len() as u128) as usize);
+                copies.remove(Sketch(gone), at);
             }
         }
-        assert!(copies.lists.is_some());
-        for (_, number) in told {
-            copies.remove(number);
+        assert!(copies.pairs.is_some());
+        for (gone, at) in told {
+            copies.remove(Sketch(gone), at);
         }
-        assert!(copies.lists.is_none() && copies.slots.is_empty());
+        assert!(copies.stories.is_empty() && copies.numbers.is_empty());
+    }
+
+    #[test]
+    fn a_story_that_is_told_for_ever_does_not_keep_the_others() {
+        let mut copies = Copies::new(0.6, DAY);
+        let at = |number: u64| Timestamp::from_millis(i64::try_from(number).unwrap_or_default());
+        copies.insert(Sketch(7), at(0));
+        for number in 1..20_000 {
+            copies.insert(Sketch(7), at(number));
+            copies.remove(Sketch(7), at(number - 1));
+            copies.insert(Sketch(random(number)), at(number));
+            if number > 100 {
+                copies.remove(Sketch(random(number - 100)), at(number - 100));
+            }
+            assert!(copies.stories.len() <= 2 * 102 + LISTED_FROM, "{}", copies.stories.len());
+            assert_eq!(copies.count(Sketch(7), at(number)), 1);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod book;
 mod copies;
+mod pairs;
 mod retractions;
 mod settings;
 mod sums;

@@ -17,18 +17,20 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 
 use crate::clean;
-use crate::cli::args::{self, Global};
+use crate::cli::args::{self, BenchPart, Global};
 use crate::cli::lines::Lines;
 use crate::cli::model::shipped;
 use crate::cli::serve::bundle;
 use crate::cli::{Failure, load, pipeline_file};
-use crate::model::{Encoded, Scorer};
+use crate::model::{Encoded, ModelSettings, Scorer};
 use crate::onnx::{BareRun, Bundle, Combination};
 use crate::pipeline::{PlayRecord, Settings};
-use crate::time::SystemClock;
+use crate::time::{Clock, SystemClock};
 
 /// Texts on which the combinations of sessions, threads and rows are compared.
 const TRIAL: usize = 2_000;
+/// Sizes of pools that are compared.
+const POOLS: [usize; 6] = [1, 4, 16, 64, 256, 1_024];
 
 /// Runs the command.
 ///
@@ -68,15 +70,22 @@ fn bench(settings: &Settings, input: &Path, request: &args::Bench) -> Result<()>
     let (posts, model, device) = (texts.len(), &bundle.id().name, bundle.device());
     // The pipeline answers a text that it has just scored from its cache, the bare model does not.
     say(&format!("{posts} posts with {different} different texts, {cores} cores, model {model} on {device}"))?;
-    let bare = bare(&bundle, &texts, cores)?;
-    say("")?;
-    steps::steps(settings, &records, &bundle, &*clock)?;
-    if request.no_kafka {
-        return Ok(());
+    let mut bare = None;
+    if request.wants(BenchPart::Model) {
+        bare = Some(bare_model(&bundle, &texts, cores)?);
+        pools(settings, &texts, clock.clone())?;
+        say("")?;
+    }
+    if request.wants(BenchPart::Steps) {
+        steps::steps(settings, &records, &bundle, &*clock)?;
+        say("")?;
     }
     drop(bundle);
-    say("")?;
-    whole::whole(settings, request, &records, &bare)
+    let with_kafka = [BenchPart::Throughput, BenchPart::Latency, BenchPart::Delivery, BenchPart::State];
+    if with_kafka.into_iter().any(|part| request.wants(part)) {
+        whole::whole(settings, request, &records, bare.as_ref())?;
+    }
+    Ok(())
 }
 
 /// The cleaned text of each record that is a post.
@@ -86,7 +95,7 @@ fn texts(settings: &Settings, records: &[PlayRecord]) -> Vec<String> {
     cleaned.filter(|text| !text.is_empty()).collect()
 }
 
-fn bare(bundle: &Bundle, texts: &[String], cores: usize) -> Result<BareRun> {
+fn bare_model(bundle: &Bundle, texts: &[String], cores: usize) -> Result<BareRun> {
     let mut encoded: Vec<Encoded> = texts.iter().map(|text| bundle.encode(text)).collect::<Result<_, _>>()?;
     encoded.sort_by_key(|text| text.ids.len());
     // Every n-th text keeps the mix of lengths.
@@ -107,6 +116,29 @@ fn bare(bundle: &Bundle, texts: &[String], cores: usize) -> Result<BareRun> {
     say(&format!("  texts/s                             {:.0}", run.texts_per_second()))?;
     say(&format!("  texts per CPU second                {:.0}", run.texts_per_cpu_second().unwrap_or_default()))?;
     Ok(run)
+}
+
+/// What a pool's size is worth: the fewer texts are sorted together, the less alike are the lengths in a batch.
+#[expect(clippy::cast_precision_loss, reason = "numbers of texts and tokens")]
+fn pools(settings: &Settings, texts: &[String], clock: Arc<SystemClock>) -> Result<()> {
+    let bundle = bundle(&ModelSettings { cache_texts: 0, ..settings.model.clone() }, clock.clone())?;
+    let trial = texts.iter().take(TRIAL).map(|text| bundle.encode(text));
+    let trial: Vec<Encoded> = trial.collect::<Result<_, _>>()?;
+    say("pools of texts in the order in which they came, texts/s (and the share of padding)")?;
+    for size in POOLS {
+        let began = clock.monotonic();
+        let mut padding = (0, 0);
+        for pool in trial.chunks(size) {
+            drop(bundle.score(pool));
+            for batch in bundle.take_stats().batches {
+                padding = (padding.0 + batch.text_tokens, padding.1 + batch.padded_tokens);
+            }
+        }
+        let took = clock.monotonic().saturating_sub(began).as_secs_f64();
+        let (speed, waste) = (trial.len() as f64 / took, 1.0 - padding.0 as f64 / padding.1.max(1) as f64);
+        say(&format!("  {size:>4} a pool                         {speed:>6.0}   ({:.0} %)", 100.0 * waste))?;
+    }
+    Ok(())
 }
 
 /// A line on standard output.

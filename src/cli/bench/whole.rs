@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::cli::args;
+use crate::cli::args::{self, BenchPart};
 use crate::cli::bench::load::{Load, Throughput};
 use crate::cli::bench::say;
 use crate::cli::bench::site::{Broker, Site, trial_settings, word};
@@ -18,8 +18,11 @@ use crate::pipeline::{PlayRecord, Settings, StageName, TapeEvent};
 use crate::stream::Delivery;
 use crate::time::{Clock, SystemClock};
 
-/// How often the two ways to deliver are compared: with the model, and with a scorer that costs nothing.
-const ROUNDS: (usize, usize) = (2, 3);
+/// How often the two ways to deliver are compared.
+const ROUNDS: usize = 3;
+/// Posts that go through before and while a scorer that costs nothing is timed: a broker that has just started is still
+/// compiling itself, and fewer would be over in a second.
+const FREE_POSTS: (usize, usize) = (50_000, 100_000);
 /// How long a state may take to be read back before the bench gives up.
 const REBUILD_MAX: Duration = Duration::from_secs(300);
 
@@ -34,7 +37,12 @@ struct Bench<'a> {
 }
 
 /// Measures and prints.
-pub(super) fn whole(settings: &Settings, request: &args::Bench, records: &[PlayRecord], bare: &BareRun) -> Result<()> {
+pub(super) fn whole(
+    settings: &Settings,
+    request: &args::Bench,
+    records: &[PlayRecord],
+    bare: Option<&BareRun>,
+) -> Result<()> {
     let base = std::env::temp_dir().join(format!("bellwether-bench-{}", std::process::id()));
     let broker = Broker::start(request.broker_script.as_deref(), &base, settings)?;
     let clock = Arc::new(SystemClock::new());
@@ -46,12 +54,21 @@ pub(super) fn whole(settings: &Settings, request: &args::Bench, records: &[PlayR
 }
 
 impl Bench<'_> {
-    fn all(&mut self, request: &args::Bench, bare: &BareRun) -> Result<()> {
-        let first = self.first(request, bare)?;
-        self.latency(first.per_second * 0.7)?;
-        self.compare("the model", ROUNDS.0, |bench| bench.model())?;
-        self.compare("a scorer that costs nothing", ROUNDS.1, |_| Ok(Arc::new(StubScorer::new())))?;
-        self.rebuild(request.rebuild_mentions)
+    fn all(&mut self, request: &args::Bench, bare: Option<&BareRun>) -> Result<()> {
+        if request.wants(BenchPart::Throughput) || request.wants(BenchPart::Latency) {
+            let first = self.first(request, bare)?;
+            if request.wants(BenchPart::Latency) {
+                self.latency(first.per_second * 0.7)?;
+            }
+        }
+        if request.wants(BenchPart::Delivery) {
+            self.compare("the model", (64, self.records.len()), |bench| bench.model())?;
+            self.compare("a scorer that costs nothing", FREE_POSTS, |_| Ok(Arc::new(StubScorer::new())))?;
+        }
+        if request.wants(BenchPart::State) {
+            self.rebuild(request.rebuild_mentions)?;
+        }
+        Ok(())
     }
 
     /// The model anew: its cache knows no text yet.
@@ -69,16 +86,18 @@ impl Bench<'_> {
         Load { site, records: self.records, clock: &*self.clock, sent: 0, mentions: 0 }
     }
 
-    fn first(&mut self, request: &args::Bench, bare: &BareRun) -> Result<Throughput> {
+    fn first(&mut self, request: &args::Bench, bare: Option<&BareRun>) -> Result<Throughput> {
         let settings = self.trial();
         let site = Site::start(settings, self.model()?, &StageName::ALL)?;
         let mut load = self.load(&site);
         load.burst(64)?;
-        let first = load.throughput(&self.broker)?;
+        let first = load.throughput(self.records.len(), &self.broker)?;
         report(&first, bare, site.ready)?;
-        let left = request.memory_posts.saturating_sub(load.sent);
-        load.burst(left)?;
-        say(&format!("  resident memory after {:>7} posts  {:.0} MiB", load.sent, resident_mib().unwrap_or_default()))?;
+        if request.wants(BenchPart::Throughput) {
+            load.burst(request.memory_posts.saturating_sub(load.sent))?;
+            let resident = resident_mib().unwrap_or_default();
+            say(&format!("  resident memory after {:>7} posts  {resident:.0} MiB", load.sent))?;
+        }
         site.end()?;
         Ok(first)
     }
@@ -93,24 +112,29 @@ impl Bench<'_> {
     }
 
     /// Both ways to deliver in turn, so that a slow minute of the machine meets both.
-    fn compare(&mut self, with: &str, rounds: usize, scorer: impl Fn(&Self) -> Result<Arc<dyn Scorer>>) -> Result<()> {
+    fn compare(
+        &mut self,
+        with: &str,
+        (warm_up, posts): (usize, usize),
+        scorer: impl Fn(&Self) -> Result<Arc<dyn Scorer>>,
+    ) -> Result<()> {
         let ways = [Delivery::ExactlyOnce, Delivery::AtLeastOnce];
         let mut best: [Option<Throughput>; 2] = [None, None];
-        for _ in 0..rounds {
+        for _ in 0..ROUNDS {
             for (delivery, best) in ways.into_iter().zip(&mut best) {
                 let mut settings = self.trial();
                 settings.kafka.delivery = delivery;
                 let site = Site::start(settings, scorer(self)?, &StageName::ALL)?;
                 let mut load = self.load(&site);
-                load.burst(64)?;
-                let found = load.throughput(&self.broker)?;
+                load.burst(warm_up)?;
+                let found = load.throughput(posts, &self.broker)?;
                 site.end()?;
                 if best.is_none_or(|best| found.per_second > best.per_second) {
                     *best = Some(found);
                 }
             }
         }
-        say(&format!("three stages with {with}, best of {rounds}, posts/s (and a CPU second; cores of the broker)"))?;
+        say(&format!("three stages with {with}, best of {ROUNDS}, posts/s (and a CPU second; cores of the broker)"))?;
         for (delivery, best) in ways.into_iter().zip(&best) {
             let Some(Throughput { per_second, per_cpu_second, broker_cores, .. }) = best else { continue };
             let broker = broker_cores.map_or(String::new(), |cores| format!("; {cores:.2}"));
@@ -155,14 +179,15 @@ impl Bench<'_> {
     }
 }
 
-fn report(whole: &Throughput, bare: &BareRun, ready: Duration) -> Result<()> {
+fn report(whole: &Throughput, bare: Option<&BareRun>, ready: Duration) -> Result<()> {
+    let share =
+        |figure: f64, bare: Option<f64>| bare.map_or(String::new(), |bare| format!("   {:.2} of bare", figure / bare));
     say("whole pipeline (Kafka to committed scores, mentions and alerts, exactly once, three stages)")?;
     say(&format!("  posts                               {}", whole.posts))?;
-    let ratio = whole.per_second / bare.texts_per_second();
-    say(&format!("  posts/s                             {:.0}   {ratio:.2} of bare", whole.per_second))?;
-    let bare_cpu = bare.texts_per_cpu_second().unwrap_or(f64::NAN);
-    let ratio = whole.per_cpu_second / bare_cpu;
-    say(&format!("  posts per CPU second (our process)  {:.0}   {ratio:.2} of bare", whole.per_cpu_second))?;
+    let of_bare = share(whole.per_second, bare.map(BareRun::texts_per_second));
+    say(&format!("  posts/s                             {:.0}{of_bare}", whole.per_second))?;
+    let of_bare = share(whole.per_cpu_second, bare.and_then(BareRun::texts_per_cpu_second));
+    say(&format!("  posts per CPU second (our process)  {:.0}{of_bare}", whole.per_cpu_second))?;
     if let Some(cores) = whole.broker_cores {
         say(&format!("  the broker's CPU meanwhile          {cores:.2} cores"))?;
     }

@@ -235,7 +235,7 @@ impl Stage for ArchiveCore {
             Event::Feed(feed) => self.feed(feed, now),
             Event::Done(Ok(done)) => self.done(done),
             Event::Done(Err(why)) => vec![Effect::Halt(why)],
-            Event::Committed(outcome) => self.flow.committed(outcome),
+            Event::Committed(outcome) => self.flow.committed(outcome, now),
             Event::Turn => Vec::new(),
             Event::Finish => {
                 self.flow.finish();

@@ -219,7 +219,7 @@ impl Stage for ScoreCore {
                 };
                 stop.into_iter().collect()
             }
-            Event::Committed(outcome) => self.flow.committed(outcome),
+            Event::Committed(outcome) => self.flow.committed(outcome, now),
             Event::Turn => Vec::new(),
             Event::Finish => {
                 self.flow.finish();

@@ -176,7 +176,7 @@ impl Stage for SignalCore {
         let mut effects = match event {
             Event::Feed(feed) => self.feed(feed, now),
             Event::Done(()) | Event::Turn => Vec::new(),
-            Event::Committed(outcome) => self.flow.committed(outcome),
+            Event::Committed(outcome) => self.flow.committed(outcome, now),
             Event::Finish => {
                 self.flow.finish();
                 Vec::new()
