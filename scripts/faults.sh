@@ -5,12 +5,12 @@
 #   faults.sh                       as often as it takes: some hours on two cores
 #   faults.sh kills=30 groups=5     only these, that often
 #
-# kills open members zombies outages disk slow flood terms grown deleted
+# kills open members zombies outages disk slow flood terms grown deleted swaps
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/say.sh
 
-all="kills=100 open=20 members=20 zombies=20 outages=20 disk=5 slow=5 flood=5 terms=5 grown=2 deleted=2"
+all="kills=100 open=20 members=20 zombies=20 outages=20 disk=5 slow=5 flood=5 terms=5 grown=2 deleted=2 swaps=100"
 counts=${*:-$all}
 
 # The tests of a fault, by the name under which it is counted.
@@ -26,6 +26,7 @@ tests_of() {
         flood) echo faults::overload::lag_grows ;;
         terms) echo faults::overload::sigterm ;;
         grown) echo faults::topics::a_partition_that ;;
+        swaps) echo faults::swap ;;
         deleted) echo faults::topics::a_topic_that_is_deleted ;;
         *) die "unknown fault: $1" "name one of: $all" ;;
     esac

@@ -59,7 +59,7 @@ build() {
     flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
     flags+=" -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" cargo build --locked --release --target "$host" \
-        --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz >&2
+        --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz >&2 || return 1
     fuzzer="target/fuzz/$host/release/fuzz"
 }
 

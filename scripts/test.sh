@@ -59,6 +59,8 @@ step "alerting rules (promtool)" "mend monitoring/prometheus" rules
 step "Python format and lints (ruff)" "run: .test/venv/bin/ruff check --fix . && .test/venv/bin/ruff format ." ruff
 step "lints (clippy)" "mend what clippy names; an exception is an #[expect] with its reason" \
     cargo clippy --locked --all-targets -- -D warnings
+step "the fuzzer compiles" "tests/fuzz holds stand-ins for the rooms that it leaves out: adapt them" \
+    cargo check --locked --quiet --lib --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz-check
 step "building the Rust tests" "read the compiler's first error above" cargo test --locked --no-run
 
 step "starting a Kafka broker" "read .test/broker.log" broker

@@ -160,6 +160,11 @@ pub const SEGMENT_FAILURES: Family =
 /// The loaded model; always 1.
 pub const MODEL_INFO: Family =
     gauge("bellwether_model_info", "The model that answers.", &["name", "version", "variant", "device"]);
+/// Changes of the champion, by result (`swapped`, `refused`).
+pub const MODEL_RELOADS: Family =
+    counter("bellwether_model_reloads_total", "Changes of the champion that were seen.", &["result"]);
+/// Whether the champion was refused and an older model answers (1) or not (0).
+pub const MODEL_REFUSED: Family = gauge("bellwether_model_refused", "Whether the champion was refused.", &[]);
 /// Whether the stage is ready (1) or not (0), by stage.
 pub const READY: Family = gauge("bellwether_ready", "Whether a stage is ready.", &["stage"]);
 /// This build; always 1.
@@ -201,6 +206,8 @@ pub const ALL: &[&Family] = &[
     &SEGMENT_BYTES,
     &SEGMENT_FAILURES,
     &MODEL_INFO,
+    &MODEL_RELOADS,
+    &MODEL_REFUSED,
     &READY,
     &BUILD_INFO,
 ];

@@ -370,10 +370,25 @@ fn play_ends_with_a_summary_as_its_last_line_and_names_a_bad_one() {
     for key in ["mentions", "alerts_firing", "alerts_resolved", "posts_per_second"] {
         assert!(summary[key].is_number(), "{key} in {summary}");
     }
+    // What a play made never stands where `run` archives.
+    assert!(summary["archive"].as_str().unwrap().ends_with("/play-1"), "{summary}");
+    assert_eq!(summary["without_time"], 1, "the dead letter's time is not read: {summary}");
     let bad = file(folder.path(), "bad.jsonl", "{\"id\":\"1\",\"text\":\"Shares rise\"}\nShares fall\n");
     let output = run(&["play", &path, "--input", bad.to_str().unwrap(), "--exit"], b"");
     assert_eq!(code(&output), 65, "{}", stderr(&output));
     assert!(stderr(&output).contains("bad.jsonl:2: "), "{}", stderr(&output));
+}
+
+#[test]
+fn a_play_says_what_looks_wrong_with_its_posts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = tiny(folder.path(), "");
+    let empty = run(&["play", &path, "--input", "-", "--exit"], b"");
+    assert!(stdout(&empty).contains("- holds no record: is it the file that was meant?"), "{}", stdout(&empty));
+    let posts = b"{\"id\":\"1\",\"text\":\"Shares rise\",\"date\":\"2026-03-02T13:30:00Z\"}\n";
+    let said = stdout(&run(&["play", &path, "--input", "-", "--exit"], posts));
+    assert!(said.contains("no post says when it was published"), "{said}");
+    assert!(!said.contains("the page"), "it has ended: {said}");
 }
 
 #[test]

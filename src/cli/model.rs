@@ -51,6 +51,7 @@ fn told(error: &BundleError, folder: &Path) -> Failure {
         | BundleError::Unreadable { .. }
         | BundleError::Manifest { .. }
         | BundleError::Misplaced { .. }
+        | BundleError::OtherTasks { .. }
         | BundleError::Altered { .. }
         | BundleError::Unusable { .. }
         | BundleError::Golden { .. } => Failure::unavailable(error.to_string(), ""),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use crate::cli::lines::Lines;
 use crate::cli::serve::{Service, assembly, look};
-use crate::cli::tape::Tape;
+use crate::cli::tape::{Summary, Tape};
 use crate::pipeline::{Play, PlayRecord, Settings, TapeEvent};
 use crate::time::{Clock, ManualClock, SystemClock, Timestamp};
 
@@ -52,7 +52,7 @@ pub(crate) fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> 
     settings.archive.url = fresh_archive(&settings.archive.url)?;
     let wall = Arc::new(SystemClock::new());
     let clock = Arc::new(ManualClock::new(Timestamp::default()));
-    let service = Service::start(&settings, wall.clone())?;
+    let service = Service::start(&settings, wall.clone(), clock.clone())?;
     let (sender, tape_events) = bounded(TAPE_QUEUE);
     let assembly = assembly(settings.clone(), &service, (clock.clone(), wall.clone()), Some((sender, true)))?;
     let tape = Tape::new(!request.json);
@@ -68,20 +68,22 @@ pub(crate) fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> 
         stop: service.stopped(),
         latencies: Vec::new(),
         posts: 0,
+        timeless: 0,
     };
     let began = wall.monotonic();
     let result = player.all(lines);
     let took = wall.monotonic().saturating_sub(began);
-    let Player { play, latencies, posts, .. } = player;
+    let Player { play, latencies, posts, timeless, .. } = player;
     drop(play);
     let mut tape = counting.join().map_err(|_| anyhow::anyhow!("the tape stopped"))?;
     result?;
     latencies.into_iter().for_each(|latency| tape.latency(latency));
     tape.summary.posts = posts;
+    tape.summary.without_time = timeless;
     tape.summary.archive.clone_from(&settings.archive.url);
     tape.summary.page = format!("http://{}", service.address());
     tape.finish(took);
-    report(&mut tape, request.json)?;
+    report(&mut tape, request, &settings)?;
     if !request.exit {
         eprintln!("all is through; the page stays at http://{} until Ctrl-C", service.address());
         let _asked = service.stopped().recv();
@@ -90,17 +92,14 @@ pub(crate) fn play(mut settings: Settings, request: &PlayRequest) -> Result<()> 
     Ok(())
 }
 
-/// A fresh folder for this play: segments are named by where they begin, and a play always begins at 0.
+/// A fresh folder for this play, beside what `run` has archived: segments are named by where they begin, a play always
+/// begins at 0, and what it made must never stand for what the log says.
 fn fresh_archive(url: &str) -> Result<String> {
     let Some(path) = url.strip_prefix("file://") else { return Ok(url.to_owned()) };
-    let used = |path: &Path| path.join("samples").exists() || path.join("labels").exists();
     let base = PathBuf::from(path);
-    if !used(&base) {
-        return Ok(url.to_owned());
-    }
-    for number in 2..10_000 {
+    for number in 1..10_000 {
         let next = base.join(format!("play-{number}"));
-        if !used(&next) {
+        if !next.exists() {
             return Ok(format!("file://{}", next.display()));
         }
     }
@@ -124,6 +123,8 @@ struct Player {
     stop: Receiver<()>,
     latencies: Vec<Duration>,
     posts: u64,
+    /// Records that say no time that can be read.
+    timeless: u64,
 }
 
 impl Player {
@@ -161,6 +162,7 @@ impl Player {
         let began = read_at.unwrap_or_else(|| self.wall.monotonic());
         self.play.play(record)?;
         self.posts += 1;
+        self.timeless += u64::from(record.at.is_none());
         self.latencies.push(self.wall.monotonic().saturating_sub(began));
         if self.latencies.len() >= 400_000 {
             let mut keep = false;
@@ -194,10 +196,10 @@ impl Player {
     }
 }
 
-fn report(tape: &mut Tape, json: bool) -> Result<()> {
+fn report(tape: &mut Tape, request: &PlayRequest, settings: &Settings) -> Result<()> {
     let summary = tape.summary.clone();
     let mut out = std::io::stdout();
-    if json {
+    if request.json {
         let line = serde_json::to_string(&summary).context("the summary cannot be written")?;
         writeln!(out, "{line}").context("standard output is closed")?;
         return Ok(());
@@ -213,22 +215,47 @@ fn report(tape: &mut Tape, json: bool) -> Result<()> {
         format!("{} alerts fired, {} of them resolved", summary.alerts_firing, summary.alerts_resolved),
         format!("most mentioned: {}", if busiest.is_empty() { "no instrument".to_owned() } else { busiest.join(", ") }),
         format!(
-            "{:.0} posts/s in {:.1} s; a post took {:.1} ms (median), {:.1} ms (99 %)",
-            summary.posts_per_second, summary.seconds, summary.latency_p50_ms, summary.latency_p99_ms
+            "{:.0} posts/s in {:.1} s; a post took {:.1} ms (median), {:.1} ms (99 %){}",
+            summary.posts_per_second,
+            summary.seconds,
+            summary.latency_p50_ms,
+            summary.latency_p99_ms,
+            if request.speed == Speed::Max { ", its turn in a pool of 512 included" } else { "" }
         ),
         format!("{} samples in {}", summary.samples, summary.archive),
-        String::new(),
-        "Look at next:".to_owned(),
-        format!("  the page                 {}", summary.page),
-        format!(
-            "  the samples              duckdb -c \"select sentiment_label, count(*) from '{}/samples/*/*.parquet' group by 1\"",
-            summary.archive.trim_start_matches("file://")
-        ),
-        "  your own posts           bellwether play pipelines/market.toml --input posts.jsonl".to_owned(),
-        "  your Kafka               bellwether doctor pipelines/market.toml".to_owned(),
     ];
-    for line in lines {
-        tape.print(&line);
-    }
+    lines.iter().for_each(|line| tape.print(line));
+    advice(&summary, request, settings).iter().for_each(|line| tape.print(line));
     Ok(())
+}
+
+/// What to look at next, and what looks wrong.
+fn advice(summary: &Summary, request: &PlayRequest, settings: &Settings) -> Vec<String> {
+    let mut lines = Vec::new();
+    if summary.posts == 0 {
+        lines.push(format!("{} holds no record: is it the file that was meant?", request.input.display()));
+    }
+    if summary.scored > 0 && summary.without_time >= summary.scored {
+        let fields = "`published_at` or what the source maps to it";
+        lines.push(format!("no post says when it was published ({fields}): index and alerts mean nothing so"));
+    }
+    lines.extend([String::new(), "Look at next:".to_owned()]);
+    if !request.exit {
+        lines.push(format!("  the page                 {}", summary.page));
+    }
+    if summary.samples > 0 {
+        let path = summary.archive.trim_start_matches("file://");
+        let query = format!("select sentiment_label, count(*) from '{path}/samples/*/*.parquet' group by 1");
+        lines.push(format!("  the samples              duckdb -c \"{query}\""));
+    } else {
+        lines.push(
+            "  no samples               [sample] says which posts are kept; policy = \"all\" keeps each".to_owned(),
+        );
+    }
+    let program = std::env::args().next().unwrap_or_else(|| "bellwether".to_owned());
+    if &*settings.name == "demo" {
+        lines.push(format!("  your own posts           {program} play pipelines/market.toml --input posts.jsonl"));
+    }
+    lines.push(format!("  your Kafka               {program} doctor pipelines/market.toml"));
+    lines
 }

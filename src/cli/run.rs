@@ -26,7 +26,7 @@ const WATCH_LAST: u32 = 10;
 pub(crate) fn run(settings: Settings, stages: BTreeSet<StageName>, until_end: bool) -> Result<()> {
     look(&settings.model)?;
     let clock = Arc::new(SystemClock::new());
-    let service = Service::start(&settings, clock.clone())?;
+    let service = Service::start(&settings, clock.clone(), clock.clone())?;
     for stage in &stages {
         service.board.stage(stage.as_str(), false, "loading the model");
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ort_dylib_path;
 use crate::model::{ModelSettings, Scorer};
-use crate::onnx::{Bundle, RuntimeHints, manifest, runtime};
+use crate::onnx::{Bundle, Champion, RuntimeHints, manifest, runtime};
 use crate::pipeline::{Assembly, Settings, TapeEvent, Witness};
 use crate::telemetry::Metrics;
 use crate::time::Clock;
@@ -30,11 +30,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Binds the page and waits for signals: the first SIGTERM or Ctrl-C asks to finish, the second ends at once.
+    /// Binds the page, which says what `time` it is, and waits for signals: the first SIGTERM or Ctrl-C asks to finish,
+    /// the second ends at once.
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub(crate) fn start(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn start(settings: &Settings, clock: Arc<dyn Clock>, time: Arc<dyn Clock>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -44,7 +45,7 @@ impl Service {
         let board = Arc::new(Board::new(&settings.name));
         let shutdown = CancellationToken::new();
         let rendered = metrics.clone();
-        let parts = Parts { board: board.clone(), metrics: Arc::new(move || rendered.render()), clock };
+        let parts = Parts { board: board.clone(), metrics: Arc::new(move || rendered.render()), clock, time };
         let server = runtime.block_on(Server::start(&settings.web, parts, shutdown.clone()))?;
         let (stop, stopped) = bounded(0);
         runtime.spawn(signals(stop));
@@ -173,7 +174,8 @@ pub(crate) fn assembly(
     tape: Option<(Sender<TapeEvent>, bool)>,
 ) -> Result<Assembly> {
     let scorer = Arc::new(bundle(&settings.model, wall.clone())?);
-    assembly_with(scorer, settings, service, (clock, wall), tape)
+    let champion = Champion::after(&scorer, &settings.model, wall.clone());
+    Ok(assembly_with(scorer, settings, service, (clock, wall), tape)?.with_champion(champion))
 }
 
 /// The same with a model that is there.

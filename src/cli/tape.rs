@@ -13,6 +13,8 @@ use crate::pipeline::TapeEvent;
 const SUBJECTS_MAX: usize = 50_000;
 /// Lines of posts that a terminal is given a second: more than a person can read.
 const LINES_PER_SECOND: u32 = 40;
+/// Characters of a line where no terminal says how many it has.
+const WIDTH: usize = 140;
 /// Latencies that are kept for the percentiles; then every second one is dropped.
 const LATENCIES_MAX: usize = 200_000;
 
@@ -35,6 +37,8 @@ pub(crate) struct Summary {
     pub alerts_firing: u64,
     /// Alerts that were resolved after they had fired.
     pub alerts_resolved: u64,
+    /// Records that say no time that can be read, dead letters among them.
+    pub without_time: u64,
     /// Rows in the archive.
     pub samples: u64,
     /// Posts a second of wall time.
@@ -66,6 +70,8 @@ pub(crate) struct Tape {
     skipped: u32,
     /// The day of the last line.
     date: String,
+    /// Characters of a line.
+    width: usize,
 }
 
 impl Tape {
@@ -85,6 +91,7 @@ impl Tape {
             stride: 1,
             skipped: 0,
             date: String::new(),
+            width: console::Term::stdout().size_checked().map_or(WIDTH, |(_, columns)| usize::from(columns)),
         }
     }
 
@@ -147,6 +154,9 @@ impl Tape {
     /// Says which day it is, where that is another one than on the line before: years pass quickly in a play.
     fn day(&mut self, date: String) {
         if self.date != date {
+            if self.date.is_empty() {
+                self.print(&self.paint("2", "published  sentiment  confidence and instruments       text"));
+            }
             let line = format!("──── {date} (UTC)");
             self.print(&self.paint("2", &line));
             self.date = date;
@@ -164,12 +174,9 @@ impl Tape {
         let confidence = post.sentiment.confidence;
         let named: Vec<&str> = instruments.iter().take(2).map(|subject| subject.as_str()).collect();
         let more = if instruments.len() > 2 { format!(" +{}", instruments.len() - 2) } else { String::new() };
-        let text: String = post.text.chars().take(90).collect();
-        format!(
-            "{time}  {}  {confidence:.2}  {:<22}  {text}",
-            self.paint(colour, &format!("{word:<9}")),
-            named.join(" ") + &more
-        )
+        let head = format!("{confidence:.2}  {:<22}  ", named.join(" ") + &more);
+        let text = self.cut(&post.text, time.len() + 2 + 9 + 2 + head.chars().count());
+        format!("{time}  {}  {head}{text}", self.paint(colour, &format!("{word:<9}")))
     }
 
     fn alert(&mut self, alert: &Alert) {
@@ -192,11 +199,21 @@ impl Tape {
         self.print(&head);
         if alert.state == AlertState::Firing {
             for evidence in &alert.evidence {
-                let text: String = evidence.excerpt.chars().take(96).collect();
                 let share = evidence.weight * 100.0;
-                self.print(&format!("            {share:>3.0} %  {:+.2}  {}: {text}", evidence.score, evidence.source));
+                let head = format!("            {share:>3.0} %  {:+.2}  {}: ", evidence.score, evidence.source);
+                let text = self.cut(&evidence.excerpt, head.chars().count());
+                self.print(&format!("{head}{text}"));
             }
         }
+    }
+
+    /// What of a text still has room on a line behind so many characters.
+    fn cut(&self, text: &str, taken: usize) -> String {
+        let room = self.width.saturating_sub(taken).max(16);
+        if text.chars().count() <= room {
+            return text.to_owned();
+        }
+        text.chars().take(room - 1).chain(['…']).collect()
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {

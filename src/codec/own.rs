@@ -16,8 +16,9 @@ use crate::stream::Record;
 /// # Errors
 /// A dead letter of stage `signal`, when the value is not a mention, a retraction or a tick.
 pub fn decode_mention(record: &Record) -> Result<MentionRecord, DeadLetter> {
-    let tagged: Tagged = decode(record, "signal")?;
-    Ok(match tagged.kind {
+    let is_ours = record.value.as_deref().is_some_and(|value| value.starts_with(MENTION_START));
+    let kind = if is_ours { Kind::Mention } else { decode::<Tagged>(record, "signal")?.kind };
+    Ok(match kind {
         Kind::Mention => {
             let mention: Mention = decode(record, "signal")?;
             MentionRecord::Mention(Mention { traceparent: traceparent_of(record), ..mention })
@@ -26,6 +27,9 @@ pub fn decode_mention(record: &Record) -> Result<MentionRecord, DeadLetter> {
         Kind::Tick => MentionRecord::Tick(decode(record, "signal")?),
     })
 }
+
+/// How we begin to write a mention.
+const MENTION_START: &[u8] = br#"{"type":"mention","#;
 
 /// What tells the records of `mentions` apart, read first: who reads all of it as one of several buffers each field.
 #[derive(Deserialize)]

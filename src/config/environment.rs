@@ -26,10 +26,10 @@ pub fn ort_dylib_path() -> Option<PathBuf> {
 /// Lays the settings of the environment over `root`, in the order of their names; what cannot be laid is a problem.
 /// Whether a key exists is found later, when the sections are read.
 pub(super) fn lay_over(root: &mut Table, variables: impl Iterator<Item = (String, String)>) -> Vec<Problem> {
-    let mut settings: Vec<(String, String)> =
-        variables.filter(|(name, _)| name.to_ascii_uppercase().starts_with(PREFIX)).collect();
+    let (mut settings, others): (Vec<_>, Vec<_>) =
+        variables.partition(|(name, _)| name.to_ascii_uppercase().starts_with(PREFIX));
+    let mut problems: Vec<Problem> = others.iter().filter_map(|(name, _)| single(name)).collect();
     settings.sort();
-    let mut problems = Vec::new();
     for (name, text) in settings {
         let place = Place::Environment(name.clone());
         let path = segments(&name);
@@ -44,6 +44,23 @@ pub(super) fn lay_over(root: &mut Table, variables: impl Iterator<Item = (String
         }
     }
     problems
+}
+
+/// Sections that a variable with single underscores may have meant.
+const SECTIONS: &[&str] =
+    &["kafka", "model", "instruments", "index", "sample", "archive", "web", "log", "dead_letters"];
+
+/// A variable that is nearly one of ours: it would change nothing, and nobody would know why.
+fn single(name: &str) -> Option<Problem> {
+    let rest = name.to_ascii_lowercase().strip_prefix("bellwether_")?.to_owned();
+    let section = SECTIONS.iter().find(|section| rest.starts_with(&format!("{section}_")))?;
+    let key = rest.get(section.len() + 1..)?.trim_start_matches('_');
+    let meant = format!("{PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase());
+    Some(Problem {
+        place: Place::Environment(name.to_owned()),
+        message: "two underscores stand between BELLWETHER, section and key".to_owned(),
+        remedy: format!("did you mean {meant}?"),
+    })
 }
 
 /// The keys of a name, in lower case. Below `kafka.properties` a single underscore is librdkafka's dot.
@@ -116,6 +133,14 @@ mod tests {
         let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let problems = lay_over(&mut table, owned);
         (table, problems)
+    }
+
+    #[test]
+    fn a_name_with_single_underscores_is_asked_about_and_other_programs_names_are_not() {
+        let others = [("BELLWETHER_WEB_LISTEN", "x"), ("BELLWETHER_TEST_KAFKA", "x"), ("WEB_LISTEN", "x")];
+        let (_, problems) = over("", &others);
+        let said: Vec<&str> = problems.iter().map(|problem| &*problem.remedy).collect();
+        assert_eq!(said, ["did you mean BELLWETHER__WEB__LISTEN?"]);
     }
 
     #[test]

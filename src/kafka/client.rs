@@ -173,6 +173,8 @@ impl ConsumerContext for Quiet {}
 /// librdkafka's log in ours. What it calls an error is retried by it: a warning for us.
 pub(super) fn pass_on(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
+        // A broker that has just started looks for the transactions that it coordinates.
+        _ if facility == "GETPID" && message.ends_with("retrying") => tracing::debug!(facility, "{message}"),
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
@@ -194,6 +196,7 @@ pub(super) fn reach<C: ConsumerContext>(
     clock: &dyn Clock,
 ) -> Result<Vec<(Arc<str>, i32)>, KafkaError> {
     let began = clock.monotonic();
+    let mut said = false;
     let mut found = Vec::with_capacity(topics.len());
     for topic in topics {
         loop {
@@ -209,7 +212,10 @@ pub(super) fn reach<C: ConsumerContext>(
                     return Err(KafkaError::Unavailable { servers, waited, last: error.to_string() });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, servers = %settings.bootstrap_servers, "waiting for the brokers");
+                    if !std::mem::replace(&mut said, true) {
+                        let (servers, limit) = (&settings.bootstrap_servers, settings.start_timeout.as_secs());
+                        tracing::warn!(%error, %servers, "waiting for the brokers, {limit} s at most");
+                    }
                     clock.pause(left.min(Duration::from_millis(200)));
                 }
             }

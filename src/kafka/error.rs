@@ -11,7 +11,11 @@ pub enum KafkaError {
     #[error("librdkafka refuses the settings: {0}")]
     Settings(String),
     /// Nobody answered within the time that the settings give; the process exits with 69.
-    #[error("no broker at {servers} answered within {} s: {last}", waited.as_secs())]
+    #[error(
+        "no broker at {servers} answered within {} s: {last}; correct `kafka.bootstrap_servers` or start the broker \
+         (BELLWETHER__KAFKA__BOOTSTRAP_SERVERS, `kafka.start_timeout`)",
+        waited.as_secs()
+    )]
     Unavailable {
         /// The bootstrap servers.
         servers: String,

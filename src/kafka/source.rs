@@ -33,6 +33,8 @@ const SWEEP: usize = 2_000;
 pub(super) const SWEEP_BYTES: usize = 4 << 20;
 /// How long a partition must be quiet before its end is looked for behind the last record.
 const QUIET: Duration = Duration::from_millis(300);
+/// How often it is asked how far a topic has grown while nothing of it is read.
+const GROWTH: Duration = Duration::from_secs(2);
 
 /// State that a stage gets back when a partition begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +109,16 @@ impl Source {
         let thread = std::thread::Builder::new()
             .name(format!("{client_id}-poll"))
             .spawn(move || {
-                Poller { consumer, inbox, clock, board, asked_to_pause: false, looked_at: Duration::ZERO }.run()
+                Poller {
+                    consumer,
+                    inbox,
+                    clock,
+                    board,
+                    asked_to_pause: false,
+                    looked_at: Duration::ZERO,
+                    grown_at: Duration::ZERO,
+                }
+                .run()
             })
             .map_err(|error| KafkaError::refused("starting a thread", error))?;
         Ok(SourceHandle { orders, membership, threads: vec![thread, feeder] })
@@ -124,6 +135,8 @@ struct Poller {
     asked_to_pause: bool,
     /// When ends were looked for last.
     looked_at: Duration,
+    /// When it was last asked how far the topics have grown.
+    grown_at: Duration,
 }
 
 impl Poller {
@@ -144,6 +157,7 @@ impl Poller {
                     self.sweep();
                 }
             }
+            self.look_for_growth();
         }
         self.leave();
     }
@@ -270,6 +284,27 @@ impl Poller {
             }
         }
         listener.desk().flush();
+    }
+
+    /// The client learns where a partition ends by reading it. While it is paused it is asked for, for the lag grows all
+    /// the same.
+    fn look_for_growth(&mut self) {
+        let now = self.clock.monotonic();
+        if now.saturating_sub(self.grown_at) < GROWTH || !self.listener().desk().paused {
+            return;
+        }
+        self.grown_at = now;
+        let partitions = self.listener().desk().partitions();
+        let deadline = Deadline::after(&self.clock, POLL);
+        for at in partitions {
+            match self.listener().placement.scout.bounds(&at, &deadline) {
+                Ok(bounds) => self.board.ends(&at.topic, at.number, bounds.high),
+                Err(error) => {
+                    tracing::debug!(%error, "asking how far a topic has grown");
+                    break;
+                }
+            }
+        }
     }
 
     /// Where only transaction markers or aborted records are left before an end, no record will ever say so: look.

@@ -169,7 +169,9 @@ fn wanted(settings: &KafkaSettings, upkeep: Upkeep) -> Vec<(&'static str, String
     let time = ("message.timestamp.type", "LogAppendTime".to_owned());
     let delete = ("cleanup.policy", "delete".to_owned());
     let compact = ("cleanup.policy", "compact".to_owned());
-    match upkeep {
+    // With three copies or more two must have a record before it is acknowledged: one broker may be lost, or be away.
+    let copies = (settings.replication >= 3).then(|| ("min.insync.replicas", "2".to_owned()));
+    let mut wanted = match upkeep {
         Upkeep::Input => Vec::new(),
         Upkeep::Retained => {
             vec![delete, ("retention.ms", settings.retention.as_millis().to_string()), time, bytes]
@@ -179,7 +181,9 @@ fn wanted(settings: &KafkaSettings, upkeep: Upkeep) -> Vec<(&'static str, String
         Upkeep::CompactedAfter(lag) => {
             vec![compact, ("min.compaction.lag.ms", lag.as_millis().to_string()), time, bytes]
         }
-    }
+    };
+    wanted.extend(copies.filter(|_| upkeep != Upkeep::Input));
+    wanted
 }
 
 /// Differences that matter: a longer retention or lag and a larger limit do no harm.

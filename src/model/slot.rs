@@ -1,5 +1,4 @@
-//! The place where the model stands that answers now; `swap` changes it whole. Nothing swaps it while a
-//! pipeline runs yet: a process reads the champion when it starts.
+//! The place where the model stands that answers now; `swap` changes it whole.
 
 use std::fmt;
 use std::sync::Arc;

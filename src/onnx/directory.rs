@@ -66,6 +66,12 @@ pub enum BundleError {
         /// Why.
         reason: String,
     },
+    /// It answers other tasks, or with other labels, than the one that it is to replace.
+    #[error("{} has other tasks or labels than the model that runs, and records and rules are made of them; stop the pipeline and start it with this model", path.display())]
+    OtherTasks {
+        /// The manifest.
+        path: PathBuf,
+    },
     /// No variant fits the device.
     #[error("{} has no variant for {device}, only for {}; set `model.device` to one of these or export such a variant", path.display(), have.join(", "))]
     NoVariant {
@@ -109,7 +115,7 @@ pub(super) fn locate(settings: &ModelSettings) -> Result<PathBuf, BundleError> {
     let model = settings.directory.join(&settings.name);
     let version = match &settings.version {
         Some(version) => version.clone(),
-        None => champion(&model)?,
+        None => alias(&model)?,
     };
     let folder = model.join(&version);
     let manifest = read_manifest(&folder)?;
@@ -140,7 +146,11 @@ pub fn graph_bytes(settings: &ModelSettings) -> u64 {
     sizes.map(|file| file.len()).max().unwrap_or(0)
 }
 
-fn champion(model: &Path) -> Result<String, BundleError> {
+/// The version that the file `champion` of a model names.
+///
+/// # Errors
+/// [`BundleError::NoModel`] when it cannot be read or holds no version.
+pub(super) fn alias(model: &Path) -> Result<String, BundleError> {
     let path = model.join("champion");
     let missing = |reason: String| BundleError::NoModel { path: path.clone(), reason };
     let text = std::fs::read_to_string(&path).map_err(|error| missing(error.to_string()))?;

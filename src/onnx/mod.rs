@@ -10,6 +10,7 @@
 mod bare;
 mod bundle;
 mod cache;
+mod champion;
 mod directory;
 mod graph;
 mod lanes;
@@ -18,5 +19,6 @@ mod tokens;
 
 pub use bare::{BareRun, Combination, cpu_time};
 pub use bundle::Bundle;
+pub use champion::{Champion, Named};
 pub use directory::{BundleError, graph_bytes, manifest};
 pub use runtime::{Runtime, RuntimeError, RuntimeHints, RuntimeInfo, runtime};

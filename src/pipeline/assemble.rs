@@ -9,7 +9,9 @@ use crate::codec::Envelope;
 use crate::entity::{Instruments, Linker};
 use crate::metrics;
 use crate::model::{Scorer, Slot};
+use crate::onnx::Champion;
 use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, Segment, SegmentDone, Worker};
+use crate::pipeline::reload::announce;
 use crate::pipeline::score::{Prepared, Preparer, Routes, ScoreCore, ScoreNote, ScoreSettings, finish};
 use crate::pipeline::signal::{SignalCore, SignalSettings};
 use crate::pipeline::witness::Witness;
@@ -63,6 +65,8 @@ pub struct Assembly {
     pub linker: Arc<Linker>,
     /// The model.
     pub slot: Arc<Slot>,
+    /// Where the next one comes from; `None`: this one answers for good.
+    pub champion: Option<Arc<Champion>>,
     /// Told of every commit.
     pub witness: Witness,
     /// Time as records see it.
@@ -82,11 +86,15 @@ impl Assembly {
     ) -> Result<Self, AssembleError> {
         let instruments = Arc::new(instruments(&settings)?);
         let linker = Arc::new(Linker::new(&instruments));
-        let id = scorer.id().clone();
-        let labels = [&*id.name, &*id.version, &*id.variant, scorer.device()];
-        witness.metrics.set(&metrics::MODEL_INFO, &labels, 1.0);
-        witness.board.model(format!("{} {} {} on {}", id.name, id.version, id.variant, scorer.device()));
-        Ok(Self { settings, instruments, linker, slot: Arc::new(Slot::new(scorer)), witness, clock })
+        announce(&witness, &*scorer);
+        let slot = Arc::new(Slot::new(scorer));
+        Ok(Self { settings, instruments, linker, slot, champion: None, witness, clock })
+    }
+
+    /// With a champion that replaces the model while it runs.
+    #[must_use]
+    pub fn with_champion(self, champion: Option<Champion>) -> Self {
+        Self { champion: champion.map(Arc::new), ..self }
     }
 
     /// What preparing a pool needs.

@@ -26,6 +26,7 @@
 //! | `footprint` | nothing: it adds up what memory all of it may take |
 //! | `letters` | which dead letters can be read now, and what a replay sends |
 //! | `launch` | what a stage on Kafka is made of |
+//! | `reload` | whether the model that is to answer may |
 //! | `watch` | that a topic which is gone, or has grown and must not, ends the run |
 //! | `witness` | nothing: it tells metrics, page and tape what was committed |
 
@@ -41,6 +42,7 @@ mod limit;
 #[cfg(test)]
 mod overload_tests;
 mod play;
+mod reload;
 mod run;
 pub mod score;
 mod settings;

@@ -64,6 +64,11 @@ pub struct Witness {
 pub trait Told {
     /// Tells it, committed at `now`.
     fn tell(&self, witness: &Witness, now: Timestamp);
+
+    /// What the page counts it as: records that were read for a reason, or rows that were written.
+    fn rows(&self) -> u64 {
+        1
+    }
 }
 
 impl Witness {
@@ -75,12 +80,13 @@ impl Witness {
         took: Duration,
     ) {
         let now = self.clock.now();
-        let mut rows = 0;
+        let (mut records, mut rows) = (0, 0);
         for note in notes {
             note.tell(self, now);
-            rows += 1;
+            records += 1;
+            rows += note.rows();
         }
-        self.metrics.add(&metrics::RECORDS, &[stage], rows);
+        self.metrics.add(&metrics::RECORDS, &[stage], records);
         self.metrics.observe(&metrics::COMMIT, &[stage, "committed"], took.as_secs_f64());
         self.board.committed(stage, rows, now);
     }
@@ -139,6 +145,10 @@ impl Told for ScoreNote {
             Self::Tick => witness.metrics.add(&metrics::TICKS, &[], 1),
         }
     }
+
+    fn rows(&self) -> u64 {
+        u64::from(!matches!(self, Self::Tick))
+    }
 }
 
 fn scored(witness: &Witness, post: &ScoredPost, now: Timestamp) {
@@ -182,7 +192,8 @@ const fn abstention(reason: crate::event::Abstention) -> &'static str {
 impl Told for SignalNote {
     fn tell(&self, witness: &Witness, now: Timestamp) {
         match self {
-            Self::Folded { alerts, published_at, .. } => {
+            Self::Folded { indices, alerts, published_at } => {
+                indices.iter().for_each(|index| witness.board.index(index));
                 for alert in alerts {
                     let state = match alert.state {
                         AlertState::Pending => "pending",
@@ -223,6 +234,14 @@ impl Told for ArchiveNote {
                 }
             }
             Self::Dead(reason, message) => witness.dead("archive", *reason, message, now),
+        }
+    }
+
+    fn rows(&self) -> u64 {
+        match self {
+            Self::Segment { kept, taken: false, .. } => kept.iter().map(|(_, count)| *count as u64).sum(),
+            Self::Segment { .. } => 0,
+            Self::Dead(..) => 1,
         }
     }
 }

@@ -52,7 +52,7 @@ fn embedded(kind: &'static str, text: &'static str) -> impl IntoResponse {
 }
 
 async fn live(State(parts): State<Parts>) -> Json<Snapshot> {
-    Json(parts.board.snapshot(parts.clock.now()))
+    Json(Snapshot { at: parts.time.now(), ..parts.board.snapshot(parts.clock.now()) })
 }
 
 async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::lines::{AlertLine, DeadLetterLine, FiringLine, PostLine, shown};
-use crate::event::{Alert, AlertState, ScoredPost};
+use crate::event::{Alert, AlertState, Index, ScoredPost, Subject};
 use crate::time::Timestamp;
 
 /// Latest posts that are kept.
@@ -16,6 +16,8 @@ const POSTS_MAX: usize = 50;
 const ALERTS_MAX: usize = 100;
 /// Latest dead letters that are kept.
 const DEAD_LETTERS_MAX: usize = 20;
+/// Subjects whose index is kept, and those that are shown.
+const INDICES_MAX: (usize, usize) = (2_000, 16);
 /// Characters of what a stage says of itself.
 const DETAIL_CHARS_MAX: usize = 320;
 /// Seconds over which a rate is taken.
@@ -46,6 +48,7 @@ struct Inner {
     posts: VecDeque<PostLine>,
     alerts: VecDeque<AlertLine>,
     firing: BTreeMap<String, FiringLine>,
+    indices: BTreeMap<Subject, Index>,
     dead_letters: VecDeque<DeadLetterLine>,
     model: String,
     finished: bool,
@@ -98,6 +101,8 @@ pub struct Snapshot {
     pub alerts: Vec<AlertLine>,
     /// What is firing now: the worst first, then the youngest.
     pub firing: Vec<FiringLine>,
+    /// The index of those who are spoken of most now, as of the last tick.
+    pub indices: Vec<Index>,
     /// Latest first.
     pub dead_letters: Vec<DeadLetterLine>,
 }
@@ -176,6 +181,20 @@ impl Board {
         push(&mut inner.alerts, alert.into(), ALERTS_MAX);
     }
 
+    /// A subject has another index.
+    pub fn index(&self, index: &Index) {
+        let indices = &mut self.inner().indices;
+        if index.mentions == 0 {
+            indices.remove(&index.subject);
+            return;
+        }
+        if indices.len() >= INDICES_MAX.0 && !indices.contains_key(&index.subject) {
+            let oldest = indices.values().min_by_key(|known| known.at).map(|known| known.subject.clone());
+            oldest.and_then(|subject| indices.remove(&subject));
+        }
+        indices.insert(index.subject.clone(), index.clone());
+    }
+
     /// A record became a dead letter.
     pub fn dead_letter(&self, line: DeadLetterLine) {
         push(&mut self.inner().dead_letters, line.cut(), DEAD_LETTERS_MAX);
@@ -202,6 +221,8 @@ impl Board {
         }
         let mut firing: Vec<FiringLine> = inner.firing.values().cloned().collect();
         firing.sort_by_key(|line| Reverse((line.alert.severity, line.alert.at)));
+        let mut indices: Vec<&Index> = inner.indices.values().collect();
+        indices.sort_by_key(|index| Reverse(index.mentions));
         Snapshot {
             at: now,
             pipeline: self.pipeline.clone(),
@@ -212,6 +233,7 @@ impl Board {
             posts: inner.posts.iter().rev().cloned().collect(),
             alerts: inner.alerts.iter().rev().cloned().collect(),
             firing,
+            indices: indices.into_iter().take(INDICES_MAX.1).cloned().collect(),
             dead_letters: inner.dead_letters.iter().rev().cloned().collect(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | route | answer |
 //! | --- | --- |
-//! | `/` | the page: stages, firing alerts, latest posts and dead letters; its script asks `/live` every second |
+//! | `/` | the page: stages, firing alerts, the index, latest posts and dead letters; its script asks `/live` every second |
 //! | `/live` | the [`Snapshot`] of the [`Board`] as JSON |
 //! | `/metrics` | Prometheus' text format |
 //! | `/livez` | 200 while the process serves |

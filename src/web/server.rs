@@ -31,8 +31,10 @@ pub struct Parts {
     pub board: Arc<Board>,
     /// Writes the metrics in Prometheus' text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// What time the page says it is.
+    /// The clock that rates are taken by.
     pub clock: Arc<dyn Clock>,
+    /// What time the page says it is: the same clock, or that of a play.
+    pub time: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for Parts {

@@ -13,6 +13,7 @@ mod members;
 mod outage;
 mod overload;
 mod pace;
+mod swap;
 mod topics;
 
 use std::fs::File;

@@ -27,12 +27,14 @@ pub mod window;
 /// The settings of rooms that are not here.
 #[path = "../../src/archive/settings.rs"]
 pub mod archive;
-#[path = "../../src/kafka/settings.rs"]
-pub mod kafka;
 #[path = "../../src/telemetry/settings.rs"]
 pub mod telemetry;
 #[path = "../../src/web/settings.rs"]
 pub mod web;
 
+#[path = "kafka.rs"]
+pub mod kafka;
+#[path = "onnx.rs"]
+pub mod onnx;
 #[path = "pipeline.rs"]
 pub mod pipeline;

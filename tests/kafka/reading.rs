@@ -268,3 +268,21 @@ fn the_last_records_before_the_committed_position_come_with_it_where_they_are_wa
         reader.stop();
     }
 }
+
+#[test]
+fn the_lag_grows_while_reading_is_paused() {
+    let corner = Corner::new("paused-lag");
+    let input = corner.topic("in", 1, Upkeep::Input);
+    let reader = corner.read(&[&input]);
+    drop(reader.assigned());
+    reader.source().command(bellwether::stream::Command::Pause);
+    std::thread::sleep(Duration::from_millis(500));
+    corner.write(&input, (0..25).map(|number| number.to_string()));
+    let lag = || reader.source().lags().iter().map(|lag| lag.records).sum::<i64>();
+    let began = std::time::Instant::now();
+    while lag() < 25 {
+        assert!(began.elapsed() < SOON, "the lag stands at {}", lag());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    reader.stop();
+}

@@ -80,3 +80,16 @@ fn a_topic_that_others_made_shows_its_time_and_its_count() {
     assert!(report.findings.iter().all(|it| it.halts == it.remedy.contains("for the life of a pipeline")));
     assert!(messages.contains(&"message.timestamp.type is CreateTime, not LogAppendTime"), "{messages:?}");
 }
+
+#[test]
+fn topics_with_three_copies_ask_for_two_of_them() {
+    let corner = Corner::new("copies");
+    let plan = |name: &str, upkeep| TopicPlan { name: corner.topic(name, 4, upkeep), upkeep, alike: false };
+    let plans = [plan("posts", Upkeep::Input), plan("scored", Upkeep::Retained)];
+    let thrice = KafkaSettings { replication: 3, ..corner.settings.clone() };
+    let found = inspect_topics(&thrice, &plans, corner.clock.as_ref()).unwrap().findings;
+    let said: Vec<&str> = found.iter().map(|finding| &*finding.message).collect();
+    assert_eq!(said, ["min.insync.replicas is 1, not 2"], "the input is whoever's who writes it: {found:?}");
+    assert!(found[0].remedy.contains("--add-config min.insync.replicas=2"), "{found:?}");
+    assert!(inspect_topics(&corner.settings, &plans, corner.clock.as_ref()).unwrap().findings.is_empty());
+}

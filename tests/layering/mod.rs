@@ -64,6 +64,7 @@ pub const OWNED: &[(&str, &[&str])] = &[
     ("prometheus", &["telemetry"]),
     ("clap", &["cli", "main"]),
     ("indicatif", &["cli"]),
+    ("console", &["cli"]),
     ("mimalloc", &["main"]),
     ("signal_hook", &["cli"]),
     ("toml", &["config"]),

@@ -56,7 +56,7 @@ impl Site {
         let shutdown = CancellationToken::new();
         let clock = Arc::new(Countdown { calls: AtomicUsize::new(pictures), shutdown: shutdown.clone() });
         let metrics = Arc::new(|| "# TYPE bellwether_up gauge\nbellwether_up 1\n".to_owned());
-        let parts = Parts { board, metrics, clock };
+        let parts = Parts { board, metrics, time: clock.clone(), clock };
         let running = runtime.block_on(Server::start(&free_port(), parts, shutdown.clone())).unwrap();
         let url = format!("http://{}", running.address);
         Self { runtime, running: Some(running), shutdown, url }
@@ -198,6 +198,31 @@ fn a_picture_has_a_bounded_size_whatever_the_posts_are() {
 }
 
 #[test]
+fn the_index_of_those_who_are_spoken_of_most_is_shown_and_who_is_not_spoken_of_leaves() {
+    let board = Arc::new(Board::new("market"));
+    let index = |subject: &str, value: Option<f32>, mentions: u32| bellwether::event::Index {
+        id: format!("market.mentions+0+1+{subject}"),
+        subject: bellwether::event::Subject::parse(subject).unwrap(),
+        value,
+        mentions,
+        dispersion: value.map(|_| 0.2),
+        at: at("14:00:00"),
+    };
+    board.index(&index("XNAS:AAPL", Some(0.4), 12));
+    board.index(&index("market", None, 3));
+    board.index(&index("XNAS:AAPL", Some(-0.25), 40));
+    board.index(&index("XNYS:GE", Some(0.1), 9));
+    for number in 0..5_000 {
+        board.index(&index(&format!("XNAS:A{number}"), Some(0.0), 1));
+    }
+    board.index(&index("XNYS:GE", None, 0));
+    let live = Site::new(board).live();
+    let shown = live["indices"].as_array().unwrap();
+    assert_eq!((shown.len(), &shown[0]["subject"], &shown[0]["value"]), (16, &"XNAS:AAPL".into(), &(-0.25).into()));
+    assert!(shown.iter().all(|index| index["subject"] != "XNYS:GE"), "{shown:?}");
+}
+
+#[test]
 fn the_worst_alert_comes_first_and_a_resolved_one_leaves() {
     let site = Site::new(scene::busy());
     let firing = |live: &Value| -> Vec<String> {
@@ -219,6 +244,7 @@ fn an_address_that_is_taken_is_an_error_that_names_it_and_the_remedy() {
         board: Arc::new(Board::new("market")),
         metrics: Arc::new(String::new),
         clock: Arc::new(bellwether::time::SystemClock::new()),
+        time: Arc::new(bellwether::time::SystemClock::new()),
     };
     let settings = WebSettings { listen: address };
     let began = std::time::Instant::now();
@@ -240,6 +266,7 @@ fn an_address_that_is_still_taken_for_a_moment_is_waited_for() {
         board: Arc::new(Board::new("market")),
         metrics: Arc::new(String::new),
         clock: Arc::new(bellwether::time::SystemClock::new()),
+        time: Arc::new(bellwether::time::SystemClock::new()),
     };
     let started = runtime.block_on(async {
         tokio::spawn(async move {

@@ -103,7 +103,7 @@ impl Site {
     pub(super) fn start(settings: Settings, scorer: Arc<dyn Scorer>, stages: &[StageName]) -> Result<Self> {
         let clock = Arc::new(SystemClock::new());
         let began = clock.monotonic();
-        let service = Service::start(&settings, clock.clone())?;
+        let service = Service::start(&settings, clock.clone(), clock.clone())?;
         let (sender, events) = bounded(EVENTS);
         let wall = clock.clone();
         let assembly = assembly_with(scorer, settings.clone(), &service, (clock.clone(), wall), Some((sender, true)))?;

@@ -172,7 +172,8 @@ impl Bench<'_> {
         while !matches!(load.next(REBUILD_MAX)?, TapeEvent::Alert { .. }) {}
         let took = self.clock.monotonic().saturating_sub(began).as_secs_f64();
         say(&format!("a state of {written} mentions in one partition, read back"))?;
-        say(&format!("  start to the first alert after it   {took:.1} s"))?;
+        let ready = site.ready.as_secs_f64();
+        say(&format!("  start to the first alert after it   {took:.1} s, {ready:.1} s of them until it is ready"))?;
         let grown = resident_mib().unwrap_or_default() - before;
         say(&format!("  resident memory has grown by        {grown:.0} MiB"))?;
         site.end()

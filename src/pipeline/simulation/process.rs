@@ -172,6 +172,7 @@ impl Site {
             instruments: Arc::default(),
             linker: self.linker.clone(),
             slot: slot.clone(),
+            champion: None,
             witness: self.witness.clone(),
             clock: self.clock.clone(),
         };

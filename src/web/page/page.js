@@ -21,7 +21,7 @@ const ABSTAINED = {
 const EXPLAINED = {
   lag: "Records between the committed positions and the ends. Where transactions write, one or more remain at rest.",
   partitions: "Partitions that this process reads.",
-  "rows in total": "Rows committed since the start of this process.",
+  "rows in total": "Posts, mentions (ticks among them) and samples committed since the start of this process.",
   since: "Log time at which the condition began to hold.",
 };
 
@@ -179,11 +179,11 @@ function stageItem([name, stage], finished) {
       make("span", { class: "muted" }, STAGE_TEXT[name] ?? ""),
       make("span", { class: "dot", "data-state": state }, words)),
     make("div", { class: "stage-rate" },
-      make("p", {}, make("span", { class: "big" }, rate(stage.rows_per_second)), make("span", { class: "muted" }, " rows/s")),
+      make("p", {}, make("span", { class: "big" }, finished ? "–" : rate(stage.rows_per_second)), make("span", { class: "muted" }, " rows/s")),
       trend(name)),
     make("dl", {},
       pair("lag", lag),
-      pair("partitions", count(stage.partitions)),
+      pair("partitions", stage.partitions > 0 ? count(stage.partitions) : "–"),
       pair("rows in total", count(stage.rows))));
 }
 
@@ -269,6 +269,21 @@ function showPosts(live) {
       ? "The input held none." : "The latest fifty appear here as they arrive.")]));
 }
 
+function indexItem(index) {
+  const known = typeof index.value === "number";
+  return make("li", {},
+    subjectChip(index.subject),
+    known ? scoreBar(index.value, toneOf(index.value)) : scoreBar(0, "unsure"),
+    make("span", { class: "figure" }, known ? signed(index.value) : "–"),
+    make("span", { class: "muted", title: "mentions" }, count(index.mentions)));
+}
+
+function showIndices(live) {
+  show("indices", live.indices, (indices) => (indices.length > 0
+    ? [make("ol", { class: "indices" }, ...indices.map(indexItem))]
+    : [empty("No index yet.", "Who is spoken of most stands here, with the mean of what is said.")]));
+}
+
 function changeItem(alert) {
   return make("li", { "data-severity": alert.severity, "data-change": alert.state },
     make("div", { class: "change-head" },
@@ -326,6 +341,7 @@ function showLive(live) {
   showStages(live);
   showFiring(live);
   showPosts(live);
+  showIndices(live);
   showHistory(live);
   showDead(live);
   for (const element of document.querySelectorAll("[data-since]")) setText(element, lasting(element.dataset.since));

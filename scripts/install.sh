@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Puts what a host needs into a folder: make install PREFIX=DIR. The binary with ONNX Runtime beside it (bin/), the
+# shipped models and the pipeline files, found from there whatever the working directory is. Copy the folder to any
+# Linux of the same architecture with this glibc or a newer one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/say.sh
+
+[ -n "${PREFIX:-}" ] || die "PREFIX is not set" "make install PREFIX=DIR"
+scripts/prerequisites.sh build
+runtime=$(scripts/onnxruntime.sh)
+bellwether=$(scripts/release.sh)
+install -d "$PREFIX/bin"
+install -m 755 "$bellwether" "$PREFIX/bin/bellwether"
+install -m 644 "$runtime" "$PREFIX/bin/"
+install -m 644 LICENSE "$PREFIX/"
+cp -R models pipelines "$PREFIX/"
+note "installed: $PREFIX/bin/bellwether doctor $PREFIX/pipelines/market.toml"

@@ -1,0 +1,137 @@
+//! The model is swapped under load, and a champion that cannot be loaded is refused.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::{Figures, times, trial};
+use crate::trial::{Running, text, wait_for};
+
+/// What the process may take more after many swaps than after the first few.
+const GROWTH_MAX: f64 = 40.0 * 1024.0 * 1024.0;
+
+/// A folder of models in which the tiny one has versions.
+struct Models(tempfile::TempDir);
+
+impl Models {
+    fn with(versions: &[&str]) -> Self {
+        let models = Self(tempfile::tempdir().unwrap());
+        versions.iter().for_each(|version| models.add(version));
+        models.name(versions[0]);
+        models
+    }
+
+    fn tiny(&self) -> PathBuf {
+        self.0.path().join("tiny")
+    }
+
+    /// The shipped tiny model under another version.
+    fn add(&self, version: &str) {
+        let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny/1"), self.tiny().join(version));
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+        self.edit(version, "\"version\": \"1\"", &format!("\"version\": \"{version}\""));
+    }
+
+    fn edit(&self, version: &str, from: &str, to: &str) {
+        let path = self.tiny().join(version).join("manifest.json");
+        let manifest = std::fs::read_to_string(&path).unwrap();
+        assert!(manifest.contains(from), "{from} in {manifest}");
+        std::fs::write(path, manifest.replacen(from, to, 1)).unwrap();
+    }
+
+    /// Names the version that is to answer, as an operator should: with a rename.
+    fn name(&self, version: &str) {
+        let aside = self.tiny().join("champion.new");
+        std::fs::write(&aside, version).unwrap();
+        std::fs::rename(aside, self.tiny().join("champion")).unwrap();
+    }
+
+    fn directory(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+}
+
+fn answers(running: &Running, version: &str) -> bool {
+    running.metric("bellwether_model_info", &format!("version=\"{version}\"")) == 1.0
+}
+
+#[test]
+fn a_champion_that_changes_under_load_is_swapped_in_and_no_post_is_lost_or_scored_twice() {
+    let count = times("swaps", 8);
+    let models = Models::with(&["1", "2"]);
+    let trial = trial("swaps").set("model.directory", models.directory());
+    let mut running = trial.run_as("only");
+    running.wait_ready();
+    let load = trial.load(400);
+    let mut figures = Figures::new("the champion changes", count);
+    let mut memory = 0.0;
+    for round in 1..=count {
+        let (version, before) = if round % 2 == 1 { ("2", "1") } else { ("1", "2") };
+        let named = Instant::now();
+        models.name(version);
+        wait_for("the swap", || {
+            running.assert_runs();
+            (answers(&running, version) && !answers(&running, before)).then_some(())
+        });
+        figures.span("named until it answers", named.elapsed());
+        if round == 3 {
+            memory = running.memory();
+        }
+    }
+    let growth = running.memory() - memory;
+    assert!(growth < GROWTH_MAX, "memory grew by {growth} bytes over {} swaps", count - 3);
+    figures.note(format!("memory {:+.0} MB since the third swap", growth / 1e6));
+    assert_eq!(running.metric("bellwether_model_reloads_total", "result=\"swapped\"") as usize, count);
+    let sent = load.stop();
+    running.stop();
+    let outcome = trial.sums();
+    let versions: BTreeSet<String> = outcome.scored.iter().map(|post| text(&post["model"]["version"])).collect();
+    assert_eq!(versions, BTreeSet::from(["1".to_owned(), "2".to_owned()]), "each record names who scored it");
+    figures.settle(&trial, sent);
+}
+
+#[test]
+fn a_champion_that_cannot_be_loaded_is_refused_with_the_reason_and_the_old_one_stays() {
+    let models = Models::with(&["1", "2", "3", "4"]);
+    // One with another graph than its manifest says, one with other answers, one with other labels.
+    let graph = models.tiny().join("2/model.fp32.onnx");
+    let mut bytes = std::fs::read(&graph).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(graph, bytes).unwrap();
+    models.edit("3", "\"temperature\": 1.0", "\"temperature\": 9.0");
+    models.edit("4", "\"neutral\"", "\"undecided\"");
+    let trial = trial("refused").set("model.directory", models.directory());
+    let mut running = trial.run_as("only");
+    running.wait_ready();
+    let load = trial.load(200);
+    for (number, (version, reason)) in
+        [("2", "was altered"), ("3", "golden"), ("4", ""), ("5", "there is no model"), ("", "holds no version")]
+            .into_iter()
+            .enumerate()
+    {
+        models.name(version);
+        wait_for("the refusal", || {
+            running.assert_runs();
+            let refused = running.metric("bellwether_model_reloads_total", "result=\"refused\"");
+            (refused as usize == number + 1).then_some(())
+        });
+        assert!(answers(&running, "1"), "the old one stays");
+        assert_eq!(running.metric("bellwether_model_refused", ""), 1.0);
+        assert!(running.said().contains(reason), "{reason} in {}", running.said());
+        let (_, live) = running.ask("/live").unwrap();
+        assert!(live.contains("was refused"), "the page says so: {live}");
+    }
+    models.name("1");
+    wait_for("peace", || (running.metric("bellwether_model_refused", "") == 0.0).then_some(()));
+    let (_, live) = running.ask("/live").unwrap();
+    assert!(!live.contains("was refused"), "{live}");
+    let sent = load.stop();
+    running.stop();
+    let outcome = trial.outcome();
+    assert_eq!(outcome.inputs.len(), sent);
+    assert!(outcome.scored.iter().all(|post| post["model"]["version"] == "1"));
+}
