@@ -213,6 +213,7 @@ fn what_is_printed_reads_back_as_the_same_settings() {
     // Relative paths start at the file that names them, and this one lies elsewhere.
     again.model.directory.clone_from(&loaded.settings.model.directory);
     again.instruments.clone_from(&loaded.settings.instruments);
+    again.archive.url.clone_from(&loaded.settings.archive.url);
     assert_eq!(again, loaded.settings);
 }
 
