@@ -4,8 +4,8 @@
 //! Inside it `lanes` spread a pool over sessions, `graph` runs one batch, `cache` remembers the texts scored a moment
 //! ago; `bare` measures the sessions with nothing around them. What a batch is and what logits mean is `model`'s.
 //!
-//! A dynamically quantised graph (int8) rounds activations by the largest of the whole batch, so a text's probabilities
-//! move with its neighbours; in full precision they do not.
+//! A dynamically quantised graph rounds activations by the largest of the whole batch, so a text's probabilities move
+//! with its neighbours. The shipped one is quantised with fixed scales: there they do not, as in full precision.
 
 mod bare;
 mod bundle;

@@ -64,10 +64,16 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, cores: usize) -> Vec<Par
     // Of each partition of the inputs, the scored posts and the labels, while it begins.
     let judged = (settings.sources.len() as u64 + 2) * partitions * kafka::tail_bytes_max() as u64;
     let producers = 3 * kafka::producer_bytes_max() as u64;
+    // The next champion is loaded beside the one that answers.
+    let bundles = if model.version.is_some() { 1 } else { 2 };
     vec![
         part("the process with ONNX Runtime", "", PROCESS_BYTES),
-        part("the model's sessions", "model.sessions", sessions * SESSION_FILES * graph_bytes),
-        part("texts scored a moment ago", "model.cache_texts", model.cache_texts as u64 * CACHED_TEXT_BYTES),
+        part(
+            "the model's sessions, and the next one's",
+            "model.sessions",
+            bundles * sessions * SESSION_FILES * graph_bytes,
+        ),
+        part("texts scored a moment ago", "model.cache_texts", bundles * model.cache_texts as u64 * CACHED_TEXT_BYTES),
         part("records read ahead, three stages", "kafka.record_bytes_max", 3 * source),
         part("posts being scored", "model.pool_bytes_max, pool_posts_max", pools),
         part("epochs of scored posts and mentions", "model.pool_posts_max", score),
