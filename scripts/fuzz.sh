@@ -41,7 +41,7 @@ make_seeds() {
         # Without its remarks and cases it is small enough to be changed everywhere.
         sed -e '/^\[\[test\]\]/,$d' -e 's/ *#.*//' -e '/^$/d' "$file" | put pipeline "small-$(basename "$file")"
     done
-    for file in models/*/1/manifest.json; do
+    for file in models/*/*/manifest.json; do
         name=$(basename "$(dirname "$(dirname "$file")")")
         put manifest "$name.json" <"$file"
     done
