@@ -107,7 +107,7 @@ fn kafka(settings: &Settings) -> Finding {
     let mut kafka = settings.kafka.clone();
     kafka.start_timeout = kafka.start_timeout.min(BROKER_TIMEOUT);
     let inspected = inspect_topics(&kafka, &topic_plans(settings), &SystemClock::new());
-    let found = inspected.map_err(|error| format!("{error}; start the broker or correct kafka.bootstrap_servers"));
+    let found = inspected.map_err(|error| error.to_string());
     let found = found.and_then(|report| {
         let mut faults: Vec<String> = Vec::new();
         if !report.missing.is_empty() {

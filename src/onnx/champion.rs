@@ -1,6 +1,5 @@
 //! The model that is to answer, looked at again and again while another one answers.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -52,16 +51,11 @@ impl Champion {
     /// As [`Bundle::load`], and [`BundleError::OtherTasks`].
     pub fn load(&self, version: &str) -> Result<Bundle, BundleError> {
         let settings = ModelSettings { version: Some(version.to_owned()), ..self.settings.clone() };
-        let folder: PathBuf = locate(&settings)?;
+        let folder = locate(&settings)?;
         let bundle = Bundle::load_from(&folder, &settings, &self.runtime, self.clock.clone())?;
-        let labels = |tasks: &[Task]| -> Vec<(String, Vec<String>)> {
-            tasks
-                .iter()
-                .map(|task| (task.name.clone(), task.labels.iter().map(ToString::to_string).collect()))
-                .collect()
-        };
-        let (expected, found) = (labels(&self.tasks), labels(bundle.tasks()));
-        if expected != found {
+        let labels =
+            |tasks: &[Task]| -> Vec<_> { tasks.iter().map(|task| (task.name.clone(), task.labels.clone())).collect() };
+        if labels(&self.tasks) != labels(bundle.tasks()) {
             return Err(BundleError::OtherTasks { path: folder.join("manifest.json") });
         }
         Ok(bundle)

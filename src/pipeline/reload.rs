@@ -2,7 +2,6 @@
 //! between two pools. What cannot be loaded is refused, once, and the old one stays.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -21,18 +20,16 @@ const LOOK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When the system has no thread left.
-pub(in crate::pipeline) fn reload(
-    assembly: &Assembly,
-    stopped: Receiver<()>,
-) -> std::io::Result<Option<JoinHandle<()>>> {
-    let Some(champion) = assembly.champion.clone() else { return Ok(None) };
+pub(in crate::pipeline) fn reload(assembly: &Assembly, stopped: Receiver<()>) -> std::io::Result<()> {
+    let Some(champion) = assembly.champion.clone() else { return Ok(()) };
     let mut reload = Reload { champion, slot: assembly.slot.clone(), witness: assembly.witness.clone(), refused: None };
     let look = move || {
         while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             reload.look();
         }
     };
-    named("model-reload", look).map(Some)
+    // It ends with the stages, or with the process while it loads.
+    named("model-reload", look).map(drop)
 }
 
 struct Reload {
