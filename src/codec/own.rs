@@ -139,6 +139,23 @@ mod tests {
         assert_eq!(spoilt.traceparent, None);
     }
 
+    #[test]
+    fn a_number_that_could_not_be_written_again_is_refused() {
+        let with_huge = |json: &str, number: &str| {
+            assert!(json.contains(number));
+            record(json.replacen(number, "5e79", 1).as_bytes())
+        };
+        let mention = include_str!("../../schemas/examples/mention/v1/topic.json");
+        let scored = include_str!("../../schemas/examples/scored/v1/abstained.json");
+        let alert = include_str!("../../schemas/examples/alert/v1/firing.json");
+        // Who refuses it, and with which words, depends on how serde_json was built.
+        assert!(decode_mention(&with_huge(mention, "0.5")).is_err());
+        assert!(decode_scored(&with_huge(scored, "0.3401")).is_err());
+        assert!(decode_scored(&with_huge(scored, "0.707")).is_err());
+        assert!(decode_alert(&with_huge(alert, "-0.625")).is_err());
+        assert!(decode_alert(&with_huge(alert, "0.75")).is_err());
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_fail(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {

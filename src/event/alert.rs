@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::finite::finite;
 use crate::event::{Origin, Subject};
 use crate::time::Timestamp;
 
@@ -56,8 +57,10 @@ pub struct Evidence {
     /// Who delivered it.
     pub source: Arc<str>,
     /// Its score, −1 to 1.
+    #[serde(deserialize_with = "finite")]
     pub score: f32,
     /// Its share of the total weight, 0 to 1.
+    #[serde(deserialize_with = "finite")]
     pub weight: f32,
     /// When it was published.
     pub published_at: Timestamp,
@@ -87,8 +90,10 @@ pub struct Alert {
     /// Log time of this record.
     pub at: Timestamp,
     /// The figure that the rule looked at, null where the window is empty.
+    #[serde(default, deserialize_with = "finite")]
     pub value: Option<f32>,
     /// The bound that it crossed.
+    #[serde(deserialize_with = "finite")]
     pub threshold: f32,
     /// One sentence for a person.
     pub summary: String,

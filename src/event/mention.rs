@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::finite::finite;
 use crate::event::{Origin, Subject};
 use crate::time::Timestamp;
 
@@ -46,12 +47,15 @@ pub struct Mention {
     /// What it is about.
     pub subject: Subject,
     /// P(positive) − P(negative), −1 to 1.
+    #[serde(deserialize_with = "finite")]
     pub score: f32,
     /// `negative`, `neutral` or `positive`; null when the model abstained (then it weighs nothing).
     pub label: Option<Arc<str>>,
     /// Probability of the best class.
+    #[serde(deserialize_with = "finite")]
     pub confidence: f32,
     /// How much the post is about the subject, 0 to 1.
+    #[serde(deserialize_with = "finite")]
     pub relevance: f32,
     /// Event time.
     pub published_at: Timestamp,

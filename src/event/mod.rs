@@ -5,6 +5,7 @@
 
 mod alert;
 mod dead_letter;
+mod finite;
 mod index;
 mod label;
 mod mention;

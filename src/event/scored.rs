@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::finite::finite;
 use crate::event::{Abstention, Action, Answer, Origin, SubjectLink};
 use crate::time::Timestamp;
 
@@ -25,8 +26,10 @@ pub struct AnswerRecord {
     /// The label, null when abstained.
     pub label: Option<Arc<str>>,
     /// Calibrated probability by class; empty where the model was not asked.
+    #[serde(deserialize_with = "finite")]
     pub probabilities: BTreeMap<Arc<str>, f32>,
     /// Probability of the best class.
+    #[serde(deserialize_with = "finite")]
     pub confidence: f32,
     /// Whether there is no label.
     pub abstained: bool,
@@ -40,14 +43,17 @@ pub struct TopicRecord {
     /// The label, null when abstained.
     pub label: Option<Arc<str>>,
     /// Calibrated probability of the three best classes.
+    #[serde(deserialize_with = "finite")]
     pub probabilities: BTreeMap<Arc<str>, f32>,
     /// Probability of the best class.
+    #[serde(deserialize_with = "finite")]
     pub confidence: f32,
     /// Whether there is no label.
     pub abstained: bool,
     /// Why there is no label.
     pub reason: Option<Abstention>,
     /// Calibrated probability of every class.
+    #[serde(deserialize_with = "finite")]
     pub distribution: BTreeMap<Arc<str>, f32>,
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::finite::finite;
+
 /// An instrument (`XNAS:AAPL`: ISO 10383 MIC and ticker), a topic (`topic:earnings`) or `market`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -92,5 +94,6 @@ pub struct SubjectLink {
     /// The subject.
     pub subject: Subject,
     /// 0 (in passing) to 1 (the post is about nothing else).
+    #[serde(deserialize_with = "finite")]
     pub relevance: f32,
 }

@@ -70,22 +70,39 @@ impl Pairs {
         }
     }
 
-    /// The numbers and sketches of those that share a pair, and of a few others, with that pair: pair by pair, the
-    /// newest first.
+    /// The numbers and sketches of those that share a pair, and of a few others, with that pair: first the newest of
+    /// each list, then those before them.
     pub(super) fn like(&self, sketch: u128) -> impl Iterator<Item = (usize, u64, u128)> {
-        // All at once, so that the processor fetches them side by side.
-        let heads: [u32; Self::COUNT] =
+        // List beside list, not one after the other: the processor fetches so what it would wait for in turn.
+        let mut links: [u32; Self::COUNT] =
             std::array::from_fn(|pair| self.heads.get(self.list_of(sketch, pair)).copied().unwrap_or(0));
-        heads.into_iter().enumerate().flat_map(move |(pair, head)| self.chain(pair, head))
+        let mut open: [u8; Self::COUNT] = std::array::from_fn(|pair| pair as u8);
+        let (mut count, mut next) = (Self::COUNT, 0);
+        std::iter::from_fn(move || {
+            loop {
+                if next >= count {
+                    next = 0;
+                }
+                let pair = usize::from(*open.get(..count)?.get(next)?);
+                let link = links.get_mut(pair)?;
+                let Some((number, other, before)) = self.at(pair, *link) else {
+                    count -= 1;
+                    open.swap(next, count);
+                    continue;
+                };
+                *link = before;
+                next += 1;
+                return Some((pair, number, other));
+            }
+        })
     }
 
-    fn chain(&self, pair: usize, mut link: u32) -> impl Iterator<Item = (usize, u64, u128)> {
-        std::iter::from_fn(move || {
-            let number = self.base + u64::from(link.checked_sub(1)?);
-            let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-            link = self.links.get(place)?.get(pair).copied()?;
-            Some((pair, number, self.sketches.get(place).copied()?))
-        })
+    /// The number and the sketch that a link leads to, and the link on from there.
+    fn at(&self, pair: usize, link: u32) -> Option<(u64, u128, u32)> {
+        let number = self.base + u64::from(link.checked_sub(1)?);
+        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let before = self.links.get(place)?.get(pair).copied()?;
+        Some((number, self.sketches.get(place).copied()?, before))
     }
 
     /// The first pair of which both bytes are in this set.
