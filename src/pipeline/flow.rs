@@ -217,8 +217,7 @@ impl<R: Weigh> Flow<R> {
 
 impl<N> Flow<Row<N>> {
     /// Closes and commits when it is time: the interval is over (it is stretched while commits take long), the epoch is
-    /// large, a partition is leaving, or the
-    /// end has come.
+    /// large, a partition is leaving, or the end has come.
     pub(in crate::pipeline) fn close_if_due<J>(&mut self, now: Timestamp) -> Option<Effect<J, N>> {
         if self.is_committing() || self.ledger.is_empty() {
             return None;
@@ -255,28 +254,5 @@ impl<R: Weigh> Flow<R> {
             self.begin_commit(part.partition().clone());
         }
         Effect::Commit(epoch)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_epoch_stays_open_longer_while_commits_take_long_and_never_for_long() {
-        let at = Timestamp::from_millis;
-        let partition = Partition::new(&std::sync::Arc::from("posts"), 0);
-        let mut flow: Flow<Row<()>> = Flow::new(Duration::from_millis(100), false);
-        flow.assign(&Lease::grant(partition.clone()), Position::at(0));
-        // When a row came, how long its epoch stays open, and how long its commit takes.
-        for (came, open, took) in [(0, 100, 20), (1_000, 100, 200), (2_000, 600, 20_000), (30_000, 1_000, 0)] {
-            flow.add_aside(&partition, vec![Row { outputs: Vec::new(), note: () }], at(came));
-            let early: Option<Effect<(), ()>> = flow.close_if_due(at(came + open - 1));
-            assert!(early.is_none(), "the row of {came} was committed too early");
-            let due: Option<Effect<(), ()>> = flow.close_if_due(at(came + open));
-            assert!(matches!(due, Some(Effect::Commit(_))), "the row of {came} waits too long");
-            let next: Vec<Effect<(), ()>> = flow.committed(Outcome::Committed(Vec::new()), at(came + open + took));
-            assert!(next.is_empty());
-        }
     }
 }

@@ -35,6 +35,8 @@ mod assemble;
 #[cfg(test)]
 mod dice;
 mod flow;
+#[cfg(test)]
+mod flow_tests;
 pub mod footprint;
 mod launch;
 pub mod letters;

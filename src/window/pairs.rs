@@ -12,7 +12,7 @@ const BYTES: usize = 16;
 const GROUPS: [u16; 3] = [0b0000_0000_0011_1111, 0b0000_0111_1100_0000, 0b1111_1000_0000_0000];
 const PAIRS: [(u8, u8); Pairs::COUNT] = pairs();
 /// The lists are spread anew when there are so many sketches for each.
-const CROWD: usize = 4;
+const CROWD: usize = 1;
 const BITS_MIN: u32 = 7;
 /// A pair has 16 bits.
 const BITS_MAX: u32 = 16;
@@ -41,7 +41,7 @@ impl Pairs {
 
     /// Lists of these sketches, numbered on from `first`.
     pub(super) fn of(first: u64, sketches: impl ExactSizeIterator<Item = u128>) -> Self {
-        let wanted = sketches.len().div_ceil(CROWD / 2).next_power_of_two().trailing_zeros();
+        let wanted = (2 * sketches.len()).div_ceil(CROWD).next_power_of_two().trailing_zeros();
         let bits = wanted.clamp(BITS_MIN, BITS_MAX);
         let heads = vec![0; Self::COUNT << bits];
         let (listed, links) = (VecDeque::with_capacity(sketches.len()), VecDeque::with_capacity(sketches.len()));

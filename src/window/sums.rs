@@ -65,6 +65,9 @@ impl Window {
         let after = now.minus(self.over).max(self.after);
         let before = self.sums;
         let epoch = (now.micros() as f64 / (self.half_life_micros * EPOCH_HALF_LIVES)).floor() as i64;
+        if (epoch, after) == (self.epoch, self.after) {
+            return false;
+        }
         if epoch == self.epoch {
             for (place, leaving) in told.range((Excluded(Place::last_of(self.after)), Included(Place::last_of(after))))
             {
