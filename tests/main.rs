@@ -18,6 +18,7 @@ mod config;
 mod corpus;
 mod dead_letters;
 mod demo;
+mod explain;
 mod faults;
 mod fuzz;
 mod guarantees;

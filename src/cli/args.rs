@@ -65,6 +65,11 @@ pub enum Command {
     Clean(Clean),
     /// Score texts: JSON lines in, the same lines with `sentiment` and `topic` out
     Score(Score),
+    /// Say which words moved the model's answer to a text
+    ///
+    /// The model is asked again about the text without each of its words. What its answer loses is the word's share, in
+    /// log-odds: of positive against negative, and of the text's own topic against all others.
+    Explain(Explain),
     /// Judge a model by labelled texts
     ///
     /// The best label of every row counts, also where the pipeline would abstain (its probability is low, its language
@@ -199,6 +204,22 @@ pub struct Score {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: DeviceArgument,
+}
+
+/// `bellwether explain`.
+#[derive(Debug, Clone, Args)]
+pub struct Explain {
+    /// The text; - reads it from standard input
+    pub text: String,
+    /// The model: a folder of versions (its champion) or of one version (default: models/finance-en)
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceArgument,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `bellwether evaluate`.

@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod exit;
+mod explain;
 mod input;
 mod letter_args;
 mod letter_shown;
@@ -86,6 +87,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::DeadLetters(asked) => dead_letters::run(asked, global),
         Command::Clean(clean) => clean::run(clean),
         Command::Score(score) => score::run(score, global),
+        Command::Explain(explain) => explain::run(explain, global),
         Command::Evaluate(evaluate) => evaluate::run(evaluate, global),
         Command::Check(check) => check::run(check, global),
         Command::Doctor(doctor) => doctor::run(doctor, global),

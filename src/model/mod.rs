@@ -5,6 +5,7 @@
 //! is in `onnx`, the one real implementation of the port; nothing here knows files, threads or ONNX Runtime.
 
 mod calibrate;
+mod explain;
 mod manifest;
 mod packing;
 mod question;
@@ -16,6 +17,7 @@ mod stub;
 use crate::event::{ModelId, Verdict};
 
 pub use calibrate::{Calibration, Readout};
+pub use explain::{Explanation, WordShare, explain};
 pub use manifest::{Golden, GoldenOutput, Manifest, ManifestError, Task, Variant};
 pub use packing::{PackLimits, pack};
 pub use question::question;
