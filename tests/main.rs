@@ -27,6 +27,7 @@ mod layering;
 mod model;
 mod monitoring;
 mod pipeline;
+mod registry;
 mod schemas;
 mod trial;
 mod web;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::cli::letter_args::{DeadLetters, LetterChoice, ListLetters, Moment, ReplayLetters, ShowLetter};
+pub use crate::cli::model_args::{Model, ModelAction, WarrantArguments};
 use crate::cli::play::Speed;
 use crate::pipeline::StageName;
 
@@ -75,6 +76,8 @@ pub enum Command {
     /// The best label of every row counts, also where the pipeline would abstain (its probability is low, its language
     /// unknown); abstentions are counted beside it, by reason. A row whose text is empty has no answer and is a miss.
     Evaluate(Evaluate),
+    /// Which versions of a model there are and which one answers; name another, or the one before
+    Model(Model),
     /// Check a pipeline file: every problem at once, then its own tests
     Check(Check),
     /// Look for what a pipeline needs: library, model, Kafka, archive

@@ -18,8 +18,10 @@ mod letter_args;
 mod letter_shown;
 mod lines;
 mod model;
+mod model_args;
 mod output;
 pub mod play;
+mod registry;
 mod replay;
 mod row;
 mod run;
@@ -89,6 +91,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Score(score) => score::run(score, global),
         Command::Explain(explain) => explain::run(explain, global),
         Command::Evaluate(evaluate) => evaluate::run(evaluate, global),
+        Command::Model(model) => registry::run(model, global),
         Command::Check(check) => check::run(check, global),
         Command::Doctor(doctor) => doctor::run(doctor, global),
         Command::Bench(bench) => bench::run(bench, global),

@@ -14,13 +14,7 @@ use crate::time::SystemClock;
 /// # Errors
 /// With 69 when ONNX Runtime or the model is missing, altered or wrong.
 pub(crate) fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Failure> {
-    let shipped = shipped("models/finance-en");
-    let folder = match folder {
-        Some(folder) => folder,
-        None => shipped.as_deref().ok_or_else(|| {
-            Failure::unavailable("there is no folder models/finance-en here", "run this in the folder of the repository, or name the model (--model DIR, or [model] in a pipeline file)")
-        })?,
-    };
+    let folder = &folder_of(folder)?;
     let runtime = runtime(&runtime_hints()).map_err(|error| Failure::unavailable(error.to_string(), ""))?;
     let clock = Arc::new(SystemClock::new());
     let settings = settings_of(folder, device);
@@ -30,6 +24,19 @@ pub(crate) fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Fail
         Bundle::load(&settings, &runtime, clock)
     };
     bundle.map_err(|error| told(&error, folder))
+}
+
+/// The folder that is meant; without one, the shipped model's.
+///
+/// # Errors
+/// With 69 where the shipped model is not there.
+pub(crate) fn folder_of(folder: Option<&Path>) -> Result<PathBuf, Failure> {
+    folder.map(Path::to_owned).or_else(|| shipped("models/finance-en")).ok_or_else(|| {
+        Failure::unavailable(
+            "there is no folder models/finance-en here",
+            "run this in the folder of the repository, or name the model (--model DIR, or [model] in a pipeline file)",
+        )
+    })
 }
 
 /// What is wrong with a model, with the remedy of a command line.

@@ -23,6 +23,13 @@ pub fn ort_dylib_path() -> Option<PathBuf> {
     std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// Who runs this process, as `USER` says.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn user() -> Option<String> {
+    std::env::var("USER").ok().filter(|user| !user.is_empty())
+}
+
 /// Lays the settings of the environment over `root`, in the order of their names; what cannot be laid is a problem.
 /// Whether a key exists is found later, when the sections are read.
 pub(super) fn lay_over(root: &mut Table, variables: impl Iterator<Item = (String, String)>) -> Vec<Problem> {

@@ -12,7 +12,7 @@ use crate::model::{
     Device, Encoded, ModelSettings, PackLimits, Readout, ScoreFailure, ScoreStats, Scorer, Task, Variant,
 };
 use crate::onnx::cache::Cache;
-use crate::onnx::directory::{locate, read_manifest, read_verified};
+use crate::onnx::directory::{locate, manifest_of, read_verified};
 use crate::onnx::graph::{Graph, GraphPlan, Place};
 use crate::onnx::lanes::Lanes;
 use crate::onnx::tokens::Tokens;
@@ -61,7 +61,7 @@ impl Bundle {
         runtime: &Runtime,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, BundleError> {
-        let manifest = read_manifest(folder)?;
+        let manifest = manifest_of(folder)?;
         for (file, sha256) in manifest.files.iter().filter(|(file, _)| *file != "tokenizer.json") {
             read_verified(&folder.join(file), sha256)?;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::{ModelSettings, Task};
-use crate::onnx::directory::{alias, locate};
+use crate::onnx::directory::{champion_of, locate};
 use crate::onnx::{Bundle, BundleError, Runtime};
 use crate::time::Clock;
 
@@ -39,7 +39,7 @@ impl Champion {
     /// [`BundleError::NoModel`] when the file cannot be read or holds no version.
     pub fn named(&self) -> Result<Named, BundleError> {
         let model = self.settings.directory.join(&self.settings.name);
-        let version = alias(&model)?;
+        let version = champion_of(&model)?;
         let written = std::fs::metadata(model.join("champion")).and_then(|file| file.modified()).ok();
         Ok(Named { version, written })
     }

@@ -115,10 +115,10 @@ pub(super) fn locate(settings: &ModelSettings) -> Result<PathBuf, BundleError> {
     let model = settings.directory.join(&settings.name);
     let version = match &settings.version {
         Some(version) => version.clone(),
-        None => alias(&model)?,
+        None => champion_of(&model)?,
     };
     let folder = model.join(&version);
-    let manifest = read_manifest(&folder)?;
+    let manifest = manifest_of(&folder)?;
     if manifest.name != settings.name || manifest.version != version {
         return Err(BundleError::Misplaced {
             path: folder.join("manifest.json"),
@@ -134,14 +134,14 @@ pub(super) fn locate(settings: &ModelSettings) -> Result<PathBuf, BundleError> {
 /// # Errors
 /// [`BundleError::NoModel`] where there is none, or what is wrong with its place or its manifest.
 pub fn manifest(settings: &ModelSettings) -> Result<Manifest, BundleError> {
-    read_manifest(&locate(settings)?)
+    manifest_of(&locate(settings)?)
 }
 
 /// Bytes of the largest graph of the model that would be loaded; 0 when there is none.
 #[must_use]
 pub fn graph_bytes(settings: &ModelSettings) -> u64 {
     let Ok(folder) = locate(settings) else { return 0 };
-    let Ok(manifest) = read_manifest(&folder) else { return 0 };
+    let Ok(manifest) = manifest_of(&folder) else { return 0 };
     let sizes = manifest.variants.iter().filter_map(|variant| folder.join(&variant.file).metadata().ok());
     sizes.map(|file| file.len()).max().unwrap_or(0)
 }
@@ -150,7 +150,7 @@ pub fn graph_bytes(settings: &ModelSettings) -> u64 {
 ///
 /// # Errors
 /// [`BundleError::NoModel`] when it cannot be read or holds no version.
-pub(super) fn alias(model: &Path) -> Result<String, BundleError> {
+pub fn champion_of(model: &Path) -> Result<String, BundleError> {
     let path = model.join("champion");
     let missing = |reason: String| BundleError::NoModel { path: path.clone(), reason };
     let text = std::fs::read_to_string(&path).map_err(|error| missing(error.to_string()))?;
@@ -159,7 +159,11 @@ pub(super) fn alias(model: &Path) -> Result<String, BundleError> {
     if plain { Ok(version.to_owned()) } else { Err(missing("it holds no version".to_owned())) }
 }
 
-pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, BundleError> {
+/// The manifest of the version in this folder.
+///
+/// # Errors
+/// [`BundleError::NoModel`] where there is none, [`BundleError::Manifest`] where it is wrong.
+pub fn manifest_of(folder: &Path) -> Result<Manifest, BundleError> {
     let path = folder.join("manifest.json");
     let json = match std::fs::read(&path) {
         Ok(json) => json,

@@ -20,5 +20,5 @@ mod tokens;
 pub use bare::{BareRun, Combination, cpu_time};
 pub use bundle::Bundle;
 pub use champion::{Champion, Named};
-pub use directory::{BundleError, graph_bytes, manifest};
+pub use directory::{BundleError, champion_of, graph_bytes, manifest, manifest_of};
 pub use runtime::{Runtime, RuntimeError, RuntimeHints, RuntimeInfo, runtime};

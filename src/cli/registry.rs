@@ -1,0 +1,223 @@
+//! `bellwether model`: which versions there are, who answers, since when and why.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cli::args::{Global, Model, ModelAction, WarrantArguments};
+use crate::cli::{Failure, Output, model, start_quiet_log};
+use crate::config;
+use crate::model::{Manifest, Task};
+use crate::onnx::manifest_of;
+use crate::retrain::{Action, Change, Registry, RegistryError, Version, Warrant};
+use crate::time::{Clock as _, SystemClock};
+
+/// Runs the command.
+///
+/// # Errors
+/// With 69 for a model or a version that is not there or cannot be used, with 65 for a history that cannot be read.
+pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
+    start_quiet_log(global)?;
+    let folder = model::folder_of(arguments.model.as_deref())?;
+    let registry = Registry::new(&folder);
+    let mut output = Output::new();
+    match &arguments.action {
+        ModelAction::List { json } => list(&registry, *json, &mut output)?,
+        ModelAction::Show { version, json } => show(&registry, &folder, version.as_deref(), *json, &mut output)?,
+        ModelAction::Promote { version, warrant } => {
+            check(&registry, &folder, version, warrant, &mut output)?;
+            let change = registry.promote(version, warrant_of(warrant)).map_err(told)?;
+            say(&change, &mut output)?;
+        }
+        ModelAction::Rollback { warrant } => {
+            check(&registry, &folder, &registry.before().map_err(told)?, warrant, &mut output)?;
+            let change = registry.rollback(warrant_of(warrant)).map_err(told)?;
+            say(&change, &mut output)?;
+        }
+    }
+    output.flush()
+}
+
+fn warrant_of(arguments: &WarrantArguments) -> Warrant {
+    let by = arguments.by.clone().or_else(config::user).unwrap_or_else(|| "unknown".to_owned());
+    Warrant { at: SystemClock::new().now(), by, reason: arguments.reason.clone() }
+}
+
+fn told(error: RegistryError) -> Failure {
+    let message = error.to_string();
+    match error {
+        RegistryError::Model(_) => Failure::unavailable(message, ""),
+        RegistryError::File { .. } => {
+            Failure::unavailable(message, "check --model, and that the folder can be written")
+        }
+        RegistryError::History { .. } => Failure::data(message, "take the line out"),
+        RegistryError::Already(_) => Failure::usage(message, "nothing was changed"),
+        RegistryError::NoEarlier { .. } => {
+            Failure::usage(message, "name a version: bellwether model promote VERSION --reason TEXT")
+        }
+    }
+}
+
+/// Loads the version that is to answer, as a pipeline would: its hashes and golden answers are checked.
+fn check(
+    registry: &Registry,
+    folder: &Path,
+    version: &str,
+    arguments: &WarrantArguments,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let candidate = version_folder(folder, version)?;
+    let bundle = model::open(Some(&candidate), arguments.device.0)?;
+    let manifest = manifest_of(&candidate).map_err(|error| told(error.into()))?;
+    let name = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let name = name.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if (manifest.name.as_str(), manifest.version.as_str()) != (name.as_str(), version) {
+        let found = format!("{} says that it is {} {}", candidate.display(), manifest.name, manifest.version);
+        return Err(Failure::unavailable(found, "put the model under its own name and version"));
+    }
+    let champion = registry.champion().ok().and_then(|version| manifest_of(&folder.join(version)).ok());
+    if champion.is_some_and(|champion| labels(&champion.tasks) != labels(bundle.tasks())) {
+        output.line(
+            "its tasks or labels are others: a running pipeline goes on with the old one until it is started anew",
+        )?;
+    }
+    Ok(())
+}
+
+fn labels(tasks: &[Task]) -> Vec<(&str, &[String])> {
+    tasks.iter().map(|task| (task.name.as_str(), task.labels.as_slice())).collect()
+}
+
+fn version_folder(folder: &Path, version: &str) -> Result<PathBuf, Failure> {
+    let is_plain = !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if is_plain {
+        return Ok(folder.join(version));
+    }
+    Err(Failure::usage(
+        format!("`{version}` is no version"),
+        "versions are letters, digits, - and _; `bellwether model list` shows them",
+    ))
+}
+
+fn say(change: &Change, output: &mut Output) -> Result<(), Failure> {
+    let before = change.before.as_ref().map(|before| format!(" after version {before}")).unwrap_or_default();
+    output
+        .line(format!("version {} is the champion{before}; pipelines that run load it within seconds", change.champion))
+}
+
+#[derive(Serialize)]
+struct Listed {
+    version: String,
+    champion: bool,
+    #[serde(flatten)]
+    manifest: Option<Summary>,
+    /// Why it cannot be used.
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    created_at: String,
+    parent: Option<String>,
+    variants: Vec<String>,
+}
+
+fn list(registry: &Registry, json: bool, output: &mut Output) -> Result<(), Failure> {
+    let champion = registry.champion().ok();
+    let versions = registry.versions().map_err(told)?;
+    let listed: Vec<Listed> = versions
+        .into_iter()
+        .map(|Version { name, manifest }| {
+            let champion = champion.as_ref() == Some(&name);
+            let problem = manifest.as_ref().err().map(ToString::to_string);
+            Listed { version: name, champion, manifest: manifest.ok().map(|it| summary(&it)), problem }
+        })
+        .collect();
+    if json {
+        return output.json(&listed);
+    }
+    let width = listed.iter().map(|one| one.version.len()).max().unwrap_or(0).max("version".len());
+    output.line(format!("  {:width$}  {:10}  {:width$}  variants", "version", "made", "parent"))?;
+    for Listed { version, champion, manifest, problem } in listed {
+        let mark = if champion { '*' } else { ' ' };
+        let rest = match (manifest, problem) {
+            (Some(it), _) => {
+                let (made, parent) = (it.created_at.get(..10).unwrap_or_default(), it.parent.unwrap_or_default());
+                format!("{made:10}  {parent:width$}  {}", it.variants.join(", "))
+            }
+            (None, problem) => problem.unwrap_or_default(),
+        };
+        output.line(format!("{mark} {version:width$}  {rest}").trim_end())?;
+    }
+    output.line("")?;
+    output.line(champion.map_or_else(
+        || "no version answers: there is no champion".to_owned(),
+        |version| format!("* version {version} answers"),
+    ))
+}
+
+fn summary(manifest: &Manifest) -> Summary {
+    let variants = manifest.variants.iter().map(|variant| variant.precision.clone()).collect();
+    Summary { created_at: manifest.created_at.to_string(), parent: manifest.parent.clone(), variants }
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    champion: bool,
+    manifest: &'a Manifest,
+    history: &'a [Change],
+}
+
+fn show(
+    registry: &Registry,
+    folder: &Path,
+    version: Option<&str>,
+    json: bool,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let champion = registry.champion();
+    let version = match version {
+        Some(version) => version.to_owned(),
+        None => registry.champion().map_err(told)?,
+    };
+    let manifest = manifest_of(&version_folder(folder, &version)?).map_err(|error| told(error.into()))?;
+    let history = registry.history().map_err(told)?;
+    let is_champion = champion.is_ok_and(|champion| champion == version);
+    if json {
+        return output.json(&Shown { champion: is_champion, manifest: &manifest, history: &history });
+    }
+    let role = if is_champion { ", the champion" } else { "" };
+    output.line(format!("{} version {}{role}", manifest.name, manifest.version))?;
+    output.line(format!("  made        {}", manifest.created_at))?;
+    output.line(format!("  parent      {}", manifest.parent.as_deref().unwrap_or("none")))?;
+    let languages = manifest.languages.join(", ");
+    output.line(format!("  languages   {}", if languages.is_empty() { "any" } else { &languages }))?;
+    output.line(format!("  reads       {} tokens", manifest.max_tokens))?;
+    for variant in &manifest.variants {
+        output.line(format!("  {:10}  {} on {}", variant.precision, variant.file, variant.devices.join(", ")))?;
+    }
+    for task in &manifest.tasks {
+        let (name, below) = (&task.name, task.abstain_below);
+        output.line(format!("  {name:10}  {} (none below {below:.2})", task.labels.join(", ")))?;
+    }
+    if !manifest.metrics.is_null() {
+        output.line(format!("  reached     {}", manifest.metrics))?;
+    }
+    tell_history(&history, output)
+}
+
+fn tell_history(history: &[Change], output: &mut Output) -> Result<(), Failure> {
+    if history.is_empty() {
+        return output.line("\nno change of champion is on record");
+    }
+    output.line("\nchampions, the newest last")?;
+    for Change { at, action, champion, before, by, reason } in history {
+        let before = before.as_deref().unwrap_or("none");
+        let action = match action {
+            Action::Promote => "promoted",
+            Action::Rollback => "rolled back to",
+        };
+        output.line(format!("  {at}  {action} {champion} (before: {before}) by {by}: {reason}"))?;
+    }
+    Ok(())
+}
