@@ -61,6 +61,7 @@ fn told(error: &BundleError, folder: &Path) -> Failure {
         | BundleError::OtherTasks { .. }
         | BundleError::Altered { .. }
         | BundleError::Unusable { .. }
+        | BundleError::NoMemory { .. }
         | BundleError::Golden { .. } => Failure::unavailable(error.to_string(), ""),
     }
 }

@@ -14,6 +14,7 @@ use crate::model::{
 use crate::onnx::cache::Cache;
 use crate::onnx::directory::{locate, manifest_of, read_verified};
 use crate::onnx::graph::{Graph, GraphPlan, Place};
+use crate::onnx::headroom::{self, SESSION_FILES};
 use crate::onnx::lanes::Lanes;
 use crate::onnx::tokens::Tokens;
 use crate::onnx::{BundleError, Runtime};
@@ -284,6 +285,7 @@ impl Choice<'_> {
             Place::Cuda(_) => (or(self.settings.sessions, 1), self.settings.threads),
         };
         let path = self.folder.join(&variant.file);
+        headroom::check(&path, 1 + SESSION_FILES * sessions as u64)?;
         let bytes = read_verified(&path, &variant.sha256)?;
         let plan = GraphPlan { path, place, threads, heads: self.heads.clone(), padding: self.padding };
         let graphs: Result<Vec<Graph>, BundleError> =

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::model::{Manifest, ManifestError, ModelSettings};
-use crate::onnx::RuntimeError;
+use crate::onnx::{RuntimeError, headroom};
 
 /// Why a model cannot be loaded. Every message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,16 @@ pub enum BundleError {
     OtherTasks {
         /// The manifest.
         path: PathBuf,
+    },
+    /// It is larger than what is free.
+    #[error("{} needs about {needed} MiB of memory and {available} MiB are free; free some, set `model.sessions` lower, or use a smaller model", path.display())]
+    NoMemory {
+        /// The file.
+        path: PathBuf,
+        /// What it takes, in MiB.
+        needed: u64,
+        /// What is free, in MiB.
+        available: u64,
     },
     /// No variant fits the device.
     #[error("{} has no variant for {device}, only for {}; set `model.device` to one of these or export such a variant", path.display(), have.join(", "))]
@@ -165,6 +175,7 @@ pub fn champion_of(model: &Path) -> Result<String, BundleError> {
 /// [`BundleError::NoModel`] where there is none, [`BundleError::Manifest`] where it is wrong.
 pub fn manifest_of(folder: &Path) -> Result<Manifest, BundleError> {
     let path = folder.join("manifest.json");
+    headroom::check(&path, 1)?;
     let json = match std::fs::read(&path) {
         Ok(json) => json,
         Err(error) => return Err(BundleError::NoModel { path, reason: error.to_string() }),
@@ -172,8 +183,10 @@ pub fn manifest_of(folder: &Path) -> Result<Manifest, BundleError> {
     Manifest::parse(&json).map_err(|source| BundleError::Manifest { path, source })
 }
 
-/// The bytes of a file whose hash the manifest names. What is used is what was hashed: the file is read once.
+/// The bytes of a file whose hash the manifest names. What is used is what was hashed: the file is read once, where there
+/// is memory for it.
 pub(super) fn read_verified(path: &Path, sha256: &str) -> Result<Vec<u8>, BundleError> {
+    headroom::check(path, 1)?;
     let bytes = std::fs::read(path).map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
     let mut found = String::with_capacity(64);
     for byte in Sha256::digest(&bytes) {

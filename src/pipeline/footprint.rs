@@ -5,6 +5,7 @@
 
 use crate::entity::SUBJECTS_MAX;
 use crate::kafka;
+use crate::onnx::SESSION_FILES;
 use crate::pipeline::Settings;
 use crate::pipeline::flow::EPOCH_BYTES_MAX;
 use crate::pipeline::shell::FEED_QUEUE;
@@ -13,8 +14,6 @@ use crate::window::RETRACTIONS_MAX;
 
 /// Code, ONNX Runtime's library, the page, threads and instruments, before a model is loaded.
 const PROCESS_BYTES: u64 = 96 << 20;
-/// A session keeps the graph's weights in a form of its own, and works in an arena: so many times the file.
-const SESSION_FILES: u64 = 3;
 /// A text in the cache: its tokens and the probabilities of all classes.
 const CACHED_TEXT_BYTES: u64 = 1_536;
 /// A post on its way through the score stage, in times its record: the record, its fields, the cleaned text.

@@ -97,22 +97,35 @@ fn a_champion_that_changes_under_load_is_swapped_in_and_no_post_is_lost_or_score
 
 #[test]
 fn a_champion_that_cannot_be_loaded_is_refused_with_the_reason_and_the_old_one_stays() {
-    let models = Models::with(&["1", "2", "3", "4"]);
-    // One with another graph than its manifest says, one with other answers, one with other labels.
+    let models = Models::with(&["1", "2", "3", "4", "6"]);
+    // One with another graph than its manifest says, one with other answers, one with other labels, one that no memory
+    // holds.
     let graph = models.tiny().join("2/model.fp32.onnx");
     let mut bytes = std::fs::read(&graph).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(graph, bytes).unwrap();
     models.edit("3", "\"temperature\": 1.0", "\"temperature\": 9.0");
     models.edit("4", "\"neutral\"", "\"undecided\"");
+    std::fs::File::options()
+        .write(true)
+        .open(models.tiny().join("6/model.fp32.onnx"))
+        .unwrap()
+        .set_len(1 << 42)
+        .unwrap();
     let trial = trial("refused").set("model.directory", models.directory());
     let mut running = trial.run_as("only");
     running.wait_ready();
     let load = trial.load(200);
-    for (number, (version, reason)) in
-        [("2", "was altered"), ("3", "golden"), ("4", ""), ("5", "there is no model"), ("", "holds no version")]
-            .into_iter()
-            .enumerate()
+    for (number, (version, reason)) in [
+        ("2", "was altered"),
+        ("3", "golden"),
+        ("4", ""),
+        ("5", "there is no model"),
+        ("6", "MiB are free"),
+        ("", "holds no version"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         models.name(version);
         wait_for("the refusal", || {
