@@ -8,7 +8,7 @@ use crate::cli::args::{Global, Model, ModelAction, WarrantArguments};
 use crate::cli::{Failure, Output, model, start_quiet_log};
 use crate::config;
 use crate::model::{Manifest, Task};
-use crate::onnx::manifest_of;
+use crate::onnx::{is_version, manifest_of};
 use crate::retrain::{Action, Change, Registry, RegistryError, Version, Warrant};
 use crate::time::{Clock as _, SystemClock};
 
@@ -89,8 +89,7 @@ fn labels(tasks: &[Task]) -> Vec<(&str, &[String])> {
 }
 
 fn version_folder(folder: &Path, version: &str) -> Result<PathBuf, Failure> {
-    let is_plain = !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if is_plain {
+    if is_version(version) {
         return Ok(folder.join(version));
     }
     Err(Failure::usage(

@@ -165,8 +165,13 @@ pub fn champion_of(model: &Path) -> Result<String, BundleError> {
     let missing = |reason: String| BundleError::NoModel { path: path.clone(), reason };
     let text = std::fs::read_to_string(&path).map_err(|error| missing(error.to_string()))?;
     let version = text.trim();
-    let plain = !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if plain { Ok(version.to_owned()) } else { Err(missing("it holds no version".to_owned())) }
+    if is_version(version) { Ok(version.to_owned()) } else { Err(missing("it holds no version".to_owned())) }
+}
+
+/// Whether this can be a version: letters, digits, `-` and `_`, so that it is the name of one folder.
+#[must_use]
+pub fn is_version(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 /// The manifest of the version in this folder.
