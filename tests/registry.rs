@@ -1,69 +1,43 @@
 //! Promise: `bellwether model` names a champion only when it can answer, and remembers who named it and why.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-struct Models(tempfile::TempDir);
+use crate::trial::Models;
 
-impl Models {
-    /// A folder of versions of the tiny model; the first is champion.
-    fn of(versions: &[&str]) -> Self {
-        let models = Self(tempfile::tempdir().unwrap());
-        for version in versions {
-            let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny/1"), models.tiny().join(version));
-            std::fs::create_dir_all(&to).unwrap();
-            for file in std::fs::read_dir(from).unwrap() {
-                let file = file.unwrap();
-                std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-            }
-            let manifest = to.join("manifest.json");
-            let text = std::fs::read_to_string(&manifest).unwrap();
-            std::fs::write(manifest, text.replace("\"version\": \"1\"", &format!("\"version\": \"{version}\"")))
-                .unwrap();
-        }
-        std::fs::write(models.tiny().join("champion"), versions[0]).unwrap();
-        models
-    }
+fn champion(models: &Models) -> String {
+    std::fs::read_to_string(models.tiny().join("champion")).unwrap().trim().to_owned()
+}
 
-    fn tiny(&self) -> PathBuf {
-        self.0.path().join("tiny")
-    }
-
-    fn champion(&self) -> String {
-        std::fs::read_to_string(self.tiny().join("champion")).unwrap().trim().to_owned()
-    }
-
-    fn run(&self, arguments: &[&str]) -> (i32, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
-        command.arg("model").args(arguments).arg("--model").arg(self.tiny()).env("USER", "ada");
-        let Output { status, stdout, stderr } = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-        (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
-    }
+fn run(models: &Models, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+    command.arg("model").args(arguments).arg("--model").arg(models.tiny()).env("USER", "ada");
+    let Output { status, stdout, stderr } = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
 }
 
 #[test]
 fn a_champion_is_named_and_taken_back() {
-    let models = Models::of(&["1", "2"]);
-    let (code, said) = models.run(&["list"]);
+    let models = Models::with(&["1", "2"]);
+    let (code, said) = run(&models, &["list"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("* 1 ") && said.contains("\n  2 ") && said.contains("version 1 answers"), "{said}");
-    let (code, said) = models.run(&["promote", "2"]);
+    let (code, said) = run(&models, &["promote", "2"]);
     assert_eq!(code, 64, "a reason is asked for: {said}");
-    let (code, said) = models.run(&["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
-    assert_eq!((code, models.champion().as_str()), (0, "2"), "{said}");
+    let (code, said) = run(&models, &["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
+    assert_eq!((code, champion(&models).as_str()), (0, "2"), "{said}");
     assert!(said.contains("version 2 is the champion after version 1"), "{said}");
-    let (code, said) = models.run(&["promote", "2", "--reason", "again", "--device", "cpu"]);
+    let (code, said) = run(&models, &["promote", "2", "--reason", "again", "--device", "cpu"]);
     assert!(code == 64 && said.contains("is the champion already"), "{said}");
-    let (code, said) = models.run(&["rollback", "--reason", "it shouts", "--by", "grace", "--device", "cpu"]);
-    assert_eq!((code, models.champion().as_str()), (0, "1"), "{said}");
-    let (code, said) = models.run(&["show"]);
+    let (code, said) = run(&models, &["rollback", "--reason", "it shouts", "--by", "grace", "--device", "cpu"]);
+    assert_eq!((code, champion(&models).as_str()), (0, "1"), "{said}");
+    let (code, said) = run(&models, &["show"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.starts_with("tiny version 1, the champion\n"), "{said}");
     assert!(said.contains("promoted 2 (before: 1) by ada: better on filings"), "{said}");
     assert!(said.contains("rolled back to 1 (before: 2) by grace: it shouts"), "{said}");
-    let (_, said) = models.run(&["show", "2", "--json"]);
+    let (_, said) = run(&models, &["show", "2", "--json"]);
     let told: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&told["champion"], &told["manifest"]["version"]), (&false.into(), &"2".into()));
     assert_eq!(told["history"].as_array().unwrap().len(), 2);
@@ -71,7 +45,7 @@ fn a_champion_is_named_and_taken_back() {
 
 #[test]
 fn a_version_that_cannot_answer_is_refused_and_the_old_one_stays() {
-    let models = Models::of(&["1", "2", "3"]);
+    let models = Models::with(&["1", "2", "3"]);
     let graph = models.tiny().join("2/model.fp32.onnx");
     let mut bytes = std::fs::read(&graph).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -86,13 +60,13 @@ fn a_version_that_cannot_answer_is_refused_and_the_old_one_stays() {
         ("9", 69, "there is no model"),
         ("../1", 64, "is no version"),
     ] {
-        let (found, said) = models.run(&["promote", version, "--reason", "try", "--device", "cpu"]);
-        assert_eq!((found, models.champion().as_str()), (code, "1"), "{version}: {said}");
+        let (found, said) = run(&models, &["promote", version, "--reason", "try", "--device", "cpu"]);
+        assert_eq!((found, champion(&models).as_str()), (code, "1"), "{version}: {said}");
         assert!(said.contains(reason), "{version}: {said}");
     }
-    let (code, said) = models.run(&["rollback", "--reason", "try"]);
+    let (code, said) = run(&models, &["rollback", "--reason", "try"]);
     assert!(code == 64 && said.contains("does not say who answered before version 1"), "{said}");
     assert!(!models.tiny().join("history.jsonl").exists(), "nothing happened, and nothing is told");
-    let (_, said) = models.run(&["list"]);
+    let (_, said) = run(&models, &["list"]);
     assert!(said.contains("there is no model at"), "a folder that is no version says why: {said}");
 }

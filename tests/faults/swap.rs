@@ -1,59 +1,13 @@
 //! The model is swapped under load, and a champion that cannot be loaded is refused.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::{Figures, times, trial};
-use crate::trial::{Running, text, wait_for};
+use crate::trial::{Models, Running, text, wait_for};
 
 /// What the process may take more after many swaps than after the first few.
 const GROWTH_MAX: f64 = 40.0 * 1024.0 * 1024.0;
-
-/// A folder of models in which the tiny one has versions.
-struct Models(tempfile::TempDir);
-
-impl Models {
-    fn with(versions: &[&str]) -> Self {
-        let models = Self(tempfile::tempdir().unwrap());
-        versions.iter().for_each(|version| models.add(version));
-        models.name(versions[0]);
-        models
-    }
-
-    fn tiny(&self) -> PathBuf {
-        self.0.path().join("tiny")
-    }
-
-    /// The shipped tiny model under another version.
-    fn add(&self, version: &str) {
-        let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny/1"), self.tiny().join(version));
-        std::fs::create_dir_all(&to).unwrap();
-        for file in std::fs::read_dir(from).unwrap() {
-            let file = file.unwrap();
-            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-        }
-        self.edit(version, "\"version\": \"1\"", &format!("\"version\": \"{version}\""));
-    }
-
-    fn edit(&self, version: &str, from: &str, to: &str) {
-        let path = self.tiny().join(version).join("manifest.json");
-        let manifest = std::fs::read_to_string(&path).unwrap();
-        assert!(manifest.contains(from), "{from} in {manifest}");
-        std::fs::write(path, manifest.replacen(from, to, 1)).unwrap();
-    }
-
-    /// Names the version that is to answer, as an operator should: with a rename.
-    fn name(&self, version: &str) {
-        let aside = self.tiny().join("champion.new");
-        std::fs::write(&aside, version).unwrap();
-        std::fs::rename(aside, self.tiny().join("champion")).unwrap();
-    }
-
-    fn directory(&self) -> &str {
-        self.0.path().to_str().unwrap()
-    }
-}
 
 fn answers(running: &Running, version: &str) -> bool {
     running.metric("bellwether_model_info", &format!("version=\"{version}\"")) == 1.0

@@ -1,7 +1,6 @@
 //! What the tests of the whole pipeline share: a pipeline of one test ([`Trial`]), the processes of the real binary that
-//! run it ([`Running`]), a broker of one's own ([`Broker`]), posts with known ids (`load`), somebody who reads what is
-//! committed ([`Follower`]) and the sums at the end
-//! ([`Outcome`]).
+//! run it ([`Running`]), a broker of one's own ([`Broker`]), posts with known ids (`load`), versions of a model
+//! ([`Models`]), somebody who reads what is committed ([`Follower`]) and the sums at the end ([`Outcome`]).
 //!
 //! The common broker is in `BELLWETHER_TEST_KAFKA`; the binary is the one that cargo built, unless
 //! `BELLWETHER_TEST_BINARY` names another.
@@ -10,6 +9,7 @@ mod archive;
 mod broker;
 mod follower;
 mod load;
+mod models;
 mod outcome;
 mod reading;
 mod running;
@@ -18,6 +18,7 @@ pub use archive::segments;
 pub use broker::Broker;
 pub use follower::{Follower, Moment};
 pub use load::post;
+pub use models::Models;
 pub use outcome::{Outcome, connect, header, ids, json_of, place_of_dead, text};
 pub use reading::ends;
 pub use running::Running;
