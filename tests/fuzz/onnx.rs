@@ -2,6 +2,8 @@
 
 #[path = "../../src/onnx/directory.rs"]
 mod directory;
+#[path = "../../src/onnx/headroom.rs"]
+mod headroom;
 
 pub use directory::{BundleError, manifest};
 
