@@ -60,6 +60,13 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// Whether `span` is over, counted from `began`. A clock that was set back behind that moment will not say when: it
+    /// is over then too, so that nobody waits until the clock has caught up.
+    #[must_use]
+    pub fn is_over(self, began: Self, span: Duration) -> bool {
+        self < began || self.since(began) >= span
+    }
+
     /// From an RFC 3339 text, `None` when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -195,6 +202,14 @@ mod tests {
         assert_eq!(at.to_string(), "2026-03-02T13:30:00.000123Z");
         assert_eq!(Timestamp::parse(&at.to_string()), Some(at));
         assert_eq!(at.date(), "2026-03-02");
+    }
+
+    #[test]
+    fn a_span_is_over_when_it_has_gone_by_or_the_clock_was_set_back() {
+        let (began, span) = (Timestamp::from_millis(1_000), Duration::from_millis(10));
+        let over: Vec<bool> =
+            [999, 1_000, 1_009, 1_010].map(|now| Timestamp::from_millis(now).is_over(began, span)).into();
+        assert_eq!(over, [true, false, false, true]);
     }
 
     #[test]

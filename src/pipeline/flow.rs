@@ -223,7 +223,7 @@ impl<N> Flow<Row<N>> {
             return None;
         }
         let open_for = self.interval.max((self.commit_took * COMMITS_OPEN).min(STRETCHED_MAX));
-        let aged = self.opened_at.is_none_or(|at| now.since(at) >= open_for);
+        let aged = self.opened_at.is_none_or(|at| now.is_over(at, open_for));
         let leaving = self.revoked.iter().any(|at| !self.ledger.rows(at).is_empty());
         if !(aged || self.is_full() || leaving || self.finishing || self.all_ended()) {
             return None;

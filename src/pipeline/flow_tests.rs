@@ -98,6 +98,14 @@ fn the_first_row_of_an_epoch_sets_its_time() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_keeps_nothing_waiting() {
+    let (mut flow, leases) = flow_of(&[0], false);
+    finish(&mut flow, &leases[0], 0, 1, 86_400_000);
+    assert!(due(&mut flow, 86_400_099).is_none());
+    assert!(due(&mut flow, 1_000).is_some(), "nobody waits a day for the clock to catch up");
+}
+
+#[test]
 fn a_large_epoch_does_not_wait() {
     let (mut flow, leases) = flow_of(&[0], false);
     finish(&mut flow, &leases[0], 0, EPOCH_ROWS_MAX - 1, 0);

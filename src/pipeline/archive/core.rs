@@ -129,7 +129,7 @@ impl ArchiveCore {
             .filter(|(at, _)| !self.is_busy(at))
             .filter_map(|(at, since)| {
                 let leaving = all || self.flow.revoked().contains(at);
-                let aged = now.since(*since) >= self.limits.age;
+                let aged = now.is_over(*since, self.limits.age);
                 (leaving || aged || self.is_large(at) || self.ends.contains_key(at)).then(|| (at.clone(), leaving))
             })
             .collect();

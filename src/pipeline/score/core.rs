@@ -48,11 +48,11 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// The slot of `now`, when no tick was written in it yet.
+    /// The slot of `now`, when it is another than that of the last tick: an earlier one where the clock was set back.
     fn due(&mut self, now: Timestamp) -> bool {
         let interval = i64::try_from(self.interval.as_micros()).unwrap_or(i64::MAX).max(1);
         let slot = now.micros().div_euclid(interval);
-        let due = self.last.is_none_or(|last| slot > last);
+        let due = self.last != Some(slot);
         if due {
             self.last = Some(slot);
         }
@@ -137,7 +137,7 @@ impl ScoreCore {
         if self.pool.is_empty() || self.working >= WORK_MAX || self.flow.is_full() {
             return None;
         }
-        let waited = self.pool_since.is_none_or(|at| now.since(at) >= self.settings.pool_wait_max);
+        let waited = self.pool_since.is_none_or(|at| now.is_over(at, self.settings.pool_wait_max));
         if self.working > 0 && !waited && !self.holds_pools(1) {
             return None;
         }
