@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::process::Site;
 use super::{LABELS, PIPELINE};
-use crate::codec::{decode_alert, decode_mention, decode_post, decode_scored};
+use crate::codec::{decode_alert, decode_label, decode_mention, decode_post, decode_scored};
 use crate::event::{Action, Alert, Index, MentionRecord, Origin};
 use crate::pipeline::Topics;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
@@ -179,11 +179,14 @@ fn archived(site: &Site, topics: &Topics, dead: &[Record]) -> Verdict {
             if next != end {
                 return Err(format!("segments of {name} end at {next} instead of {end}"));
             }
-            if topic == &topics.scored {
-                let ids = tally(records.iter().map(|record| text(record, "ce_id")));
-                if ids != tally(rows) {
-                    return Err(format!("the rows of {name} are not its records"));
-                }
+            let ids = if topic == &topics.scored {
+                tally(records.iter().map(|record| text(record, "ce_id")))
+            } else {
+                let labels = records.iter().filter_map(|record| decode_label(record).ok());
+                tally(labels.map(|label| label.post_id.to_string()))
+            };
+            if ids != tally(rows) {
+                return Err(format!("the rows of {name} are not its records"));
             }
         }
     }
