@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Changes the code of the guarantee (src/stream, segments, leases) in every small way that cargo-mutants knows, one at a
 # time, and looks whether a test of the library notices: mutants.sh [ARGUMENT of cargo mutants...]
-# Takes an hour or two: each change is compiled and tested. No part of `make test`.
+# Takes long: each change is compiled and tested. No part of `make test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/say.sh

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::args::{Explain, Global};
 use crate::cli::{Failure, Output, model, start_quiet_log};
-use crate::event::{AnswerRecord, ModelId, TopicRecord};
+use crate::event::{AnswerRecord, ModelId, TopicRecord, rounded};
 use crate::model::{Explanation, Scorer as _, WordShare, explain};
 
 /// Longer texts are cut by the model anyway.
@@ -153,9 +153,4 @@ fn painted(explanation: &Explanation) -> String {
     }
     line.push_str(explanation.text.get(at..).unwrap_or_default());
     line
-}
-
-/// Four decimals, as in records.
-fn rounded(value: f32) -> f32 {
-    (value * 10_000.0).round() / 10_000.0
 }

@@ -26,6 +26,6 @@ pub use origin::Origin;
 pub use post::{Action, Post};
 pub use replay::Replay;
 pub use sample::Sample;
-pub use scored::{AnswerRecord, ModelId, ScoredPost, TopicRecord};
+pub use scored::{AnswerRecord, ModelId, ScoredPost, TopicRecord, rounded};
 pub use subject::{InvalidSubject, Subject, SubjectLink};
 pub use verdict::{Abstention, Answer, Verdict};

@@ -92,7 +92,8 @@ const fn is_whole(truncated: &bool) -> bool {
 }
 
 /// Four decimals: finer than any calibration, and short on the wire.
-fn rounded(probability: f32) -> f32 {
+#[must_use]
+pub fn rounded(probability: f32) -> f32 {
     (probability * 10_000.0).round() / 10_000.0
 }
 

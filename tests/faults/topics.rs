@@ -38,7 +38,7 @@ fn a_partition_that_an_input_gets_while_it_is_read_is_read_from_its_first_record
 
 #[test]
 fn a_topic_of_mentions_index_or_alerts_that_grows_stops_the_pipeline_and_so_does_every_start_after_it() {
-    for kind in ["mentions", "alerts"] {
+    for kind in ["mentions", "index", "alerts"] {
         let trial = trial("regrown");
         trial.done(&["topics"]);
         let follower = Follower::start(&trial);

@@ -247,3 +247,18 @@ impl Stage for ScoreCore {
         witness.metrics.set(&metrics::DEAD_LETTER_LIMIT, &["score"], self.flow.watch.used());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_has_one_tick_and_a_clock_that_is_set_back_goes_on_ticking() {
+        let partition = Partition::new(&Arc::from("posts"), 0);
+        let mut ticker = Ticker { partition, interval: Duration::from_secs(5), last: None, closed: false };
+        let due: Vec<bool> = [10_000, 10_001, 14_999, 15_000, 2_000, 4_999, 5_000, 15_000]
+            .map(|now| ticker.due(Timestamp::from_millis(now)))
+            .into();
+        assert_eq!(due, [true, false, false, true, true, false, true, true]);
+    }
+}

@@ -237,3 +237,32 @@ impl Stage for SignalCore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_is_decoded_beside_comes_in_order_with_its_place_and_nothing_is_left_out() {
+        let mention = include_bytes!("../../../schemas/examples/mention/v1/topic.json");
+        for count in [0, 1, 99, 100, 1_000] {
+            let records: Vec<Record> = (0..count)
+                .map(|offset| Record {
+                    partition: Partition::new(&Arc::from("mentions"), 3),
+                    offset,
+                    appended_at: Timestamp::from_millis(offset),
+                    key: None,
+                    value: Some(if offset % 7 == 0 { Bytes::from_static(b"{") } else { Bytes::from_static(mention) }),
+                    headers: Vec::new(),
+                })
+                .collect();
+            let mut seen = Vec::new();
+            for_each_decoded(&records, |place, at, told| seen.push((place.clone(), at, told.is_ok())));
+            let expected: Vec<(Origin, Timestamp, bool)> =
+                records.iter().map(|record| (origin_of(record), record.appended_at, record.offset % 7 != 0)).collect();
+            assert_eq!(seen, expected, "{count} records");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use super::committing::{Ask, Committing};
 use crate::memory::{Script, Source, Transactions};
@@ -28,6 +29,8 @@ pub(super) trait Actor {
     fn commit(&mut self, calls: usize) -> Result<bool, String>;
     /// Time passes.
     fn turn(&mut self) -> Result<(), String>;
+    /// The clock of the machine is set back; the brokers' goes on.
+    fn set_back(&mut self, span: Duration);
     /// Take nothing new.
     fn finish(&mut self) -> Result<(), String>;
     fn is_finished(&self) -> bool;
@@ -58,6 +61,8 @@ pub(super) struct State<S: Stage> {
     settling: Vec<(BTreeSet<Partition>, SyncSender<()>)>,
     last: Option<(Lease, Vec<Record>)>,
     finished: bool,
+    /// How far the machine's clock is behind the brokers'.
+    behind: Duration,
 }
 
 impl<S: Stage> Default for State<S> {
@@ -69,6 +74,7 @@ impl<S: Stage> Default for State<S> {
             settling: Vec::new(),
             last: None,
             finished: false,
+            behind: Duration::ZERO,
         }
     }
 }
@@ -84,7 +90,7 @@ impl<S: Stage> Member<S> {
                 Feed::Assigned(_) | Feed::Lost { .. } | Feed::End { .. } | Feed::Trouble(_) | Feed::Failed(_) => {}
             }
         }
-        for effect in self.core.on(event, self.clock.now()) {
+        for effect in self.core.on(event, self.clock.now().minus(self.state.behind)) {
             match effect {
                 Effect::Work(job) => {
                     self.state.jobs.push_back(job);
@@ -129,6 +135,10 @@ impl<S: Stage> Actor for Member<S> {
     fn repeat(&mut self) -> Result<bool, String> {
         let Some((lease, records)) = self.state.last.clone() else { return Ok(false) };
         self.event(Event::Feed(Feed::Records { lease, records })).map(|()| true)
+    }
+
+    fn set_back(&mut self, span: Duration) {
+        self.state.behind += span;
     }
 
     fn repeats_live(&self) -> bool {

@@ -13,6 +13,9 @@ use crate::memory::{Call, Scripted};
 use crate::pipeline::dice::Dice;
 use crate::stream::{Delivery, Fault};
 
+/// How far a clock is set back: further than a simulation lasts.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// The dice of one step.
 fn dice(plan: &Plan, step: usize) -> Dice {
     let mut dice = Dice::new(plan.seed.wrapping_mul(0x9e37_79b9) ^ (step as u64) << 20);
@@ -233,6 +236,12 @@ impl World {
         if dice.chance(0.5) {
             let span = Duration::from_secs(dice.below(300) as u64);
             self.note(|_| format!("FAULT the clock jumps by {span:?}"));
+            // Every third jump ends with one machine's clock set right, which is backwards.
+            if span.as_secs().is_multiple_of(3) {
+                self.note(|_| format!("FAULT the clock of process {id} is set back by a day"));
+                let actors = &mut self.residents.get_mut(&id).unwrap().process.actors;
+                actors.iter_mut().for_each(|actor| actor.set_back(DAY));
+            }
             return self.pass(span);
         }
         let resident = self.residents.get_mut(&id).unwrap();
