@@ -44,11 +44,11 @@ def copy_of_the_sources(folder):
 
 
 def target_folder():
-    """Where cargo builds: what is built there already serves the copy too."""
+    """A folder of its own: cargo would take the copy's test for ours, and go on running a planted bug."""
     told = subprocess.run(
         ["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=HERE, capture_output=True, check=True
     )
-    return json.loads(told.stdout)["target_directory"]
+    return json.loads(told.stdout)["target_directory"] + "/planted"
 
 
 def simulate(folder, seeds):

@@ -22,7 +22,7 @@ pub struct Model {
 pub enum ModelAction {
     /// The versions that there are, and which one answers
     List {
-        /// Print one JSON object
+        /// Print one line of JSON
         #[arg(long)]
         json: bool,
     },
