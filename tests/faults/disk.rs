@@ -123,6 +123,7 @@ fn a_full_disk_holds_the_archive_up_and_nobody_else_and_then_stops_the_process()
             assert!(running.said().contains("no space is left"), "{}", running.said());
             disk.free();
             running = disk.start(&trial, &["run"]);
+            running.wait_ready();
         }
         running.assert_runs();
     }

@@ -46,12 +46,14 @@ fn processes_that_join_leave_and_restart_one_after_another_lose_nothing_and_repe
     figures.settle(&trial, sent);
 }
 
-/// Waits until every process has its share and none is without an owner.
+/// Waits until every process has its share and no partition of any stage is without an owner.
 fn share(running: &mut [Running]) {
     wait_for("every process has its share", || {
         running.iter_mut().for_each(Running::assert_runs);
-        let shares: Vec<u32> = running.iter().map(|one| one.partitions("score")).collect();
-        (shares.iter().sum::<u32>() == PARTITIONS && shares.iter().all(|share| *share > 0)).then_some(())
+        let all = |stage: &str| running.iter().map(|one| one.partitions(stage)).sum::<u32>();
+        // The archive reads the scored posts and the labels.
+        let owned = [all("score"), all("signal"), all("archive")] == [PARTITIONS, 2, 4];
+        (owned && running.iter().all(|one| one.partitions("score") > 0)).then_some(())
     });
 }
 
