@@ -26,6 +26,6 @@ mutate() {
 }
 mutate mutants-stream --file 'src/stream/*.rs' --exclude 'src/stream/tests.rs' --file src/pipeline/flow.rs "$@" -- --lib
 # The archive is tested on a real folder, by tests/archive.rs.
-mutate mutants-archive --file src/archive/segment.rs --file src/archive/store.rs "$@" \
+mutate mutants-archive --file src/archive/segment.rs --file src/archive/store.rs --file 'src/pipeline/archive/*.rs' "$@" \
     -- --lib --test promises -- archive:: simulation:: --skip duckdb
 exit "$failed"

@@ -30,6 +30,26 @@ fn nothing_is_left_to_be_filled_in() {
 }
 
 #[test]
+fn each_failure_has_a_test_and_says_what_to_do() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("GUARANTEES.md")).unwrap();
+    let runbook = std::fs::read_to_string(root.join("monitoring/runbook.md")).unwrap().to_lowercase();
+    let table = page.split_once("| what happens | what follows | what you do |\n| --- | --- | --- |\n").unwrap().1;
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 15, "{} failures", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [what, follows, to_do] = cells[..] else { panic!("{} cells: {row}", cells.len()) };
+        assert!(!named(follows).is_empty(), "no test holds what follows when: {what}");
+        assert!(!to_do.trim().is_empty(), "what to do when: {what}");
+        for link in to_do.split("runbook.md#").skip(1) {
+            let section = link.split(')').next().unwrap();
+            assert!(runbook.contains(&format!("\n## {section}\n")), "the runbook has no section {section}");
+        }
+    }
+}
+
+#[test]
 fn each_sentence_names_a_test_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("GUARANTEES.md")).unwrap();

@@ -28,6 +28,8 @@ pub(crate) enum Ailment {
     Torn,
     /// It is done, and an error is given all the same.
     Unsaid,
+    /// It goes well; the one after it does not.
+    Well,
 }
 
 /// The disk. Clones share it.
@@ -116,7 +118,7 @@ impl fmt::Display for SickDisk {
 impl ObjectStore for SickDisk {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         match self.next() {
-            None => self.files.put_opts(location, payload, options).await,
+            None | Some(Ailment::Well) => self.files.put_opts(location, payload, options).await,
             Some(Ailment::Full) => Err(full()),
             Some(Ailment::Torn) => {
                 let whole: Bytes = payload.into();
@@ -153,7 +155,7 @@ impl ObjectStore for SickDisk {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         match self.next() {
-            None => self.files.copy_opts(from, to, options).await,
+            None | Some(Ailment::Well) => self.files.copy_opts(from, to, options).await,
             // A link is made or it is not: it cannot be torn.
             Some(Ailment::Full | Ailment::Torn) => Err(full()),
             Some(Ailment::Unsaid) => {

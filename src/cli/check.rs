@@ -8,9 +8,9 @@ use crate::cli::args::{Check, Global};
 use crate::cli::{Exit, Failure, Output, pipeline_file};
 use crate::config::{Loaded, Problem, TestCase};
 use crate::onnx::graph_bytes;
-use crate::pipeline::Settings;
 use crate::pipeline::footprint::{Part, footprint, total};
 use crate::pipeline::signal::SignalSettings;
+use crate::pipeline::{Settings, read_instruments};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -131,5 +131,7 @@ fn memory(output: &mut Output, settings: &Settings) -> Result<(), Failure> {
 
 fn parts(settings: &Settings) -> Vec<Part> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    footprint(settings, graph_bytes(&settings.model), cores)
+    // The file was read and found good when the settings were.
+    let instruments = read_instruments(settings).map_or(0, |known| known.len());
+    footprint(settings, graph_bytes(&settings.model), instruments, cores)
 }

@@ -4,6 +4,7 @@
 //! The order is fixed: the committed position first, then the end of what is read back, asked so that an open
 //! transaction of a dead owner counts, then the records up to that end. Whatever that owner had committed is in them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,11 +111,19 @@ impl Placement {
         })
     }
 
+    /// The last record of each alert, by its key: as many as there are rules and subjects, however long the history is.
     fn restore(&self, back: &ReadBack, number: i32, deadline: &Deadline) -> Result<Vec<Record>, KafkaError> {
         let alerts = Partition::new(&back.alerts_topic, number);
         let bounds = self.scout.bounds(&alerts, deadline)?;
         let all = Span { from: Position::at(bounds.low), until: Position::at(bounds.high) };
-        self.scout.read(&alerts, all, usize::MAX, deadline)
+        let mut latest = HashMap::new();
+        self.scout.each(&alerts, all, deadline, |record| {
+            if record.value.is_some() {
+                latest.insert(record.key.clone(), record);
+            }
+            true
+        })?;
+        Ok(latest.into_values().collect())
     }
 }
 

@@ -63,6 +63,10 @@ impl Script {
     }
 }
 
+/// Outputs that may wait in a producer without a transaction: what comes after them sends the oldest, as a client does
+/// that sends in batches of its own.
+const UNSENT_MAX: usize = 3;
+
 /// A producer with its group membership.
 pub struct Transactions {
     log: Log,
@@ -74,7 +78,8 @@ pub struct Transactions {
     clock: Arc<dyn Clock>,
     script: Script,
     open: Option<Number>,
-    sent: Vec<Output>,
+    /// Outputs of no transaction that wait to be sent.
+    unsent: VecDeque<Output>,
 }
 
 impl Transactions {
@@ -84,7 +89,7 @@ impl Transactions {
     pub fn new(log: Log, group: Arc<str>, id: &str, clock: Arc<dyn Clock>, script: Script) -> Self {
         let (id, generation) = (Arc::from(id), Some(log.generation(&group)));
         let epoch = log.init_producer(&id);
-        Self { log, group, id, epoch, generation, metadata: None, clock, script, open: None, sent: Vec::new() }
+        Self { log, group, id, epoch, generation, metadata: None, clock, script, open: None, unsent: VecDeque::new() }
     }
 
     /// The consumer joins the group's present generation (after it was fenced).
@@ -102,6 +107,16 @@ impl Transactions {
                 Err(scripted.fault)
             }
         }
+    }
+
+    /// Sends the oldest outputs of no transaction until so many are left.
+    fn send(&mut self, left: usize) -> Result<(), Fault> {
+        while self.unsent.len() > left
+            && let Some(output) = self.unsent.pop_front()
+        {
+            self.log.append(&output, self.clock.now()).map_err(|error| Fault::Fatal(error.to_string()))?;
+        }
+        Ok(())
     }
 
     fn fenced(&self, generation: Option<u64>) -> bool {
@@ -136,8 +151,8 @@ impl Transaction for Transactions {
         self.scripted(Call::Produce, |this| match this.open {
             Some(number) => this.log.append_in(number, this.me(), output, this.clock.now()).map_err(fault),
             None => {
-                this.sent.push(output.clone());
-                Ok(())
+                this.unsent.push_back(output.clone());
+                this.send(UNSENT_MAX)
             }
         })
     }
@@ -178,12 +193,10 @@ impl Transaction for Transactions {
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        self.scripted(Call::Flush, |this| {
-            for output in std::mem::take(&mut this.sent) {
-                this.log.append(&output, this.clock.now()).map_err(|error| Fault::Fatal(error.to_string()))?;
-            }
-            Ok(())
-        })
+        let Some(scripted) = self.script.next(Call::Flush) else { return self.send(0) };
+        // One that fails has sent a part.
+        self.send(if scripted.done { 0 } else { self.unsent.len() / 2 })?;
+        Err(scripted.fault)
     }
 
     fn commit_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {

@@ -84,7 +84,7 @@ impl Assembly {
         witness: Witness,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AssembleError> {
-        let instruments = Arc::new(instruments(&settings)?);
+        let instruments = Arc::new(read_instruments(&settings)?);
         let linker = Arc::new(Linker::new(&instruments));
         announce(&witness, &*scorer);
         let slot = Arc::new(Slot::new(scorer));
@@ -199,7 +199,11 @@ impl Assembly {
     }
 }
 
-fn instruments(settings: &Settings) -> Result<Instruments, AssembleError> {
+/// Reads the instruments that the settings name; none where they name no file.
+///
+/// # Errors
+/// When the file cannot be read or has mistakes.
+pub fn read_instruments(settings: &Settings) -> Result<Instruments, AssembleError> {
     let Some(path) = &settings.instruments else { return Ok(Instruments::default()) };
     let csv = std::fs::read_to_string(path)
         .map_err(|source| AssembleError::InstrumentsUnread { path: path.clone(), source })?;

@@ -166,9 +166,21 @@ impl<R: Weigh> Flow<R> {
         self.finishing
     }
 
+    /// Whether a partition was given to us and has not gone.
+    pub(in crate::pipeline) fn is_assigned(&self, partition: &Partition) -> bool {
+        self.assigned.contains_key(partition)
+    }
+
     /// The partitions that are on their way out.
     pub(in crate::pipeline) const fn revoked(&self) -> &BTreeSet<Partition> {
         &self.revoked
+    }
+
+    /// The partitions of which anything is held.
+    #[cfg(test)]
+    pub(in crate::pipeline) fn held(&self) -> BTreeSet<Partition> {
+        let known = self.committing.iter().chain(&self.revoked).chain(&self.ended).chain(self.assigned.keys());
+        known.chain(self.intake.partitions()).chain(self.ledger.partitions()).cloned().collect()
     }
 
     /// Whether a commit is under way.

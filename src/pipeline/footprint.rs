@@ -24,6 +24,14 @@ const MENTION_RECORD_BYTES: u64 = 2_600;
 const MENTION_BYTES: u64 = 1_600;
 /// A retraction that is remembered.
 const RETRACTION_BYTES: u64 = 200;
+/// A subject with its windows and the alerts of its rules.
+const DESK_BYTES: u64 = 4_096;
+/// Subjects besides the instruments: topics and the market.
+const OTHER_SUBJECTS: u64 = 64;
+/// An alert's last record, with its evidence, and as much again decoded.
+const ALERT_BYTES: u64 = 8_192;
+/// Series of metrics, what the page shows, and lines of the log on their way.
+const TOLD_BYTES: u64 = 24 << 20;
 /// A row of a segment, in times its record: decoded, and in columns while it is written.
 const SAMPLE_RECORDS: u64 = 3;
 
@@ -39,9 +47,9 @@ pub struct Part {
 }
 
 /// All parts for a process that runs every stage and holds every partition. `graph_bytes` is the size of the model's
-/// graph, `cores` the number of processor cores.
+/// graph, `instruments` their number, `cores` that of the processor's.
 #[must_use]
-pub fn footprint(settings: &Settings, graph_bytes: u64, cores: usize) -> Vec<Part> {
+pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, cores: usize) -> Vec<Part> {
     let part = |name, bounded_by, bytes| Part { name, bounded_by, bytes };
     let model = &settings.model;
     let sessions = if model.sessions == 0 { cores } else { model.sessions } as u64;
@@ -62,6 +70,10 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, cores: usize) -> Vec<Par
     let segments = (2 + 2 * WORK_MAX as u64) * settings.archive.segment_bytes as u64 * SAMPLE_RECORDS;
     // Of each partition of the inputs, the scored posts and the labels, while it begins.
     let judged = (settings.sources.len() as u64 + 2) * partitions * kafka::tail_bytes_max() as u64;
+    // Of each partition of those and of the mentions, a byte a record.
+    let fates = (settings.sources.len() as u64 + 3) * partitions * settings.dead_letters.window_records as u64;
+    let subjects = instruments as u64 + OTHER_SUBJECTS;
+    let desks = subjects * (DESK_BYTES + settings.rules.len() as u64 * ALERT_BYTES);
     let producers = 3 * kafka::producer_bytes_max() as u64;
     // The next champion is loaded beside the one that answers.
     let bundles = if model.version.is_some() { 1 } else { 2 };
@@ -78,9 +90,12 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, cores: usize) -> Vec<Par
         part("epochs of scored posts and mentions", "model.pool_posts_max", score),
         part("epochs of indices and alerts", "", signal),
         part("mentions in windows", "index.partition_mentions_max, kafka.partitions", windows),
+        part("subjects, and their alerts read back", "instruments.file, rules", desks),
         part("records judged anew at a start", "kafka.partitions", judged),
+        part("which of the last records were dead", "dead_letters.window_records", fates),
         part("open segments", "archive.segment_bytes", segments),
         part("records on their way to the brokers", "", producers),
+        part("metrics, page and log", "", TOLD_BYTES),
     ]
 }
 

@@ -57,7 +57,7 @@ mod station;
 mod watch;
 mod witness;
 
-pub use assemble::{AssembleError, Assembly, Counts};
+pub use assemble::{AssembleError, Assembly, Counts, read_instruments};
 pub use limit::DeadLetterLimit;
 pub use play::{Play, PlayError, PlayRecord};
 pub use run::{RunError, RunOptions, StageName, prepare_topics, run, topic_plans};

@@ -72,6 +72,10 @@ pub trait Stage {
     /// Takes an event at a moment and says what is to be done.
     fn on(&mut self, event: Event<Self::Done>, now: Timestamp) -> Vec<Effect<Self::Job, Self::Note>>;
 
+    /// The partitions of which anything is held: state, rows, work.
+    #[cfg(test)]
+    fn held(&self) -> std::collections::BTreeSet<Partition>;
+
     /// Tells the state that no commit shows (sizes, counts of what was ignored); asked about once a second.
     fn tell(&mut self, _witness: &Witness) {}
 }

@@ -113,6 +113,11 @@ impl<T> Ledger<T> {
         true
     }
 
+    /// The partitions with an account.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.accounts.keys()
+    }
+
     /// The rows that are open, all partitions together.
     #[must_use]
     pub fn len(&self) -> usize {

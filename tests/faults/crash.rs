@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
+use super::members::share;
 use super::{Dice, Figures, at_most, times, trial};
 use crate::trial::{Follower, Moment, Running, SOON, Trial, ends};
 
@@ -19,23 +20,48 @@ fn a_process_that_is_killed_at_random_moments_leaves_nothing_out_and_nothing_twi
     trial.done(&["topics"]);
     let follower = Follower::start(&trial);
     let load = trial.load(250);
-    let mut figures = Figures::new("SIGKILL at a random moment, restarted under the same instance", count);
+    let mut figures =
+        Figures::new("SIGKILL of one of two, or of both, at a random moment, restarted as they were", count);
+    kill_at_random(&trial, &follower, &mut figures);
+    figures.settle(&trial, load.stop());
+}
+
+#[test]
+fn at_least_once_a_process_that_is_killed_leaves_nothing_out_and_repeats_what_it_had_not_committed() {
+    let count = times("repeats", 2);
+    let trial = trial("repeats").set("kafka.delivery", "at-least-once");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let load = trial.load(250);
+    let mut figures = Figures::new("at least once: SIGKILL of one of two, or of both, at a random moment", count);
+    kill_at_random(&trial, &follower, &mut figures);
+    let sent = load.stop();
+    trial.done(&["run", "--until-end"]);
+    figures.settle_whole(&trial.sums_with_archive(&trial.path("archive")), sent);
+}
+
+/// Runs two processes and kills the one, the other, or both.
+fn kill_at_random(trial: &Trial, follower: &Follower, figures: &mut Figures) {
+    const NAMES: [&str; 2] = ["one", "other"];
     let mut dice = Dice::new();
-    let mut running = trial.run_as("only");
-    for _ in 0..count {
+    let mut running = NAMES.map(|name| trial.run_as(name));
+    share(&mut running);
+    for round in 0..figures.times {
         follower.wait_more(50);
         std::thread::sleep(dice.below(Duration::from_secs(1)));
-        running.assert_runs();
+        running.iter_mut().for_each(Running::assert_runs);
+        let alone = dice.below(Duration::from_secs(2)).as_secs();
+        let victims: Vec<usize> = (0..2).filter(|place| round % 2 == 1 || *place as u64 == alone).collect();
         let killed = Moment::now();
-        running.kill();
-        running = trial.run_as("only");
-        let took = follower.recovery(killed);
-        assert!(took < at_most(RECOVERY), "new output only after {took:?}");
-        figures.span("new output", took);
+        for victim in &victims {
+            running[*victim].kill();
+            running[*victim] = trial.run_as(NAMES[*victim]);
+        }
+        let took = follower.recovery_of_all(killed);
+        assert!(took < at_most(RECOVERY), "new output of each partition only after {took:?}");
+        figures.span(if victims.len() == 1 { "one killed: new output of each partition" } else { "both killed" }, took);
     }
-    let sent = load.stop();
-    running.stop();
-    figures.settle(&trial, sent);
+    running.iter_mut().for_each(Running::stop);
 }
 
 #[test]

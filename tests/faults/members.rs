@@ -47,7 +47,7 @@ fn processes_that_join_leave_and_restart_one_after_another_lose_nothing_and_repe
 }
 
 /// Waits until every process has its share and no partition of any stage is without an owner.
-fn share(running: &mut [Running]) {
+pub(super) fn share(running: &mut [Running]) {
     wait_for("every process has its share", || {
         running.iter_mut().for_each(Running::assert_runs);
         let all = |stage: &str| running.iter().map(|one| one.partitions(stage)).sum::<u32>();

@@ -9,6 +9,9 @@ use crate::trial::{Broker, Follower, Running, Trial, wait_for, wait_within};
 /// Rows in a batch of the slow model, and what it takes for them: longer than the group's session of 6 s.
 const ROWS: u32 = 64;
 const BATCH: Duration = Duration::from_secs(10);
+/// Posts that wait, and what each weighs: all of them together are more than a process may hold.
+const WAITING: usize = 4_000;
+const LARGE: usize = 64 << 10;
 /// What a process may hold beyond what it held when the load began, in bytes.
 const GROWTH_MAX: f64 = 200e6;
 
@@ -24,8 +27,8 @@ fn a_model_that_takes_ten_seconds_a_batch_costs_neither_memory_nor_membership() 
     let follower = Follower::start(&trial);
     for _ in 0..count {
         // The first batch may be a small one: the next is full. What is not begun is left to the quick model.
-        trial.pile_up(usize::try_from(ROWS * 3).unwrap());
-        sent += usize::try_from(ROWS * 3).unwrap();
+        trial.pile_up_large(WAITING, LARGE);
+        sent += WAITING;
         let mut running = trial.run_as("only");
         running.wait_ready();
         let before = running.memory();
@@ -83,12 +86,15 @@ fn a_broker_that_answers_now_and_then_costs_neither_memory_nor_membership() {
     let mut figures = Figures::new("a broker that runs for 50 ms in every 500 ms, for 20 s", count);
     let follower = Follower::start(&trial);
     let load = trial.load(500);
+    let mut sent = 0;
     let mut running = trial.run_as("only");
     running.wait_ready();
     for _ in 0..count {
         follower.wait_more(500);
         let before = running.memory();
         let seen = follower.count();
+        trial.pile_up_large(WAITING, LARGE);
+        sent += WAITING;
         limp(&broker, Duration::from_secs(20));
         figures.note(format!("{} posts scored meanwhile", follower.count() - seen));
         running.assert_runs();
@@ -98,7 +104,7 @@ fn a_broker_that_answers_now_and_then_costs_neither_memory_nor_membership() {
         assert_member(&running);
         assert!(follower.count() > seen, "nothing went on");
     }
-    let sent = load.stop();
+    sent += load.stop();
     running.stop();
     figures.settle(&trial, sent);
 }

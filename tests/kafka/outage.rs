@@ -3,7 +3,8 @@
 use super::*;
 use crate::trial::Broker;
 use bellwether::kafka::Producer;
-use bellwether::stream::{Delivery, Intake, Ledger, Outcome, Patience};
+use bellwether::stream::{Delivery, Fault, Intake, Ledger, Outcome, Patience, Transaction as _};
+use std::sync::Mutex;
 
 #[test]
 fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
@@ -50,5 +51,47 @@ fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
         Outcome::Committed(_) | Outcome::Fenced(_) => assert!(copied.is_empty(), "{copied:?}"),
         Outcome::Halt(why) => panic!("{why}"),
     }
+    reader.stop();
+}
+
+/// The system's clock, ahead of itself.
+struct Ahead(SystemClock, Mutex<Duration>);
+
+impl Clock for Ahead {
+    fn now(&self) -> bellwether::time::Timestamp {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic() + *self.1.lock().unwrap()
+    }
+
+    fn pause(&self, span: Duration) {
+        self.0.pause(span);
+    }
+}
+
+#[test]
+fn a_commit_without_an_answer_is_asked_again_and_after_fifty_seconds_its_outcome_is_unknown() {
+    let (broker, servers) = Broker::start();
+    let mut corner = Corner::new("unknown");
+    corner.settings.bootstrap_servers = servers;
+    corner.settings.transaction_timeout = Duration::from_secs(4);
+    let input = corner.topic("in", 1, Upkeep::Input);
+    let reader = corner.read(&[&input]);
+    let Assignment { lease, .. } = reader.assigned();
+    let clock = Arc::new(Ahead(SystemClock::new(), Mutex::default()));
+    let (id, membership) = (format!("{}.a", corner.prefix), reader.source().membership());
+    let mut port = Producer::exactly_once(&corner.settings, &id, membership, clock.clone()).unwrap();
+    port.begin().unwrap();
+    port.read_metadata().unwrap();
+    port.send_offsets(&[(lease.partition().clone(), Position::at(0))]).unwrap();
+    broker.signal("-STOP");
+    let again = port.commit();
+    assert!(matches!(again, Err(Fault::Retriable(_))), "{again:?}");
+    *clock.1.lock().unwrap() = Duration::from_secs(50);
+    let unknown = port.commit();
+    broker.signal("-CONT");
+    assert!(matches!(unknown, Err(Fault::Unknown(_))), "{unknown:?}");
     reader.stop();
 }

@@ -172,7 +172,8 @@ fn alerts_of_an_open_transaction_are_waited_for_and_mentions_are_replayed() {
     assert!(reader.feeds.recv_timeout(Duration::from_secs(3)).is_err(), "the open transaction was not waited for");
     open.commit_transaction(SOON).unwrap();
     let assignment = reader.assigned();
-    assert_eq!(assignment.restored.iter().map(value).collect::<Vec<_>>(), ["firing", "resolved"]);
+    // Of an alert (they have one key here) only what was said last is handed over.
+    assert_eq!(assignment.restored.iter().map(value).collect::<Vec<_>>(), ["resolved"]);
     assert_eq!(assignment.committed, Position::at(2));
     let (lease, records) = reader.records(3);
     let mut intake = Intake::default();

@@ -23,6 +23,13 @@ struct Seen {
     origin: (String, i32),
 }
 
+impl Seen {
+    /// Whether it was made after that moment.
+    fn is_after(&self, moment: Moment) -> bool {
+        self.at > moment.at && self.appended > moment.millis + ON_ITS_WAY
+    }
+}
+
 /// A moment, on both clocks: ours, and the one that the broker stamps records with.
 #[derive(Clone, Copy)]
 pub struct Moment {
@@ -80,6 +87,20 @@ impl Follower {
         wait_for("a new scored post", || self.recovered(moment))
     }
 
+    /// How long after `moment` there was such a record of the last of the input partitions that were seen before.
+    pub fn recovery_of_all(&self, moment: Moment) -> Duration {
+        wait_for("a new scored post of each partition", || {
+            let mut first: BTreeMap<(String, i32), Option<Duration>> = BTreeMap::new();
+            for seen in self.seen.lock().unwrap().iter() {
+                let first = first.entry(seen.origin.clone()).or_default();
+                if first.is_none() && seen.is_after(moment) {
+                    *first = Some(seen.at - moment.at);
+                }
+            }
+            first.into_values().collect::<Option<Vec<_>>>()?.into_iter().max()
+        })
+    }
+
     /// Whether there is one already.
     pub fn has_recovered(&self, moment: Moment) -> bool {
         self.recovered(moment).is_some()
@@ -87,8 +108,7 @@ impl Follower {
 
     fn recovered(&self, moment: Moment) -> Option<Duration> {
         let seen = self.seen.lock().unwrap();
-        let new = |seen: &&Seen| seen.at > moment.at && seen.appended > moment.millis + ON_ITS_WAY;
-        seen.iter().find(new).map(|seen| seen.at - moment.at)
+        seen.iter().find(|seen| seen.is_after(moment)).map(|seen| seen.at - moment.at)
     }
 
     /// For each input partition the longest time between two records since `from`, the time since the last included.

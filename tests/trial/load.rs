@@ -59,7 +59,7 @@ impl Trial {
                 // Whoever falls behind its pace catches up.
                 let due = began.elapsed().as_millis() * u128::from(per_second) / 1_000;
                 while (sent as u128) < due && !stopped.load(Ordering::Relaxed) {
-                    send(&producer, &topics, first + sent);
+                    send(&producer, &topics, first + sent, 0);
                     sent += 1;
                 }
                 std::thread::sleep(Duration::from_millis(2));
@@ -72,10 +72,15 @@ impl Trial {
 
     /// Sends `count` posts as fast as they go, and waits until they are there.
     pub fn pile_up(&self, count: usize) {
+        self.pile_up_large(count, 0);
+    }
+
+    /// As [`Trial::pile_up`], each post with so many bytes more that nobody reads.
+    pub fn pile_up_large(&self, count: usize, bytes: usize) {
         let (producer, topics) = (self.producer(), [self.input("news"), self.input("social")]);
         let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
         for number in 0..count {
-            send(&producer, &topics, first + number);
+            send(&producer, &topics, first + number, bytes);
         }
         producer.flush(SOON).unwrap();
     }
@@ -83,8 +88,11 @@ impl Trial {
 
 type Sender = rdkafka::producer::ThreadedProducer<rdkafka::producer::DefaultProducerContext>;
 
-fn send(producer: &Sender, topics: &[String; 2], number: usize) {
-    let (is_news, post) = post(number);
+fn send(producer: &Sender, topics: &[String; 2], number: usize, bytes: usize) {
+    let (is_news, mut post) = post(number);
+    if bytes > 0 {
+        post["attachment"] = "x".repeat(bytes).into();
+    }
     let key = text(&post["id"]);
     let value = if number % 100 == 99 { format!("{{\"id\": \"{key}\", broken") } else { post.to_string() };
     // The queue is full while a broker is away: there is room again when it is back.

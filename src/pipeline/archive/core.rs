@@ -99,7 +99,6 @@ impl ArchiveCore {
     fn forget(&mut self, partitions: &[Partition]) {
         self.flow.drop_all(partitions);
         self.open.retain(|at, _| !partitions.contains(at));
-        self.ends.retain(|at, _| !partitions.contains(at));
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Timestamp) -> Vec<ArchiveEffect> {
@@ -250,10 +249,19 @@ impl Stage for ArchiveCore {
         let busy: Vec<Partition> =
             self.flow.revoked().iter().filter(|at| self.is_busy(at) || self.open.contains_key(*at)).cloned().collect();
         effects.extend(self.flow.settle(|at| busy.contains(at)));
+        // Whoever has a partition next finds the end for itself.
+        self.ends.retain(|at, _| self.flow.is_assigned(at));
         if self.is_done() {
             effects.push(Effect::Finished);
         }
         effects
+    }
+
+    #[cfg(test)]
+    fn held(&self) -> std::collections::BTreeSet<Partition> {
+        let known = self.open.keys().chain(&self.writing).chain(self.ends.keys());
+        let published = self.published.iter().map(Closed::partition);
+        self.flow.held().into_iter().chain(known.chain(published).cloned()).collect()
     }
 
     fn tell(&mut self, witness: &Witness) {

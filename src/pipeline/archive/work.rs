@@ -234,3 +234,100 @@ fn done(segment: Segment, published: &Published) -> SegmentDone {
         std::iter::once(Row { outputs: Vec::new(), note }).chain(letters).collect()
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::archive::{Ailment, SickDisk};
+    use crate::stream::{Intake, Lease, Ledger, Record};
+    use crate::time::ManualClock;
+
+    fn label(offset: i64) -> Label {
+        let [post_id, task, class, annotator] = [&*format!("p{offset}"), "sentiment", "negative", "kim"].map(Arc::from);
+        Label { post_id, task, label: class, annotator, at: Timestamp::from_millis(offset), note: None }
+    }
+
+    /// Labels 0 to 2 of one partition.
+    fn segment() -> Segment {
+        let partition = Partition::new(&Arc::from("labels"), 0);
+        let lease = Lease::grant(partition.clone());
+        let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
+        intake.assign(lease.clone(), Position::at(0));
+        ledger.assign(lease.clone(), Position::at(0));
+        let record = |offset| Record {
+            partition: partition.clone(),
+            offset,
+            appended_at: Timestamp::from_millis(offset),
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        };
+        let rows = intake.take(&lease, (0..3).map(record).collect()).unwrap().live.map(|record| ArchiveRow {
+            appended_at: record.appended_at,
+            next: record.next(),
+            bytes: 0,
+            content: Content::Label(Box::new(label(record.offset))),
+        });
+        ledger.add(rows).unwrap();
+        Segment { dataset: Dataset::Labels, closed: ledger.close_part(&partition).unwrap() }
+    }
+
+    /// What writing on such a disk gives, how long it waited, and what was told of it.
+    fn write(disk: &SickDisk) -> (Result<SegmentDone, String>, Duration, Vec<String>) {
+        let (clock, told) = (Arc::new(ManualClock::default()), Arc::new(Mutex::new(Vec::new())));
+        let ear = told.clone();
+        let on_failure = Box::new(move |why: &str| ear.lock().unwrap().push(why.to_owned()));
+        let done = Worker { store: disk.store(), clock: clock.clone(), on_failure }.write(segment());
+        let told = told.lock().unwrap().clone();
+        (done, clock.monotonic(), told)
+    }
+
+    #[test]
+    fn a_segment_is_tried_eight_times_in_half_a_minute_and_written_when_there_is_room_again() {
+        for failures in [0, 1, 7] {
+            let disk = SickDisk::default();
+            (0..failures).for_each(|_| disk.ail(Ailment::Full));
+            let (done, waited, told) = write(&disk);
+            assert!(matches!(done.unwrap(), SegmentDone::Published(_)));
+            assert_eq!(told.len(), failures);
+            assert!(told.iter().all(|why| why.contains("no space is left")), "{told:?}");
+            assert_eq!(waited, Duration::from_millis(250) * ((1 << failures) - 1), "each wait is twice the last");
+            assert_eq!(disk.segments().first().unwrap().ids, ["p0", "p1", "p2"]);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_stays_full_is_a_reason_to_halt_and_nothing_stands_under_a_final_name() {
+        for ailment in [Ailment::Full, Ailment::Torn] {
+            let disk = SickDisk::default();
+            (0..ATTEMPTS).for_each(|_| disk.ail(ailment));
+            let (done, waited, told) = write(&disk);
+            let why = done.unwrap_err();
+            assert!(why.starts_with("the archive could not be written after 8 attempts: "), "{why}");
+            assert!(why.contains("no space is left"), "{why}");
+            assert_eq!((told.len(), disk.segments()), (8, Vec::new()));
+            assert_eq!(waited, Duration::from_millis(31_750));
+            let (again, ..) = write(&disk);
+            assert!(matches!(again.unwrap(), SegmentDone::Published(_)), "there is room again");
+        }
+    }
+
+    #[test]
+    fn a_segment_that_was_written_though_the_disk_said_no_is_found_by_the_next_attempt() {
+        let disk = SickDisk::default();
+        // It is written aside; then its name is given, and an error with it.
+        disk.ail(Ailment::Well);
+        disk.ail(Ailment::Unsaid);
+        let (done, _, told) = write(&disk);
+        assert!(matches!(done.unwrap(), SegmentDone::Published(_)));
+        assert_eq!(told.len(), 1);
+        let segments = disk.segments();
+        assert_eq!(
+            segments.iter().map(|segment| (segment.span.clone(), segment.ids.len())).collect::<Vec<_>>(),
+            [(0..3, 3)]
+        );
+    }
+}

@@ -243,6 +243,11 @@ impl Stage for ScoreCore {
         effects
     }
 
+    #[cfg(test)]
+    fn held(&self) -> std::collections::BTreeSet<Partition> {
+        self.flow.held().into_iter().chain(self.pool.leases().map(|lease| lease.partition().clone())).collect()
+    }
+
     fn tell(&mut self, witness: &Witness) {
         witness.metrics.set(&metrics::DEAD_LETTER_LIMIT, &["score"], self.flow.watch.used());
     }

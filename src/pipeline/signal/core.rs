@@ -215,6 +215,11 @@ impl Stage for SignalCore {
         effects
     }
 
+    #[cfg(test)]
+    fn held(&self) -> std::collections::BTreeSet<Partition> {
+        self.flow.held().into_iter().chain(self.states.keys().cloned()).collect()
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "subjects and alerts are bounded")]
     fn tell(&mut self, witness: &Witness) {
         witness.metrics.set(&metrics::DEAD_LETTER_LIMIT, &["signal"], self.flow.watch.used());

@@ -34,6 +34,15 @@ impl World {
             self.kill(id, "its planned faults go with it");
         }
         (0..SETTLING).for_each(|_| self.round());
+        let settled = (0..ROUNDS).any(|_| {
+            self.round();
+            self.is_settled()
+        });
+        match self.held_by_nobody() {
+            Some(held) => return Err(held),
+            None if !settled => return Err("the groups do not settle".to_owned()),
+            None => {}
+        }
         self.work_off()?;
         // What somebody who died has left open hides what came after it, until its timeout.
         self.pass(TRANSACTION);

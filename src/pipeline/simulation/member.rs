@@ -34,6 +34,8 @@ pub(super) trait Actor {
     /// Take nothing new.
     fn finish(&mut self) -> Result<(), String>;
     fn is_finished(&self) -> bool;
+    /// The partitions of which the stage, or a job or commit of it, holds anything.
+    fn held(&self) -> BTreeSet<Partition>;
     fn source(&mut self) -> &mut Source;
     fn port(&mut self) -> &mut Transactions;
     fn script(&self) -> &Script;
@@ -202,6 +204,11 @@ impl<S: Stage> Actor for Member<S> {
 
     fn is_finished(&self) -> bool {
         self.state.finished
+    }
+
+    fn held(&self) -> BTreeSet<Partition> {
+        let waits = self.state.settling.iter().flat_map(|(partitions, _)| partitions);
+        self.core.held().into_iter().chain(waits.cloned()).collect()
     }
 
     fn source(&mut self) -> &mut Source {

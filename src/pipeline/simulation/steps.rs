@@ -140,7 +140,11 @@ impl World {
                     self.outlive(stage, dice);
                 }
             }
-            6 if all.len() < 3 => _ = self.start(None),
+            6 if all.len() < 3 => {
+                // Sometimes under an instance that is taken.
+                let twin = dice.chance(0.3).then(|| self.residents[&id].process.instance.clone());
+                self.start(twin);
+            }
             7 if all.len() > 1 => self.stop(id),
             8..12 => self.broken_call(id, stage, dice),
             12 => {

@@ -34,6 +34,8 @@ pub(super) struct Resident {
     pub(super) stopping: bool,
     /// Something was repeated to it: it may refuse that and halt.
     pub(super) repeated: bool,
+    /// Another process was started under its instance: the older one is fenced, and halts.
+    outdone: bool,
 }
 
 /// A partition on its way to another member.
@@ -122,6 +124,8 @@ impl World {
             format!("i{}", self.next_instance)
         });
         let process = self.site.start(&instance);
+        let older = self.residents.values_mut().filter(|resident| resident.process.instance == instance);
+        older.for_each(|resident| resident.outdone = true);
         let resident = Resident {
             process,
             paused: None,
@@ -129,6 +133,7 @@ impl World {
             must_join: [false; 3],
             stopping: false,
             repeated: false,
+            outdone: false,
         };
         self.residents.insert(id, resident);
         self.note(|_| format!("start process {id} as {instance}"));
@@ -147,10 +152,11 @@ impl World {
 
     /// A stage halted: the process stops with that reason, which must be a good one.
     pub(super) fn halt(&mut self, id: ProcessId, stage: usize, why: &str) {
-        let repeated = self.residents.get(&id).is_some_and(|resident| resident.repeated);
-        let good =
-            ["sim:", "another producer has this transactional id", "ended by its timeout", "commit deadline passed"];
-        let excused = good.iter().any(|reason| why.contains(reason)) || (repeated && why.contains("went back"));
+        let is = |state: fn(&Resident) -> bool| self.residents.get(&id).is_some_and(state);
+        let good = ["sim:", "ended by its timeout", "commit deadline passed"];
+        let excused = good.iter().any(|reason| why.contains(reason))
+            || (is(|resident| resident.repeated) && why.contains("went back"))
+            || (is(|resident| resident.outdone) && why.contains("another producer has this transactional id"));
         if !excused {
             let line = format!("{} of process {id} halted without a reason that the world gave: {why}", STAGES[stage]);
             self.outrage.get_or_insert(line);
@@ -327,6 +333,23 @@ impl World {
                 group.owner.keys().chain(group.moving.iter().map(|moving| &moving.partition)).cloned().collect();
             all.into_iter().filter(|at| !taken.contains(at)).for_each(|at| self.give(stage, at, to));
         }
+    }
+
+    /// What a process holds, and nobody gave it.
+    pub(super) fn held_by_nobody(&self) -> Option<String> {
+        let stages =
+            self.residents.iter().flat_map(|(id, resident)| resident.process.actors.iter().map(move |it| (id, it)));
+        let mut held = stages
+            .zip((0..3).cycle())
+            .flat_map(|((id, actor), stage)| actor.held().into_iter().map(move |partition| (*id, stage, partition)));
+        let owns = |id: ProcessId, stage: usize, at: &Partition| self.groups[stage].owner.get(at) == Some(&id);
+        let (id, stage, partition) = held.find(|(id, stage, at)| !owns(*id, *stage, at))?;
+        Some(format!("{} of process {id} holds {partition}, which is not its own", STAGES[stage]))
+    }
+
+    /// Whether a member is on its way out, or a partition.
+    pub(super) fn is_settled(&self) -> bool {
+        self.ghosts.is_empty() && self.groups.iter().all(|group| group.moving.is_empty())
     }
 
     /// Committed positions never go back. At least once, they may: nothing ties a commit to the generation in which its
