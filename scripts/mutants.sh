@@ -24,9 +24,9 @@ mutate() {
     shift
     cargo mutants --output ".test/$name" --no-shuffle --baseline run --timeout 120 "$@" || failed=$?
 }
-mutate mutants-stream --file 'src/stream/*.rs' --exclude 'src/stream/tests.rs' --file src/pipeline/flow.rs "$@" \
-    -- --lib -- stream:: memory:: flow_tests:: simulation::
+mutate mutants-stream --file 'src/stream/*.rs' --exclude 'src/stream/tests.rs' --file src/pipeline/flow.rs \
+    --file 'src/pipeline/archive/*.rs' "$@" -- --lib -- stream:: memory:: flow_tests:: archive:: simulation::
 # The archive is tested on a real folder, by tests/archive.rs.
-mutate mutants-archive --file src/archive/segment.rs --file src/archive/store.rs --file 'src/pipeline/archive/*.rs' "$@" \
+mutate mutants-archive --file src/archive/segment.rs --file src/archive/store.rs "$@" \
     -- --lib --test promises -- archive:: simulation:: --skip duckdb
 exit "$failed"
