@@ -25,8 +25,9 @@ mutate() {
     cargo mutants --output ".test/$name" --no-shuffle --baseline run --timeout 120 "$@" || failed=$?
 }
 mutate mutants-stream --file 'src/stream/*.rs' --exclude 'src/stream/tests.rs' --file src/pipeline/flow.rs \
-    --file 'src/pipeline/archive/*.rs' "$@" -- --lib -- stream:: memory:: flow_tests:: archive:: simulation::
+    --file 'src/pipeline/archive/*.rs' --cargo-arg=--lib "$@" \
+    -- -- stream:: memory:: flow_tests:: archive:: simulation::
 # The archive is tested on a real folder, by tests/archive.rs.
-mutate mutants-archive --file src/archive/segment.rs --file src/archive/store.rs "$@" \
-    -- --lib --test promises -- archive:: simulation:: --skip duckdb
+mutate mutants-archive --file src/archive/segment.rs --file src/archive/store.rs \
+    --cargo-arg=--lib --cargo-arg=--test=promises "$@" -- -- archive:: simulation:: --skip duckdb
 exit "$failed"
