@@ -23,7 +23,7 @@ mutate() {
     local name=$1
     shift
     # Unoptimised, since each mutant is compiled and hardly runs.
-    cargo mutants --output ".test/$name" --no-shuffle --baseline run --timeout 120 \
+    cargo mutants --output ".test/$name" --no-shuffle --baseline run --timeout 40 \
         --cargo-arg=--config=profile.dev.package.bellwether.opt-level=0 \
         --cargo-arg=--config=profile.dev.package.bellwether.debug=false "$@" || failed=$?
 }

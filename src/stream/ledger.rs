@@ -114,6 +114,7 @@ impl<T> Ledger<T> {
     }
 
     /// The partitions with an account.
+    #[cfg(test)]
     pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
         self.accounts.keys()
     }
