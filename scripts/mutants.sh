@@ -29,7 +29,7 @@ mutate() {
 }
 mutate mutants-stream --file 'src/stream/*.rs' --exclude 'src/stream/tests.rs' --file src/pipeline/flow.rs \
     --file 'src/pipeline/archive/*.rs' --cargo-arg=--lib "$@" \
-    -- -- stream:: memory:: flow_tests:: archive:: simulation::
+    -- -- stream:: memory:: flow_tests:: limit archive:: simulation::
 # The archive is tested on a real folder, by tests/archive.rs.
 mutate mutants-archive --file src/archive/segment.rs --file src/archive/store.rs \
     --cargo-arg=--lib --cargo-arg=--test=promises "$@" -- -- archive:: simulation:: --skip duckdb

@@ -16,20 +16,20 @@ use bellwether::stream::{Position, Span};
 use bellwether::time::Timestamp;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-fn store(folder: &Path) -> Store {
+pub fn store(folder: &Path) -> Store {
     Store::open(&settings(folder)).unwrap()
 }
 
-fn settings(folder: &Path) -> ArchiveSettings {
+pub fn settings(folder: &Path) -> ArchiveSettings {
     let url = url::Url::from_file_path(folder).unwrap().to_string();
     ArchiveSettings { url, ..ArchiveSettings::default() }
 }
 
-fn at(text: &str) -> Timestamp {
+pub fn at(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
 }
 
-fn name(from: i64, until: i64) -> SegmentName {
+pub fn name(from: i64, until: i64) -> SegmentName {
     SegmentName {
         topic: Arc::from("market.scored"),
         partition: 3,
@@ -38,7 +38,7 @@ fn name(from: i64, until: i64) -> SegmentName {
     }
 }
 
-fn sample(number: i64) -> Sample {
+pub fn sample(number: i64) -> Sample {
     let sentiment = Answer {
         distribution: vec![("negative".into(), 0.1), ("neutral".into(), 0.2), ("positive".into(), 0.7)],
         abstention: None,

@@ -16,6 +16,7 @@ mod archive;
 mod commands;
 mod config;
 mod corpus;
+mod dataset;
 mod dead_letters;
 mod demo;
 mod explain;

@@ -26,9 +26,19 @@ fn a_champion_is_named_and_taken_back() {
     let (code, said) = run(&models, &["promote", "2"]);
     assert_eq!(code, 64, "a reason is asked for: {said}");
     let (code, said) = run(&models, &["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
+    assert_eq!((code, champion(&models).as_str()), (20, "1"), "nobody judged it: {said}");
+    let verdict = |passed: bool| {
+        let text = format!("{{\"passed\": {passed}, \"champion\": \"1\", \"reasons\": [\"worse on filings\"]}}");
+        std::fs::write(models.tiny().join("2/verdict.json"), text).unwrap();
+    };
+    verdict(false);
+    let (code, said) = run(&models, &["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
+    assert!(code == 20 && said.contains("the gate refused version 2: worse on filings"), "{said}");
+    verdict(true);
+    let (code, said) = run(&models, &["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
     assert_eq!((code, champion(&models).as_str()), (0, "2"), "{said}");
     assert!(said.contains("version 2 is the champion after version 1"), "{said}");
-    let (code, said) = run(&models, &["promote", "2", "--reason", "again", "--device", "cpu"]);
+    let (code, said) = run(&models, &["promote", "2", "--force", "--reason", "again", "--device", "cpu"]);
     assert!(code == 64 && said.contains("is the champion already"), "{said}");
     let (code, said) = run(&models, &["rollback", "--reason", "it shouts", "--by", "grace", "--device", "cpu"]);
     assert_eq!((code, champion(&models).as_str()), (0, "1"), "{said}");
@@ -60,7 +70,7 @@ fn a_version_that_cannot_answer_is_refused_and_the_old_one_stays() {
         ("9", 69, "there is no model"),
         ("../1", 64, "is no version"),
     ] {
-        let (found, said) = run(&models, &["promote", version, "--reason", "try", "--device", "cpu"]);
+        let (found, said) = run(&models, &["promote", version, "--force", "--reason", "try", "--device", "cpu"]);
         assert_eq!((found, champion(&models).as_str()), (code, "1"), "{version}: {said}");
         assert!(said.contains(reason), "{version}: {said}");
     }

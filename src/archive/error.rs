@@ -29,6 +29,17 @@ pub enum ArchiveError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no such folder.
+    #[error("there is no archive at {0}: run the pipeline first, or correct `archive.url`")]
+    NotThere(String),
+    /// A folder or file cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Unread {
+        /// The folder or file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// No space is left.
     #[error("no space is left at {path}: free some, or move the archive")]
     Full {

@@ -10,6 +10,7 @@
 
 mod columns;
 mod error;
+mod reading;
 mod segment;
 mod settings;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod sick;
 mod store;
 
 pub use error::ArchiveError;
+pub use reading::{ArchivedPost, Odds, Shelf};
 pub use segment::{Published, SegmentName};
 pub use settings::ArchiveSettings;
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl Store {
 }
 
 /// The folder that a location names.
-fn folder_of(location: &str) -> Result<PathBuf, ArchiveError> {
+pub(in crate::archive) fn folder_of(location: &str) -> Result<PathBuf, ArchiveError> {
     let not_a_location = || ArchiveError::NotALocation(location.to_owned());
     let url = url::Url::parse(location).map_err(|_| not_a_location())?;
     if url.scheme() != "file" {

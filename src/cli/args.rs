@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use crate::cli::letter_args::{DeadLetters, LetterChoice, ListLetters, Moment, ReplayLetters, ShowLetter};
 pub use crate::cli::model_args::{Model, ModelAction, WarrantArguments};
 use crate::cli::play::Speed;
+pub use crate::cli::retrain_args::{Dataset, LabelPosts, Retrain};
 use crate::pipeline::StageName;
 
 /// A streaming pipeline for market sentiment.
@@ -76,6 +77,24 @@ pub enum Command {
     /// The best label of every row counts, also where the pipeline would abstain (its probability is low, its language
     /// unknown); abstentions are counted beside it, by reason. A row whose text is empty has no answer and is a miss.
     Evaluate(Evaluate),
+    /// Label samples: the hardest first, one key a label; or take labels from a file
+    ///
+    /// Shows archived samples without a label, those between whose best two classes the model hesitates most first and each
+    /// story once, and writes the answers to the pipeline's topic of labels. With --import nothing is asked: the file has
+    /// lines like {"post_id": "a1", "task": "sentiment", "label": "negative"}, and may name annotator, at and note.
+    Label(LabelPosts),
+    /// Make a data set of the samples that people labelled, cut by time
+    ///
+    /// Reads the archive that the pipeline file names and writes data/train.jsonl, validation.jsonl and test.jsonl (the
+    /// newest), unlabelled.jsonl, disagreements.jsonl, and dataset.json with counts, spans and hashes. Near-copies stand on
+    /// one side. The folder opens with Hugging Face's load_dataset.
+    Dataset(Dataset),
+    /// Retrain the model on what people labelled, judge it against the champion, and let it answer when it is better
+    ///
+    /// Makes a data set, trains, asks champion and candidate about the newest rows and those that travel with the model,
+    /// and holds the figures against the bounds under [retrain] in the file. A verdict page is written either way. Exit codes:
+    /// 0 promoted, 20 refused, 21 too few labels, others as always. Killed, it goes on where it was.
+    Retrain(Retrain),
     /// Which versions of a model there are and which one answers; name another, or the one before
     Model(Model),
     /// Check a pipeline file: every problem at once, then its own tests

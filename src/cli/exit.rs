@@ -11,12 +11,16 @@ use crate::onnx::{BundleError, RuntimeError};
 use crate::pipeline::{AssembleError, PlayError, RunError};
 use crate::web::WebError;
 
-/// Exit codes, after `sysexits.h`.
+/// Exit codes: two of our own, the others after `sysexits.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
     /// Done.
     Done = 0,
+    /// A retrained model was refused by its gate.
+    Refused = 20,
+    /// Too few labels to retrain.
+    TooFewLabels = 21,
     /// A bad pipeline file or command line.
     Usage = 64,
     /// Bad data.

@@ -7,6 +7,7 @@ pub mod args;
 mod bench;
 mod check;
 mod clean;
+mod dataset;
 mod dead_letters;
 mod demo;
 mod doctor;
@@ -14,6 +15,7 @@ mod evaluate;
 mod exit;
 mod explain;
 mod input;
+mod label;
 mod letter_args;
 mod letter_shown;
 mod lines;
@@ -23,6 +25,8 @@ mod output;
 pub mod play;
 mod registry;
 mod replay;
+mod retrain;
+mod retrain_args;
 mod row;
 mod run;
 mod score;
@@ -91,6 +95,9 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Score(score) => score::run(score, global),
         Command::Explain(explain) => explain::run(explain, global),
         Command::Evaluate(evaluate) => evaluate::run(evaluate, global),
+        Command::Label(label) => label::run(label, global),
+        Command::Dataset(dataset) => dataset::run(dataset, global),
+        Command::Retrain(asked) => retrain::run(asked, global),
         Command::Model(model) => registry::run(model, global),
         Command::Check(check) => check::run(check, global),
         Command::Doctor(doctor) => doctor::run(doctor, global),

@@ -35,9 +35,14 @@ pub enum ModelAction {
         json: bool,
     },
     /// Name a version champion: its files and its golden answers are checked first
+    ///
+    /// A version that bellwether retrain made and judged good needs no more; any other one needs --force.
     Promote {
         /// The version
         version: String,
+        /// Name it though no gate let it pass
+        #[arg(long)]
+        force: bool,
         /// Who names it, when and why
         #[command(flatten)]
         warrant: WarrantArguments,

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::args::{Global, Model, ModelAction, WarrantArguments};
-use crate::cli::{Failure, Output, model, start_quiet_log};
+use crate::cli::{Exit, Failure, Output, model, start_quiet_log};
 use crate::config;
 use crate::model::{Manifest, Task};
 use crate::onnx::{is_version, manifest_of};
-use crate::retrain::{Action, Change, Registry, RegistryError, Version, Warrant};
+use crate::retrain::{Action, Change, Passed, Registry, RegistryError, Version, Warrant, gate_of};
 use crate::time::{Clock as _, SystemClock};
 
 /// Runs the command.
@@ -24,8 +24,11 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
     match &arguments.action {
         ModelAction::List { json } => list(&registry, *json, &mut output)?,
         ModelAction::Show { version, json } => show(&registry, &folder, version.as_deref(), *json, &mut output)?,
-        ModelAction::Promote { version, warrant } => {
+        ModelAction::Promote { version, force, warrant } => {
             check(&registry, &folder, version, warrant, &mut output)?;
+            if !force {
+                passed(&folder.join(version), version)?;
+            }
             let change = registry.promote(version, warrant_of(warrant)).map_err(told)?;
             say(&change, &mut output)?;
         }
@@ -36,6 +39,19 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
         }
     }
     output.flush()
+}
+
+/// Only what a gate let pass is named without more ado.
+fn passed(candidate: &Path, version: &str) -> Result<(), Failure> {
+    let (message, remedy) = match gate_of(candidate) {
+        Some(Passed { passed: true, .. }) => return Ok(()),
+        Some(Passed { reasons, .. }) => (format!("the gate refused version {version}: {}", reasons.join("; ")), ""),
+        None => (
+            format!("no gate has judged version {version}"),
+            ": bellwether evaluate and your own eyes say what it is worth",
+        ),
+    };
+    Err(Failure { exit: Exit::Refused, message, remedy: format!("add --force to name it all the same{remedy}") })
 }
 
 fn warrant_of(arguments: &WarrantArguments) -> Warrant {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::problem::{Place, Problem};
 use super::reader::{Desk, Report, Section};
 use super::setting::quoted;
-use super::{TestCase, archive, case, environment, instruments, kafka, model, rule, source, tree};
+use super::{TestCase, archive, case, environment, instruments, kafka, model, retrain, rule, source, tree};
 use crate::pipeline::signal::SignalSettings;
 use crate::pipeline::{DeadLetterLimit, Settings};
+use crate::retrain::RetrainSettings;
 use crate::telemetry::LogSettings;
 use crate::web::WebSettings;
 
@@ -21,6 +22,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
+    /// How the model is retrained.
+    pub retrain: RetrainSettings,
     /// The file's own tests.
     pub tests: Vec<TestCase>,
     /// The settings as TOML, each with the place that it comes from; secrets are masked.
@@ -59,7 +62,9 @@ pub fn load_text(
     problems.sort();
     problems.dedup();
     match settings {
-        (settings, tests) if problems.is_empty() => Ok(Loaded { settings, tests, effective: effective(&report) }),
+        (settings, retrain, tests) if problems.is_empty() => {
+            Ok(Loaded { settings, retrain, tests, effective: effective(&report) })
+        }
         _ => Err(problems),
     }
 }
@@ -73,7 +78,7 @@ fn unreadable(file: &Arc<str>, error: &std::io::Error) -> Problem {
 }
 
 /// Where something is missing its place is filled with an empty value, and there is a problem.
-fn read(mut root: Section<'_>) -> (Settings, Vec<TestCase>) {
+fn read(mut root: Section<'_>) -> (Settings, RetrainSettings, Vec<TestCase>) {
     let name: Option<String> = root.required("name", "\"market\", the prefix of all that the pipeline owns");
     if let Some(name) = &name
         && !super::is_kafka_name(name, 100)
@@ -104,10 +109,11 @@ fn read(mut root: Section<'_>) -> (Settings, Vec<TestCase>) {
         grace: root.within("grace", seconds(30), seconds(1)..=seconds(600)),
         name: Arc::from(name.unwrap_or_default()),
     };
+    let retrain = retrain::read(root.section("retrain"));
     let tests = case::read(root.sections("test"), &settings.rules);
     check_look_back(&root, &settings);
     root.finish();
-    (settings, tests)
+    (settings, retrain, tests)
 }
 
 const fn seconds(count: u64) -> Duration {

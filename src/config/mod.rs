@@ -14,6 +14,7 @@ mod load;
 mod model;
 mod problem;
 mod reader;
+mod retrain;
 mod rule;
 mod setting;
 mod source;

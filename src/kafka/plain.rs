@@ -1,4 +1,4 @@
-//! A producer for one topic outside any stage: what `replay` writes posts with. Idempotent, keyed, and bounded: a
+//! A producer for one topic outside any stage: what `replay` writes posts with, and `label` labels. Idempotent, keyed, and bounded: a
 //! caller that is faster than the brokers waits.
 
 use std::fmt;
@@ -11,8 +11,8 @@ use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
 use crate::kafka::client::{self, Quiet};
 use crate::kafka::reports::Reports;
-use crate::kafka::{KafkaError, KafkaSettings};
-use crate::stream::partition_for;
+use crate::kafka::{KafkaError, KafkaSettings, wire};
+use crate::stream::{Headers, partition_for};
 use crate::time::Clock;
 
 /// How long a full queue may stand still before a send fails.
@@ -48,6 +48,14 @@ impl PlainProducer {
     /// # Errors
     /// When the record is too large, an earlier one was not delivered, or nothing moves any more.
     pub fn send(&mut self, key: Option<&[u8]>, value: &[u8]) -> Result<(), KafkaError> {
+        self.send_with(key, value, &Headers::new())
+    }
+
+    /// As [`PlainProducer::send`], with headers.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn send_with(&mut self, key: Option<&[u8]>, value: &[u8], headers: &Headers) -> Result<(), KafkaError> {
         let partition = if let Some(key) = key {
             partition_for(key, self.partitions)
         } else {
@@ -60,6 +68,9 @@ impl PlainProducer {
                 BaseRecord::to(&self.topic).partition(partition).payload(value);
             if let Some(key) = key {
                 record = record.key(key);
+            }
+            if !headers.is_empty() {
+                record = record.headers(wire::headers(headers));
             }
             reports.sent();
             let Err((error, _)) = self.sender.send(record) else { return self.check() };

@@ -9,7 +9,7 @@ use rdkafka::util::IntoOpaque;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::KafkaError;
-use crate::stream::{Output, Partition, Position, Record};
+use crate::stream::{Headers, Output, Partition, Position, Record};
 use crate::time::Timestamp;
 
 /// Copies a message out of librdkafka's memory.
@@ -37,13 +37,17 @@ pub(super) fn outgoing<O: IntoOpaque>(output: &Output, opaque: O) -> BaseRecord<
         record = record.payload(value.as_ref());
     }
     if !output.headers.is_empty() {
-        let mut headers = OwnedHeaders::new_with_capacity(output.headers.len());
-        for (key, value) in &output.headers {
-            headers = headers.insert(Header { key, value: value.as_deref() });
-        }
-        record = record.headers(headers);
+        record = record.headers(headers(&output.headers));
     }
     record
+}
+
+/// Headers as librdkafka takes them.
+pub(super) fn headers(all: &Headers) -> OwnedHeaders {
+    let insert = |headers: OwnedHeaders, (key, value): &(String, Option<Bytes>)| {
+        headers.insert(Header { key, value: value.as_deref() })
+    };
+    all.iter().fold(OwnedHeaders::new_with_capacity(all.len()), insert)
 }
 
 /// A list of partitions with their positions.

@@ -230,3 +230,16 @@ fn a_source_is_asked_to_wait_once_and_to_go_on_when_there_is_room() {
         assert_eq!(asked(flow.throttle(full, room)), said, "full: {full}, room: {room}");
     }
 }
+
+#[test]
+fn a_partition_is_ours_from_its_assignment_until_it_is_settled_or_lost() {
+    let (mut flow, _) = flow_of(&[0, 1], false);
+    assert!(flow.is_assigned(&partition(0)) && flow.is_assigned(&partition(1)) && !flow.is_assigned(&partition(2)));
+    flow.reset::<(), ()>(&[partition(0)]);
+    flow.revoke(vec![partition(0)]);
+    assert!(flow.is_assigned(&partition(0)), "it is on its way out, and still here");
+    assert_eq!(settled(&mut flow), [partition(0)]);
+    flow.drop_all(&[partition(1)]);
+    assert!(!flow.is_assigned(&partition(0)) && !flow.is_assigned(&partition(1)));
+    assert!(flow.held().is_empty());
+}

@@ -61,6 +61,19 @@ pub enum EvaluateError {
     NoLabels,
 }
 
+/// What a model said to one row in one task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered<'a> {
+    /// The row.
+    pub row: &'a LabelledRow,
+    /// The task.
+    pub task: &'a str,
+    /// The true class.
+    pub truth: &'a str,
+    /// The best class with its probability; none where nothing could be asked.
+    pub best: Option<(&'a str, f32)>,
+}
+
 /// Asks `scorer`, which answers `tasks`, about all rows. A task is reported if a row has a label for it; a label may be
 /// one of the task's own or an alias. Labels for tasks that the model does not have are left out.
 ///
@@ -70,6 +83,19 @@ pub fn evaluate(
     scorer: &dyn Scorer,
     tasks: &[Task],
     rows: impl Iterator<Item = Result<LabelledRow, EvaluateError>>,
+) -> Result<Report, EvaluateError> {
+    evaluate_each(scorer, tasks, rows, &mut |_| {})
+}
+
+/// As [`evaluate`], and hands over what was said to each row that has a label, in the order of rows and tasks.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_each(
+    scorer: &dyn Scorer,
+    tasks: &[Task],
+    rows: impl Iterator<Item = Result<LabelledRow, EvaluateError>>,
+    told: &mut dyn FnMut(Answered<'_>),
 ) -> Result<Report, EvaluateError> {
     let mut judges: Vec<Judge<'_>> = tasks.iter().map(Judge::new).collect();
     let mut pool = Vec::with_capacity(POOL_ROWS);
@@ -81,17 +107,22 @@ pub fn evaluate(
         }
         pool.push(row);
         if pool.len() == POOL_ROWS {
-            score(scorer, &pool, &mut judges)?;
+            score(scorer, &pool, &mut judges, told)?;
             pool.clear();
         }
     }
-    score(scorer, &pool, &mut judges)?;
+    score(scorer, &pool, &mut judges, told)?;
     let reports = judges.into_iter().filter_map(|judge| Some((judge.task.name.clone(), judge.measure.report()?)));
     let report = Report { tasks: reports.collect() };
     if report.tasks.is_empty() { Err(EvaluateError::NoLabels) } else { Ok(report) }
 }
 
-fn score(scorer: &dyn Scorer, pool: &[LabelledRow], judges: &mut [Judge<'_>]) -> Result<(), EvaluateError> {
+fn score(
+    scorer: &dyn Scorer,
+    pool: &[LabelledRow],
+    judges: &mut [Judge<'_>],
+    told: &mut dyn FnMut(Answered<'_>),
+) -> Result<(), EvaluateError> {
     let failed = |row: &LabelledRow, failure| EvaluateError::Failed { line: row.line.clone(), failure };
     let mut encoded = Vec::with_capacity(pool.len());
     let mut asked = Vec::with_capacity(pool.len());
@@ -107,7 +138,7 @@ fn score(scorer: &dyn Scorer, pool: &[LabelledRow], judges: &mut [Judge<'_>]) ->
             Err(failure) => return Err(failed(row, failure)),
         };
         for judge in judges.iter_mut() {
-            judge.compare(row, verdict.as_ref(), unasked)?;
+            judge.compare(row, verdict.as_ref(), unasked, told)?;
         }
     }
     Ok(())
@@ -158,12 +189,17 @@ impl<'a> Judge<'a> {
         row: &LabelledRow,
         verdict: Option<&Verdict>,
         unasked: Option<Abstention>,
+        told: &mut dyn FnMut(Answered<'_>),
     ) -> Result<(), EvaluateError> {
         let Some(truth) = self.truth(row)? else { return Ok(()) };
         let of_task = |verdict| if self.task.name == "topic" { topic(verdict) } else { sentiment(verdict) };
         let answer = verdict.map(of_task);
         let abstention = unasked.or_else(|| answer.and_then(|answer| answer.abstention));
         let best = answer.and_then(Answer::best);
+        if let Some(class) = self.task.labels.get(truth) {
+            let best = best.map(|(label, confidence)| (&**label, confidence));
+            told(Answered { row, task: &self.task.name, truth: class, best });
+        }
         let best = best.map(|(label, confidence)| (self.place(label).unwrap_or(usize::MAX), confidence));
         self.measure.add(truth, best, abstention);
         Ok(())

@@ -1,14 +1,28 @@
-//! From archived samples to a better model: today, how good a model is, and which one answers.
+//! From archived samples to a better model.
 //!
-//! [`evaluate`] asks a model about rows whose answers people gave and says how often it agrees. [`Registry`] names the
-//! version that answers and remembers who named it and why. Training itself is the trainer's (`trainer/`, Python).
+//! [`make_dataset`] joins samples with the labels that people gave, [`evaluate`] asks a model about such rows and says how
+//! often it agrees. [`Registry`] names the version that answers and remembers who named it and why. Training itself is
+//! the trainer's (`trainer/`, Python).
 
+mod compare;
+mod cycle;
+mod dataset;
 mod evaluate;
+mod gate;
 mod measure;
 mod registry;
 mod row;
+mod verdict;
+mod worth;
 
-pub use evaluate::{EvaluateError, Report, evaluate};
+pub use cycle::{Ending, Passed, Progress, RetrainError, RetrainSettings, Retraining, gate_of, retrain};
+pub use dataset::{
+    Agreement, Classes, DatasetError, DatasetPlan, DatasetReport, LabelCounts, Labels, Side, SplitReport, Vote, cut,
+    make_dataset,
+};
+pub use evaluate::{Answered, EvaluateError, Report, evaluate, evaluate_each};
+pub use gate::{Check, Decision, Evidence, Gain, GateSettings, Pair, decide};
 pub use measure::{Class, Confusion, TaskReport};
 pub use registry::{Action, Change, Registry, RegistryError, Version, Warrant};
 pub use row::{LabelledRow, Line};
+pub use worth::{Candidate, worth_a_label};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Manifest;
-use crate::onnx::{BundleError, champion_of, manifest_of};
+use crate::onnx::{BundleError, champion_of, is_version, manifest_of};
 use crate::time::Timestamp;
 
 const CHAMPION: &str = "champion";
@@ -135,7 +135,8 @@ impl Registry {
         let mut versions = Vec::new();
         for entry in std::fs::read_dir(&self.folder).map_err(unreadable)?.take(SHOWN_MAX) {
             let entry = entry.map_err(unreadable)?;
-            if entry.path().is_dir() {
+            // What is still being made begins with a dot.
+            if entry.path().is_dir() && is_version(&entry.file_name().to_string_lossy()) {
                 let manifest = manifest_of(&entry.path());
                 versions.push(Version { name: entry.file_name().to_string_lossy().into_owned(), manifest });
             }

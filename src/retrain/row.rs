@@ -34,6 +34,10 @@ pub struct LabelledRow {
     pub sentiment: Option<String>,
     /// The topic, where somebody gave one.
     pub topic: Option<String>,
+    /// Where the text comes from, where the row says so.
+    pub source: Option<String>,
+    /// When it was published, as the row has it.
+    pub published_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +47,10 @@ struct Raw {
     sentiment: Option<String>,
     #[serde(default)]
     topic: Option<OneOrMany>,
+    #[serde(default)]
+    source: Option<String>,
+    #[serde(default)]
+    published_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,8 +61,8 @@ enum OneOrMany {
 }
 
 impl LabelledRow {
-    /// From one JSON object: `text`, and `sentiment` and `topic` where they are known; other fields are ignored. A topic
-    /// may be a list of one. The text is cleaned as the pipeline cleans it.
+    /// From one JSON object: `text`, and `sentiment`, `topic`, `source` and `published_at` where they are known; other fields
+    /// are ignored. A topic may be a list of one. The text is cleaned as the pipeline cleans it.
     ///
     /// # Errors
     /// [`EvaluateError::Row`] when it is no such object, or has several topics: the model gives one, and which of
@@ -73,6 +81,7 @@ impl LabelledRow {
             }
             Some(OneOrMany::Many(topics)) => topics.into_iter().next(),
         };
-        Ok(Self { line, text: clean(&raw.text), sentiment: raw.sentiment, topic })
+        let (source, published_at) = (raw.source, raw.published_at);
+        Ok(Self { line, text: clean(&raw.text), sentiment: raw.sentiment, topic, source, published_at })
     }
 }

@@ -149,12 +149,6 @@ impl<T> Ledger<T> {
         self.accounts.get(partition).map_or(&[], |account| &account.rows)
     }
 
-    /// The position up to which a partition is done in order.
-    #[must_use]
-    pub fn next(&self, partition: &Partition) -> Option<Position> {
-        self.accounts.get(partition).map(|account| account.next)
-    }
-
     /// Closes everything that is open. An epoch carries the position of *every* assigned partition with rows or
     /// progress; `None` when there is nothing.
     pub fn close(&mut self) -> Option<Epoch<T>> {

@@ -123,6 +123,22 @@ mod tests {
         }
     }
 
+    /// What Java's `toPositive(murmur2(key)) % 7` gives for those.
+    #[test]
+    fn keys_go_where_java_clients_send_them() {
+        let keys: [&[u8]; 6] = [
+            b"21",
+            b"foobar",
+            b"a-little-bit-long-string",
+            b"a-little-bit-longer-string",
+            b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+            b"abc",
+        ];
+        assert_eq!(keys.map(|key| partition_for(key, 7)), [3, 0, 1, 0, 3, 4]);
+        assert_eq!(keys.map(|key| partition_for(key, 1)), [0; 6]);
+        assert_eq!(Span { from: Position::at(3), until: Position::at(7) }.to_string(), "[3..7)");
+    }
+
     #[test]
     fn a_partition_is_never_out_of_range() {
         for count in [-1, 0, 1, 3, 7] {

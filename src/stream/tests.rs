@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::stream::{Batch, Disorder, Intake, Lease, Ledger, Partition, Position, Record, Span, Weigh};
+use crate::stream::{Batch, Disorder, Ends, Intake, Lease, Ledger, Partition, Position, Record, Span, Weigh};
 use crate::time::Timestamp;
 
 fn partition(number: i32) -> Partition {
@@ -98,8 +98,10 @@ fn a_batch_that_comes_twice_is_refused() {
 fn a_lost_batch_is_found_as_a_gap() {
     let (mut intake, mut ledger, lease) = assigned(0);
     drop(take(&mut intake, &lease, &[0]));
-    let gap = (1..200).find_map(|offset| ledger.add(take(&mut intake, &lease, &[offset])).err());
-    assert_eq!(gap, Some(Disorder::Gap { partition: partition(0), next: Position::at(0) }));
+    let mut add = |offset| ledger.add(take(&mut intake, &lease, &[offset])).err().map(|error| (offset, error));
+    let gap = (1..200).find_map(&mut add);
+    // Sixty-four may wait.
+    assert_eq!(gap, Some((65, Disorder::Gap { partition: partition(0), next: Position::at(0) })));
     assert!(ledger.close().is_none(), "nothing behind the gap may be committed");
 }
 
@@ -167,6 +169,42 @@ fn open_rows_are_weighed_until_they_leave() {
     ledger.add(take(&mut intake, &lease, &[5])).unwrap();
     ledger.release(&partition(0));
     assert_eq!(ledger.weight(), 0);
+}
+
+impl Ends for i64 {
+    fn next(&self) -> Position {
+        Position::after(*self)
+    }
+}
+
+#[test]
+fn a_part_that_is_closed_at_an_end_leaves_what_lies_behind_it_and_is_never_empty() {
+    let (mut intake, mut ledger, lease) = assigned(2);
+    ledger.add(take(&mut intake, &lease, &[2, 3, 4])).unwrap();
+    for until in [1, 2, 6] {
+        assert!(ledger.close_part_until(&partition(0), Position::at(until)).is_none(), "until {until}");
+    }
+    let closed = ledger.close_part_until(&partition(0), Position::at(4)).unwrap();
+    assert_eq!((closed.span(), closed.rows()), (span(2, 4), &[2, 3][..]));
+    assert_eq!((ledger.rows(&partition(0)), ledger.weight()), (&[4][..], 4));
+    let rest = ledger.close_part_until(&partition(0), Position::at(5)).unwrap();
+    assert_eq!((rest.span(), rest.rows()), (span(4, 5), &[4][..]));
+}
+
+#[test]
+fn a_batch_names_the_leases_that_it_was_read_under() {
+    let (mut intake, _, lease) = assigned(0);
+    let mut batch = take(&mut intake, &lease, &[0, 1]);
+    let apart = take(&mut intake, &lease, &[2]);
+    batch.merge(take(&mut intake, &lease, &[3]));
+    assert_eq!(batch.leases().count(), 2, "it does not go on where the other ends");
+    let mut batch = take(&mut intake, &lease, &[4]);
+    batch.merge(take(&mut intake, &lease, &[5]));
+    assert_eq!((batch.leases().count(), apart.len()), (1, 1), "it does");
+    let other = Lease::grant(partition(1));
+    intake.assign(other.clone(), Position::at(0));
+    batch.merge(intake.take(&other, records(1, &[0])).unwrap().live.map(|record| record.offset));
+    assert_eq!(batch.leases().collect::<Vec<_>>(), [&lease, &other]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub const OWNED: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("anyhow", &["cli", "main", "retrain"]),
     ("aho_corasick", &["entity"]),
-    ("html_escape", &["clean"]),
+    ("html_escape", &["clean", "retrain"]),
     ("unicode_normalization", &["clean"]),
     ("whatlang", &["clean"]),
     ("whichlang", &["clean"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from . import manifest, pretrain, steps, tiny, train
+from . import devices, manifest, pretrain, refresh, steps, tiny, train
 from .errors import TrainerError, UsageError
 
 
@@ -45,6 +45,8 @@ def _parser() -> _Parser:
         ),
         ("average", steps.average, "the mean of checkpoints of one lineage; leaves best.pt"),
         ("ablate", steps.ablate, "train the recipe part by part on a share of the rows; prints a table"),
+        ("methods", steps.compare_methods, "train by each method on a share of the rows; prints a table"),
+        ("search", steps.search_recipe, "try recipes, keep what they score; prints the best one's options"),
         ("compare", steps.compare_precisions, "int8 against fp32 on the validation cut, with a paired bootstrap"),
         ("robust", steps.measure_robustness, "the same texts told differently, and negated"),
         ("finish", steps.finish, "write the model directory from a run's best.pt"),
@@ -63,20 +65,43 @@ def _parser() -> _Parser:
         commands.choices[name].add_argument("--model", type=Path, required=True, help="a model directory")
     for name in ("pretrain", "teach", "robust"):
         commands.choices[name].add_argument("--validation-share", type=float, default=train.Recipe.validation_share)
-    for name in ("train", "ablate"):
+    for name in ("train", "ablate", "methods", "search"):
         command = commands.choices[name]
+        command.add_argument("--device", choices=devices.DEVICES, default="auto")
         command.add_argument("--encoder", type=Path, help="an encoder.pt to begin with, not the bare encoder")
         command.add_argument("--answers", type=Path, help="an answers.pt to learn from as well")
     command = commands.choices["ablate"]
     command.add_argument("--rows-share", type=float, default=0.25)
     command.add_argument("--epochs", type=int, default=3)
-    command.set_defaults(start=None)
+    for name in ("ablate", "methods", "search"):
+        commands.choices[name].set_defaults(start=None)
+    for name in ("pretrain", "train", "ablate", "methods", "search"):
+        told = "a project of Weights & Biases that hears of it as well"
+        commands.choices[name].add_argument("--wandb", metavar="PROJECT", default=os.getenv("WANDB_PROJECT"), help=told)
+    command = commands.choices["search"]
+    command.add_argument("--trials", type=int, default=20, help="of all calls together")
+    command.add_argument("--minutes", type=float, default=60.0, help="of this call, looked at after each epoch")
     command = commands.choices["train"]
     command.add_argument("--start", type=Path, help="a best.pt or a model directory to go on from")
     for name in ("teach", "average"):
         commands.choices[name].add_argument("checkpoints", type=Path, nargs="+")
     _settings(commands.choices["pretrain"], pretrain.Recipe)
     _settings(command, train.Recipe)
+    _settings(commands.choices["search"], train.Recipe)
+    _settings(commands.choices["methods"], train.Recipe, without="method")
+    for name in ("methods", "search"):
+        commands.choices[name].set_defaults(rows_share=0.25, epochs=3)
+    commands.choices["methods"].set_defaults(method=train.Recipe.method)
+    command = commands.add_parser("refresh", help="learn new labels from the champion on; leaves a candidate version")
+    command.add_argument("--dataset", type=Path, required=True, help="what `bellwether dataset` wrote")
+    command.add_argument("--champion", type=Path, required=True, help="the model directory to start from")
+    command.add_argument("--run-dir", type=Path, required=True, help="checkpoints and the log go here")
+    command.add_argument("--out", type=Path, required=True, help="the models directory")
+    command.add_argument("--name", default="finance-en")
+    command.add_argument("--version", required=True, help="the candidate's")
+    command.add_argument("--json", action="store_true", help="progress as JSON lines")
+    command.set_defaults(run=steps.refresh_champion)
+    _settings(command, refresh.Recipe)
     command = commands.add_parser("tiny", help="write the tiny model of the tests")
     command.add_argument("--out", type=Path, required=True, help="the model's directory, models/tiny/1")
     command.set_defaults(run=lambda options: tiny.build(options.out))
@@ -86,8 +111,10 @@ def _parser() -> _Parser:
     return parser
 
 
-def _settings(command: argparse.ArgumentParser, recipe: type) -> None:
+def _settings(command: argparse.ArgumentParser, recipe: type, without: str = "") -> None:
     for field in fields(recipe):
+        if field.name == without:
+            continue
         command.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
 
 

@@ -53,6 +53,15 @@ def int8_file(manifest: dict) -> str:
     raise DataError(f"{manifest['name']} {manifest['version']} has no int8 variant")
 
 
+def trained_file(manifest: dict) -> dict:
+    """The variant to train on from: int8, or else fp32. Raises DataError where there is neither."""
+    for precision in ("int8", "fp32"):
+        for variant in manifest["variants"]:
+            if variant["precision"] == precision:
+                return variant
+    raise DataError(f"{manifest['name']} {manifest['version']} has neither an int8 nor an fp32 variant")
+
+
 def scorer(directory: Path) -> Scorer:
     """The int8 graph of a model directory. Raises DataError where the directory is none."""
     try:

@@ -79,14 +79,18 @@ def macro_f1(best: np.ndarray, labels: np.ndarray, classes: int) -> float:
     return float((2 * both[either > 0] / either[either > 0]).mean())
 
 
-def scores(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
-    """What the manifest and the model card tell of one task; every row's best label counts."""
+def scores(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float | None]:
+    """What the manifest and the model card tell of one task; every row's best label counts.
+
+    `accuracy_of_answered` is None where it always abstained.
+    """
     best = probabilities.argmax(axis=1)
+    answered = (best == labels)[probabilities.max(axis=1) >= threshold]
     return {
         "n": len(labels),
         "accuracy": round(float((best == labels).mean()), 4),
         "macro_f1": round(macro_f1(best, labels, probabilities.shape[1]), 4),
         "ece": round(expected_calibration_error(probabilities, labels), 4),
         "abstained": round(float((probabilities.max(axis=1) < threshold).mean()), 4),
-        "accuracy_of_answered": round(float((best == labels)[probabilities.max(axis=1) >= threshold].mean()), 4),
+        "accuracy_of_answered": round(float(answered.mean()), 4) if len(answered) else None,
     }

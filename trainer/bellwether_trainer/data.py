@@ -83,7 +83,7 @@ def read_set(path: Path, data_set: DataSet, tasks: Sequence[Task] = TASKS) -> li
     """All labelled rows of one file. Raises DataError on a missing or empty file, a bad row or an unknown label."""
     task = next(task for task in tasks if task.name == data_set.task)
     examples = []
-    for number, row in _rows(path):
+    for number, row in json_rows(path):
         raw = row.get(task.name)
         if raw is None and data_set.partly_labelled:
             continue
@@ -125,7 +125,7 @@ def load(
 
 def keys(paths: Iterable[Path]) -> frozenset[str]:
     """The near-copy keys of all texts of some files: what a test is made of, so that nothing learns from it."""
-    return frozenset(near_copy_key(row["text"]) for path in paths for _, row in _rows(path))
+    return frozenset(near_copy_key(row["text"]) for path in paths for _, row in json_rows(path))
 
 
 def unlabelled(directory: Path, share: float, never: frozenset[str] = frozenset()) -> list[str]:
@@ -134,10 +134,10 @@ def unlabelled(directory: Path, share: float, never: frozenset[str] = frozenset(
     belongs to the validation cut, none that is `never`.
     """
     posts = directory / f"{POSTS}.jsonl"
-    rows = [row for _, row in _rows(posts) if row.get("lang") in (None, "en")] if posts.is_file() else []
+    rows = [row for _, row in json_rows(posts) if row.get("lang") in (None, "en")] if posts.is_file() else []
     mixed = [data_set for data_set in SETS if data_set.partly_labelled]
     for data_set in mixed:
-        rows += [row for _, row in _rows(directory / f"{data_set.name}.jsonl") if row.get(data_set.task) is None]
+        rows += [row for _, row in json_rows(directory / f"{data_set.name}.jsonl") if row.get(data_set.task) is None]
     found: dict[str, str] = {}
     for row in rows:
         key = near_copy_key(row["text"])
@@ -152,14 +152,9 @@ def _names(row: dict) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (-len(name), name)))
 
 
-def _rows(path: Path) -> Iterable[tuple[int, dict]]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; write it with `bellwether clean`") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8: {error}") from error
-    for number, line in enumerate(lines, 1):
+def json_rows(path: Path, writer: str = "bellwether clean") -> Iterable[tuple[int, dict]]:
+    """Line numbers and rows, each with a `text`; `writer` is the command that makes such files."""
+    for number, line in _lines(path, writer):
         if not line.strip():
             continue
         try:
@@ -169,3 +164,13 @@ def _rows(path: Path) -> Iterable[tuple[int, dict]]:
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise DataError(f"{path}:{number}: a row is an object with a `text`")
         yield number, row
+
+
+def _lines(path: Path, writer: str) -> Iterable[tuple[int, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            yield from enumerate(file, 1)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; write it with `{writer}`") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8: {error}") from error

@@ -40,7 +40,8 @@ def install(model: nn.Module, share: float, seed: int) -> random.Random:
     chance = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
     kept = torch.rand(POOL_VALUES, generator=generator) >= share
-    pool = (kept.float() / (1.0 - share)).to(torch.bfloat16)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    pool = (kept.float() / (1.0 - share)).to(device, torch.bfloat16)
     _replace(model, pool, chance)
     return chance
 

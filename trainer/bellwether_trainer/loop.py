@@ -32,6 +32,8 @@ class Plan:
     gradient_norm_max: float
     seed: int
     bf16: bool
+    device: str = "cpu"
+    """On "cuda" what is not bf16 is fp16, with the loss scaled."""
 
 
 class Stage:
@@ -47,30 +49,41 @@ class Stage:
         chance: random.Random,
         run: Path,
         log: Log,
+        after_step: Callable[[int], None] = lambda step: None,
     ) -> None:
         self._model, self._plan, self._epoch, self._loss = model, plan, epoch, loss
-        self._chance, self._log = chance, log
+        self._chance, self._log, self._after_step = chance, log, after_step
         self._state = run / STATE
         self._first = epoch(1)
         self._steps = len(self._first) * plan.epochs
         self._adam = torch.optim.AdamW(list(groups), fused=True)
+        self._scaler = torch.amp.GradScaler("cuda", enabled=plan.device == "cuda" and not plan.bf16)
         warm = max(1, math.ceil(plan.warm_up * self._steps))
         self._rate = torch.optim.lr_scheduler.LambdaLR(self._adam, lambda step: cosine(step, warm, self._steps))
 
-    def run(self, after_epoch: Callable[[int], None]) -> None:
-        """From the last state, if there is one, to the end; calls back after each epoch, in evaluation mode."""
+    def run(self, after_epoch: Callable[[int], bool | None]) -> float:
+        """From the last state, if there is one, to the end; calls back after each epoch, in evaluation mode.
+
+        Where the callback answers True, that was the last epoch. Returns the seconds that it took, those before a kill
+        included.
+        """
+        self._began = time.monotonic()
         done = self._resume()
         per_epoch = len(self._first)
         for number in range(done // per_epoch + 1, self._plan.epochs + 1):
             batches = self._first if number == 1 else self._epoch(number)
             done = self._one_epoch(number, batches, done)
             self._model.eval()
-            after_epoch(number)
+            if after_epoch(number):
+                break
             self._save(done)
         self._state.unlink(missing_ok=True)
+        return time.monotonic() - self._began
 
     def _one_epoch(self, number: int, batches: list, done: int) -> int:
         self._model.train()
+        half = torch.bfloat16 if self._plan.bf16 else torch.float16
+        narrow = self._plan.bf16 or self._plan.device == "cuda"
         start = (number - 1) * len(self._first)
         began, saved, losses = time.monotonic(), time.monotonic(), []
         for place, batch in enumerate(batches):
@@ -79,12 +92,15 @@ class Stage:
                 continue
             self._chance.seed(f"{self._plan.seed}:{step}")
             torch.manual_seed(self._plan.seed * 1_000_003 + step)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._plan.bf16):
+            with torch.autocast(self._plan.device, half, enabled=narrow):
                 loss = self._loss(batch)
-            loss.backward()
+            self._scaler.scale(loss).backward()
+            self._scaler.unscale_(self._adam)
             nn.utils.clip_grad_norm_(self._model.parameters(), self._plan.gradient_norm_max)
-            self._adam.step()
+            self._scaler.step(self._adam)
+            self._scaler.update()
             self._rate.step()
+            self._after_step(step + 1)
             self._adam.zero_grad(set_to_none=True)
             losses.append(loss.item())
             done = step + 1
@@ -102,17 +118,20 @@ class Stage:
 
     def _save(self, done: int) -> None:
         aside = self._state.with_suffix(".new")
-        parts = {"model": self._model, "adam": self._adam, "rate": self._rate}
-        torch.save({name: part.state_dict() for name, part in parts.items()} | {"done": done}, aside)
+        parts = {"model": self._model, "adam": self._adam, "rate": self._rate, "scaler": self._scaler}
+        told = {"done": done, "seconds": time.monotonic() - self._began}
+        torch.save({name: part.state_dict() for name, part in parts.items()} | told, aside)
         aside.replace(self._state)
 
     def _resume(self) -> int:
         if not self._state.is_file():
             return 0
-        kept = torch.load(self._state, weights_only=True)
+        kept = torch.load(self._state, weights_only=True, map_location="cpu")
         self._model.load_state_dict(kept["model"])
         self._adam.load_state_dict(kept["adam"])
         self._rate.load_state_dict(kept["rate"])
+        self._scaler.load_state_dict(kept.get("scaler", {}))
+        self._began -= kept.get("seconds", 0.0)
         self._log.write("resumed", step=kept["done"])
         return kept["done"]
 
@@ -124,8 +143,10 @@ def cosine(step: int, warm: int, steps: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
 
-def bf16_pays() -> bool:
-    """Whether this processor multiplies bf16 in hardware; elsewhere it would only cost precision."""
+def bf16_pays(device: str = "cpu") -> bool:
+    """Whether the device multiplies bf16 in hardware; elsewhere it would only cost precision."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -139,9 +160,10 @@ def layered(encoder: nn.Module, rate: float, decay: float, weight_decay: float) 
 
 
 def groups(part: nn.Module, rate: float, weight_decay: float) -> list[dict]:
-    """A module's parameters in two groups, matrices and the rest."""
-    deep = [parameter for parameter in part.parameters() if parameter.ndim > 1]
-    flat = [parameter for parameter in part.parameters() if parameter.ndim <= 1]
+    """A module's parameters that learn, in two groups, matrices and the rest."""
+    learning = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    deep = [parameter for parameter in learning if parameter.ndim > 1]
+    flat = [parameter for parameter in learning if parameter.ndim <= 1]
     return [
         {"params": deep, "lr": rate, "weight_decay": weight_decay},
         {"params": flat, "lr": rate, "weight_decay": 0.0},

@@ -1,12 +1,14 @@
 """From a trained model to a finished model directory: graph, calibration, golden inputs, manifest."""
 
 import json
+import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from tokenizers import Tokenizer
 
 from . import bundle, calibrate, parameters
@@ -20,8 +22,13 @@ from .tasks import Task
 PROBABILITY_TOLERANCE = 0.02
 """How far a golden probability may lie from the recorded one; the label must be the same."""
 
+CHECKPOINT = "checkpoint.pt"
+"""The weights before quantising, for the next training; no part of what is loaded to answer."""
 
-_SHAPE = (
+TYPICAL_TEXTS = 512
+"""Texts of the training cut on which the scales of the int8 graph are measured."""
+
+SHAPE = (
     "model_type",
     "vocab_size",
     "hidden_size",
@@ -51,6 +58,11 @@ class Identity:
     languages: tuple[str, ...] = ("en",)
 
 
+def typical(texts: Sequence[str], seed: int) -> list[str]:
+    """What the int8 graph is scaled on, drawn from the training texts."""
+    return random.Random(seed).sample(list(texts), min(len(texts), TYPICAL_TEXTS))
+
+
 def finish(
     model: Classifier,
     tokenizer: Tokenizer,
@@ -61,15 +73,43 @@ def finish(
     max_tokens: int,
     out: Path,
     typical: Sequence[str] = (),
+    kept: Mapping[str, dict[str, float]] | None = None,
+    checkpoint: bool = False,
 ) -> dict:
     """Writes `<out>/` (made afresh, renamed into place when whole) and returns the manifest.
 
     Calibration, metrics and golden outputs are measured on the very file that ships. The int8 graph's activations are
-    scaled on `typical` texts, which must not be those of the validation cut.
+    scaled on `typical` texts, which must not be those of the validation cut. Tasks in `kept` are not calibrated but
+    get the temperature and the threshold that stand there. With `checkpoint` the fp32 weights lie beside the graph.
     """
-    aside = out.with_name(out.name + ".new")
+    aside = out.with_name(f".making-{out.name}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    try:
+        manifest = _fill(
+            model, tokenizer, validation, texts, identity, training, max_tokens, aside, typical, kept or {}, checkpoint
+        )
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    shutil.rmtree(out, ignore_errors=True)
+    aside.replace(out)
+    return manifest
+
+
+def _fill(
+    model: Classifier,
+    tokenizer: Tokenizer,
+    validation: Sequence[Example],
+    texts: Sequence[str],
+    identity: Identity,
+    training: dict,
+    max_tokens: int,
+    aside: Path,
+    typical: Sequence[str],
+    kept: Mapping[str, dict[str, float]],
+    checkpoint: bool,
+) -> dict:
     fp32 = aside / "model.fp32.onnx"
     export(model, fp32)
     shipped = aside / f"model.{identity.precision}.onnx"
@@ -78,8 +118,11 @@ def finish(
     tokenizer.save(str(aside / "tokenizer.json"), pretty=False)
     bundle.write_json(aside / "config.json", _config(model, max_tokens))
     scorer = bundle.Scorer(shipped, tokenizer, max_tokens)
-    calibration, metrics = measure(scorer, validation, model.tasks)
+    calibration, metrics = measure(scorer, validation, model.tasks, kept)
     temperatures = {name: values["temperature"] for name, values in calibration.items()}
+    if checkpoint:
+        torch.save({"model": model.state_dict()}, aside / CHECKPOINT)
+        training = training | {"checkpoint": {"file": CHECKPOINT, "sha256": bundle.sha256(aside / CHECKPOINT)}}
     manifest = {
         "format": bundle.FORMAT,
         "name": identity.name,
@@ -108,26 +151,33 @@ def finish(
         fp32.unlink()
     bundle.write_json(aside / "manifest.json", manifest)
     verify(aside)
-    shutil.rmtree(out, ignore_errors=True)
-    aside.replace(out)
     return manifest
 
 
-def measure(scorer: bundle.Scorer, validation: Sequence[Example], tasks: Sequence[Task]) -> tuple[dict, dict]:
-    """Calibration and metrics a task. A model without validation rows (random weights) stays as it is: 1.0 and 0.0."""
+def measure(
+    scorer: bundle.Scorer,
+    validation: Sequence[Example],
+    tasks: Sequence[Task],
+    kept: Mapping[str, dict[str, float]],
+) -> tuple[dict, dict]:
+    """Calibration and metrics a task. A task in `kept` has its calibration already; another one without validation
+    rows (random weights) stays as it is: 1.0 and 0.0."""
     calibration, metrics = {}, {}
     for task in tasks:
         mine = [example for example in validation if example.task == task.name]
         if not mine:
-            calibration[task.name] = {"temperature": 1.0, "abstain_below": 0.0}
+            calibration[task.name] = kept.get(task.name, {"temperature": 1.0, "abstain_below": 0.0})
             continue
         logits = scorer.logits([example.text for example in mine], [task])[task.name]
         labels = np.array([example.label for example in mine])
-        heat = round(calibrate.temperature(logits, labels), 6)
-        probabilities = calibrate.softmax(logits, heat)
-        threshold = calibrate.abstain_below(probabilities, labels)
-        calibration[task.name] = {"temperature": heat, "abstain_below": threshold}
-        metrics[task.name] = calibrate.scores(probabilities, labels, threshold)
+        if task.name in kept:
+            calibration[task.name] = dict(kept[task.name])
+        else:
+            heat = round(calibrate.temperature(logits, labels), 6)
+            threshold = calibrate.abstain_below(calibrate.softmax(logits, heat), labels)
+            calibration[task.name] = {"temperature": heat, "abstain_below": threshold}
+        probabilities = calibrate.softmax(logits, calibration[task.name]["temperature"])
+        metrics[task.name] = calibrate.scores(probabilities, labels, calibration[task.name]["abstain_below"])
     return calibration, metrics
 
 
@@ -176,6 +226,6 @@ def _compare(entry: dict, again: dict) -> None:
 
 
 def _config(model: Classifier, max_tokens: int) -> dict:
-    config = {key: getattr(model.config, key) for key in _SHAPE}
+    config = {key: getattr(model.config, key) for key in SHAPE}
     labels = {task.name: {str(index): label for index, label in enumerate(task.labels)} for task in model.tasks}
     return config | {"max_tokens": max_tokens, "pooling": "mean", "id2label": labels}

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-import random
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -12,23 +12,25 @@ import torch
 from . import (
     ablation,
     bundle,
+    champion,
     compare,
     data,
+    devices,
     golden_texts,
     manifest,
+    methods,
     network,
-    parameters,
     pretrain,
+    refresh,
     robust,
+    search,
     teach,
+    tracking,
     train,
 )
 from .errors import DataError, UsageError
 from .log import Log
 from .tasks import TASKS
-
-TYPICAL_TEXTS = 512
-"""Texts of the training cut on which the scales of the int8 graph are measured."""
 
 
 def pretrain_encoder(options: argparse.Namespace) -> None:
@@ -37,27 +39,47 @@ def pretrain_encoder(options: argparse.Namespace) -> None:
     never = data.keys(options.never)
     split = data.load(options.data, options.validation_share, never=never)
     texts = [example.text for example in split.train] + data.unlabelled(options.data, options.validation_share, never)
-    options.run_dir.mkdir(parents=True, exist_ok=True)
     model, tokenizer = network.pretrained()
-    log = Log(options.run_dir / "log.jsonl")
+    log = _log(options, options.run_dir)
     pretrain.pretrain(model.encoder, tokenizer, texts, recipe, options.run_dir, log)
+    log.close()
+
+
+def _log(options: argparse.Namespace, run: Path) -> Log:
+    run.mkdir(parents=True, exist_ok=True)
+    return Log(run / "log.jsonl", trackers=tracking.of_run(run, options.wandb))
 
 
 def _recipe(options: argparse.Namespace) -> train.Recipe:
     recipe = train.Recipe(**{field.name: getattr(options, field.name) for field in fields(train.Recipe)})
     if recipe.epochs < 1 or recipe.batch < 1 or recipe.max_tokens < 3 or not 0.0 < recipe.validation_share < 1.0:
         raise UsageError("epochs and batch are at least 1, max-tokens at least 3, validation-share between 0 and 1")
+    if recipe.method not in methods.METHODS:
+        raise UsageError(f"unknown method {recipe.method}; there are {', '.join(methods.METHODS)}")
+    if min(recipe.rank, recipe.prefix_tokens, recipe.adapter_width) < 1 or recipe.patience < 0:
+        raise UsageError("rank, prefix-tokens and adapter-width are at least 1, patience at least 0")
     return recipe
 
 
 def fine_tune(options: argparse.Namespace) -> None:
     """`train`: rows to a checkpoint and, where it is asked for, a model directory."""
-    log = _fit(options, _recipe(options), options.run_dir)
+    recipe = _recipe(options)
+    if options.out:
+        methods.refuse_export(recipe.method)
+    log = _fit(options, recipe, options.run_dir)
     if options.out:
         _write(options, log)
+    log.close()
 
 
-def _fit(options: argparse.Namespace, recipe: train.Recipe, run: Path) -> Log:
+def _fit(
+    options: argparse.Namespace,
+    recipe: train.Recipe,
+    run: Path,
+    heard: Callable[[dict], None] = lambda report: None,
+) -> Log:
+    device = devices.choose(options.device)
+    log = _log(options, run)
     never = data.keys(options.never)
     split = data.load(options.data, recipe.validation_share, never=never)
     answers = teach.read(options.answers) if options.answers else None
@@ -73,9 +95,12 @@ def _fit(options: argparse.Namespace, recipe: train.Recipe, run: Path) -> Log:
         kept = _checkpoint(options.start)
         model.load_state_dict(kept["model"])
         history = [*kept["history"], kept["recipe"] | {"best_epoch": kept["report"]["epoch"]}]
-    run.mkdir(parents=True, exist_ok=True)
-    log = Log(run / "log.jsonl")
-    train.fit(model, tokenizer, split, recipe, _deciding(), run, log, history, answers, unlabelled)
+    model.to(device)
+    try:
+        train.fit(model, tokenizer, split, recipe, _deciding(), run, log, history, answers, unlabelled, heard)
+    except BaseException:
+        log.close()
+        raise
     return log
 
 
@@ -87,8 +112,8 @@ def ablate(options: argparse.Namespace) -> None:
         chosen = argparse.Namespace(**vars(options))
         chosen.encoder = options.encoder if variant.pretrained else None
         chosen.answers = options.answers if variant.taught else None
-        _fit(chosen, variant.recipe, run)
-        return json.loads((run / "best.json").read_text(encoding="utf-8"))
+        _fit(chosen, variant.recipe, run).close()
+        return _read(run / "best.json")
 
     wanted = [
         variant
@@ -96,6 +121,36 @@ def ablate(options: argparse.Namespace) -> None:
         if (options.encoder or not variant.pretrained) and (options.answers or not variant.taught)
     ]
     print(ablation.table(wanted, options.run_dir, one))
+
+
+def compare_methods(options: argparse.Namespace) -> None:
+    """`methods`: the table of what each method of training costs and gives."""
+
+    def one(variant: ablation.Variant, run: Path) -> dict:
+        _fit(options, variant.recipe, run).close()
+        return _read(run / "best.json") | _read(run / "cost.json")
+
+    print(ablation.costs(ablation.by_method(_recipe(options)), options.run_dir, one))
+
+
+def search_recipe(options: argparse.Namespace) -> None:
+    """`search`: trials to the options of a better recipe."""
+    base = _recipe(options)
+    if options.trials < 1 or options.minutes <= 0:
+        raise UsageError("trials are at least 1, minutes more than 0")
+
+    def one(recipe: train.Recipe, run: Path, heard: Callable[[dict], None]) -> dict:
+        _fit(options, recipe, run, heard).close()
+        return _read(run / "best.json")
+
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    bounds = search.Bounds(options.trials, options.minutes)
+    best = search.search(base, bounds, options.run_dir, one, Log(options.run_dir / "log.jsonl"))
+    print(f"train {search.as_options(best)}")
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def compare_precisions(options: argparse.Namespace) -> None:
@@ -123,6 +178,18 @@ def measure_robustness(options: argparse.Namespace) -> None:
         print(f"{kind}: {len(pairs)} pairs, {told}")
     for name, share in robust.turned(scorer).items():
         print(f"negation, {name}: {100 * share:.0f} %")
+
+
+def refresh_champion(options: argparse.Namespace) -> None:
+    """`refresh`: the champion and new labels to a candidate version."""
+    recipe = refresh.Recipe(**{field.name: getattr(options, field.name) for field in fields(refresh.Recipe)})
+    if min(recipe.epochs, recipe.batch, recipe.patience) < 1 or min(recipe.replay, recipe.unlabelled_max) < 0:
+        raise UsageError("epochs, batch and patience are at least 1, replay and unlabelled-max at least 0")
+    order = refresh.Order(
+        options.dataset, options.champion, options.run_dir, options.out, options.name, options.version
+    )
+    options.run_dir.mkdir(parents=True, exist_ok=True)
+    refresh.refresh(order, recipe, Log(options.run_dir / "log.jsonl", options.json))
 
 
 def _held_out(options: argparse.Namespace) -> tuple[dict, data.Split, list[data.Example]]:
@@ -155,19 +222,21 @@ def collect_answers(options: argparse.Namespace) -> None:
 
 
 def _checkpoint(path: Path) -> dict:
-    """What a run left, or a model directory, which is its own checkpoint."""
+    """What a run left, or a model directory, which is its own checkpoint. Its weights are a plain encoder's."""
     if path.is_dir():
         return _shipped(path)
     try:
-        return torch.load(path, weights_only=True)
+        kept = torch.load(path, weights_only=True)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; run `train` first") from error
+    methods.refuse_weights(path, kept["recipe"])
+    return kept
 
 
 def _shipped(directory: Path) -> dict:
-    """A model directory as a checkpoint to go on from: its int8 weights, made whole numbers no more."""
+    """A model directory as a checkpoint to go on from."""
     written = manifest.read(directory)
-    weights = parameters.restore(directory / bundle.int8_file(written), written["parameters"])
+    weights = champion.weights(directory, written)
     told = written["training"]
     recipe = {key: value for key, value in told["recipe"].items() if key != "best_epoch"}
     report = {"epoch": told["recipe"].get("best_epoch")}
@@ -220,7 +289,7 @@ def _write(options: argparse.Namespace, log: Log) -> None:
         training,
         recipe.max_tokens,
         home / options.version,
-        random.Random(recipe.seed).sample(texts, min(len(texts), TYPICAL_TEXTS)),
+        manifest.typical(texts, recipe.seed),
     )
     aside = home / "champion.new"
     aside.write_text(f"{options.version}\n", encoding="utf-8")

@@ -4,7 +4,7 @@ import json
 import math
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from . import augment, dropout, loop
+from . import augment, dropout, loop, methods
 from .data import Example, Split
 from .log import Log
 from .network import Classifier, encode, pad
@@ -24,7 +24,17 @@ from .teach import Answers
 class Recipe:
     """Everything that decides how a model is trained; it is written into the manifest as it is."""
 
+    method: str = "full"
+    """What learns: one of `methods.METHODS`."""
+    rank: int = 8
+    """Of LoRA's matrices; of AdaLoRA's on average, in the end."""
+    prefix_tokens: int = 16
+    adapter_width: int = 64
+    method_learning_rate: float = 1e-3
+    """How fast that learns which a method other than full adds; `learning_rate` and `layer_decay` are for full."""
     epochs: int = 4
+    patience: int = 0
+    """Epochs without a better score on the validation cut after which training stops; 0 is never."""
     batch: int = 64
     max_tokens: int = 96
     learning_rate: float = 1.5e-4
@@ -76,15 +86,15 @@ def row_loss(logits: Sequence[Tensor], rows: Sequence[Row], names: Sequence[str]
         output = output.float()
         mine = [index for index, row in enumerate(rows) if row.example and row.example.task == name]
         if mine:
-            target = torch.tensor([rows[index].example.label for index in mine])
-            weight = torch.tensor([hard_weight[index] for index in mine])
+            target = torch.tensor([rows[index].example.label for index in mine], device=output.device)
+            weight = torch.tensor([hard_weight[index] for index in mine], device=output.device)
             smoothing = recipe.label_smoothing
             loss = nn.functional.cross_entropy(output[mine], target, reduction="none", label_smoothing=smoothing)
             total = total + (loss * weight).sum()
         taught = [index for index, row in enumerate(rows) if row.soft is not None]
         if taught:
-            wanted = torch.stack([rows[index].soft[place] for index in taught])
-            weight = torch.tensor([soft_weight[index] for index in taught])
+            wanted = torch.stack([rows[index].soft[place] for index in taught]).to(output.device)
+            weight = torch.tensor([soft_weight[index] for index in taught], device=output.device)
             loss = nn.functional.cross_entropy(output[taught], wanted, reduction="none")
             total = total + (loss * weight).sum()
     return total / max(sum(hard_weight) + sum(soft_weight), 1e-6)
@@ -94,10 +104,11 @@ def row_loss(logits: Sequence[Tensor], rows: Sequence[Row], names: Sequence[str]
 def validate(model: Classifier, rows: Sequence[Row], decides: frozenset[str]) -> dict[str, float]:
     """Accuracy a data set, and `score`: the mean over tasks of the sets that decide."""
     model.eval()
+    device = next(model.parameters()).device
     names = [task.name for task in model.tasks]
     right: dict[str, list[bool]] = {}
     for batch in batches(rows, 128, None, _length):
-        logits = model(**pad([row.ids for row in batch]))
+        logits = model(**_moved(pad([row.ids for row in batch]), device))
         for index, row in enumerate(batch):
             best = int(logits[names.index(row.example.task)][index].argmax())
             right.setdefault(row.example.source, []).append(best == row.example.label)
@@ -118,11 +129,14 @@ def fit(
     history: Sequence[dict] = (),
     answers: Answers | None = None,
     unlabelled: Sequence[str] = (),
+    heard: Callable[[dict], None] = lambda report: None,
 ) -> dict:
     """Trains in place, leaves the best epoch's weights in the model and in `<run>/best.pt`; returns its report.
 
-    A run that was finished is not trained again. `history` holds the recipes that the weights have been through
-    already; the checkpoint carries it on. `unlabelled` texts count only with the teachers' `answers`.
+    It trains where the model lies and leaves it on the processor. A run that was finished is not trained again.
+    `history` holds the recipes that the weights have been through already; the checkpoint carries it on. `unlabelled`
+    texts count only with the teachers' `answers`. `heard` gets each epoch's report and may raise to give the run up.
+    What it took lies in `<run>/cost.json`: `seconds` and the `trainable_share`.
     """
     run.mkdir(parents=True, exist_ok=True)
     labelled = [example for example in split.train if _kept(example.text, recipe.rows_share)]
@@ -152,34 +166,55 @@ def fit(
         ids = inputs["input_ids"]
         hidden = (torch.rand(ids.shape) < recipe.hidden_words) & inputs["attention_mask"].bool()
         hidden[:, 0] = False
-        return row_loss(model(**inputs | {"input_ids": ids.masked_fill(hidden, hidden_id)}), batch, names, recipe)
+        inputs = _moved(inputs | {"input_ids": ids.masked_fill(hidden, hidden_id)}, device)
+        return row_loss(model(**inputs), batch, names, recipe) + method.penalty()
 
+    device = next(model.parameters()).device
+    steps = math.ceil(len(texts) / recipe.batch) * recipe.epochs
+    choice = methods.Choice(recipe.method, recipe.rank, recipe.prefix_tokens, recipe.adapter_width)
+    method = methods.install(model, choice, steps, recipe.max_tokens)
+    share = method.trainable_share()
     log.write(
-        "start", train=len(texts), labelled=len(labelled), validation=len(validation),
-        steps=math.ceil(len(texts) / recipe.batch) * recipe.epochs, **asdict(recipe),
+        "start", train=len(texts), labelled=len(labelled), validation=len(validation), steps=steps,
+        device=device.type, trainable_share=share, **asdict(recipe),
     )  # fmt: skip
-    groups = loop.layered(model.encoder, recipe.learning_rate, recipe.layer_decay, recipe.weight_decay)
+    if recipe.method == "full":
+        groups = loop.layered(model.encoder, recipe.learning_rate, recipe.layer_decay, recipe.weight_decay)
+    else:
+        groups = loop.groups(model.encoder, recipe.method_learning_rate, recipe.weight_decay)
     groups += loop.groups(model.heads, recipe.head_learning_rate, recipe.weight_decay)
-    plan = loop.Plan(recipe.epochs, recipe.warm_up, recipe.gradient_norm_max, recipe.seed, loop.bf16_pays())
+    bf16 = loop.bf16_pays(device.type)
+    plan = loop.Plan(recipe.epochs, recipe.warm_up, recipe.gradient_norm_max, recipe.seed, bf16, device.type)
     chance = dropout.install(model, recipe.dropout, recipe.seed)
 
-    def keep(number: int) -> None:
+    def keep(number: int) -> bool:
         report = {"epoch": number, **validate(model, validation, decides)}
         log.write("epoch", **report)
-        state = {"model": model.state_dict(), "report": report, "recipe": asdict(recipe), "history": list(history)}
+        state = {"model": method.state(), "report": report, "recipe": asdict(recipe), "history": list(history)}
         torch.save(state, run / f"epoch-{number}.pt")
         best = run / "best.json"
         if not best.is_file() or report["score"] > json.loads(best.read_text(encoding="utf-8"))["score"]:
             shutil.copy(run / f"epoch-{number}.pt", run / "best.pt")
             best.write_text(json.dumps(report) + "\n", encoding="utf-8")
+        heard(report)
+        best_epoch = json.loads(best.read_text(encoding="utf-8"))["epoch"]
+        if not 0 < recipe.patience <= number - best_epoch:
+            return False
+        log.write("stopped", epoch=number, best_epoch=best_epoch)
+        stopped.touch()
+        return True
 
-    if (run / f"epoch-{recipe.epochs}.pt").is_file() and not (run / loop.STATE).is_file():
+    stopped = run / "stopped"
+    ended = stopped.is_file() or (run / f"epoch-{recipe.epochs}.pt").is_file()
+    if ended and not (run / loop.STATE).is_file():
         log.write("finished already")
     else:
-        loop.Stage(model, groups, plan, epoch, loss, chance, run, log).run(keep)
+        stage = loop.Stage(model, groups, plan, epoch, loss, chance, run, log, method.after_step)
+        cost = {"seconds": round(stage.run(keep), 2), "trainable_share": share}
+        (run / "cost.json").write_text(json.dumps(cost) + "\n", encoding="utf-8")
     kept = torch.load(run / "best.pt", weights_only=True)
-    model.load_state_dict(kept["model"])
-    model.eval()
+    method.restore(kept["model"])
+    model.cpu().eval()
     return kept["report"]
 
 
@@ -201,3 +236,7 @@ def _kept(text: str, share: float) -> bool:
 
 def _length(row: Row) -> int:
     return len(row.ids)
+
+
+def _moved(inputs: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: value.to(device) for name, value in inputs.items()}

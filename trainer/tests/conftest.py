@@ -34,9 +34,13 @@ def write(path: Path, rows: list[dict]) -> None:
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Path:
-    """A folder with the three sets under their names, a few dozen generated rows each, some without a label."""
+    """A folder with the three sets."""
+    return write_sets(tmp_path / "clean")
+
+
+def write_sets(folder: Path) -> Path:
+    """The three sets under their names, a few dozen generated rows each, some without a label; returns the folder."""
     chance = random.Random(3)
-    folder = tmp_path / "clean"
     folder.mkdir()
     tones = {"positive": GOOD, "negative": BAD, "neutral": PLAIN}
 

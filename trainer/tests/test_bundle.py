@@ -8,11 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bellwether_trainer import bundle, data, manifest, network, packing, parameters, tiny, train
+from bellwether_trainer import (
+    bundle,
+    champion,
+    data,
+    golden_texts,
+    manifest,
+    network,
+    packing,
+    parameters,
+    tiny,
+    train,
+)
 from bellwether_trainer.__main__ import main
 from bellwether_trainer.errors import DataError, TrainerError
 from bellwether_trainer.export import attention_count, export
 from bellwether_trainer.log import Log
+from bellwether_trainer.negations import PAIRS
 from bellwether_trainer.tasks import TASKS
 from transformers import BertConfig
 
@@ -109,10 +121,10 @@ def test_the_command_trains_the_real_encoder(sets: Path, tmp_path: Path) -> None
 
 
 def assert_same_answers(
-    model: network.Classifier, scorer: bundle.Scorer, tokenizer, max_tokens: int, within: float
+    model: network.Classifier, scorer: bundle.Scorer, tokenizer, max_tokens: int, within: float, texts=tiny.TEXTS
 ) -> None:
-    """The calibrated answers of a torch model and of a graph, text by text."""
-    for text in tiny.TEXTS:
+    """The answers of a torch model and of a graph, text by text."""
+    for text in texts:
         with torch.no_grad():
             expected = model(**network.pad(network.encode(tokenizer, [text], max_tokens)))
         found = scorer.logits([text], TASKS)
@@ -183,16 +195,10 @@ def test_the_shipped_model_is_its_own_checkpoint() -> None:
     shape = json.loads((home / "config.json").read_text())
     labels = {task.name: {str(index): label for index, label in enumerate(task.labels)} for task in TASKS}
     assert shape["id2label"] == labels
-    config = BertConfig(
-        **{key: value for key, value in shape.items() if key in manifest._SHAPE and key != "model_type"}
-    )
-    config._attn_implementation = "eager"
-    model = network.Classifier(config)
-    model.load_state_dict(parameters.restore(home / "model.int8.onnx", written["parameters"]), strict=True)
-    tokenizer = network.read_tokenizer(home / "tokenizer.json")
-    scorer = bundle.Scorer(home / "model.int8.onnx", tokenizer, written["max_tokens"])
     assert attention_count(onnx.load(home / "model.int8.onnx")) == 6
-    assert_same_answers(model.eval(), scorer, tokenizer, written["max_tokens"], 0.15)
+    again = champion.load(home)
+    texts = [*tiny.TEXTS, *golden_texts.TEXTS, *(text for _, text, _ in PAIRS[:12])]
+    assert_same_answers(again.model, bundle.scorer(home), again.tokenizer, written["max_tokens"], 0.2, texts)
 
 
 def test_an_altered_file_or_answer_is_found(shipped_tiny: Path, tmp_path: Path) -> None:

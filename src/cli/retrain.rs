@@ -1,0 +1,191 @@
+//! `bellwether retrain`: one command for a timer, from the labels to the verdict.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::archive::Shelf;
+use crate::cli::args::{Global, Retrain};
+use crate::cli::serve::runtime_hints;
+use crate::cli::{Exit, Failure, Output, load, model};
+use crate::config;
+use crate::onnx::{manifest, runtime};
+use crate::retrain::{DatasetPlan, Decision, Ending, Progress, RetrainError, RetrainSettings, Retraining, retrain};
+use crate::time::SystemClock;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+#[serde(tag = "ending", rename_all = "kebab-case")]
+enum Told<'a> {
+    TooFewLabels {
+        have: usize,
+        wanted: usize,
+    },
+    Decided {
+        version: &'a str,
+        promoted: bool,
+        page: String,
+        #[serde(flatten)]
+        decision: &'a Decision,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// With 20 when the gate refuses, with 21 for too few labels, with 65 for data that cannot be used, with 69 when something
+/// that is needed is not there, with 70 when the trainer fails.
+pub(crate) fn run(arguments: &Retrain, global: &Global) -> Result<(), Failure> {
+    let loaded = load(&arguments.file, global)?;
+    let (settings, retrain_settings) = (loaded.settings, loaded.retrain);
+    let unavailable = |error: &dyn std::fmt::Display| Failure::unavailable(error.to_string(), "");
+    let retraining = Retraining {
+        settings: &retrain_settings,
+        model: &settings.model,
+        shelf: &Shelf::open(&settings.archive).map_err(|error| unavailable(&error))?,
+        plan: DatasetPlan {
+            pipeline: settings.name.clone(),
+            tasks: manifest(&settings.model).map_err(|error| unavailable(&error))?.tasks,
+            near_copy: settings.index.near_copy,
+            validation_share: retrain_settings.validation_share,
+            test_share: retrain_settings.test_share,
+            unlabelled_max: retrain_settings.unlabelled_max,
+            seed: 7,
+        },
+        trainer: trainer(&retrain_settings)?,
+        runtime: &runtime(&runtime_hints()).map_err(|error| unavailable(&error))?,
+        clock: Arc::new(SystemClock::new()),
+        by: config::user().unwrap_or_else(|| "unknown".to_owned()),
+        promote: !arguments.no_promote,
+    };
+    let shown = Shown::new(arguments.json)?;
+    let ending = retrain(&retraining, &mut |progress| shown.tell(&progress)).map_err(failure)?;
+    shown.bar.finish_and_clear();
+    tell(&ending, arguments.json)
+}
+
+/// The trainer of the pipeline file, else the one that is shipped.
+fn trainer(settings: &RetrainSettings) -> Result<PathBuf, Failure> {
+    settings.trainer.clone().or_else(|| model::shipped("trainer")).ok_or_else(no_trainer)
+}
+
+fn no_trainer() -> Failure {
+    Failure::unavailable(
+        "there is no trainer here",
+        "run this in the folder of the repository, or name the trainer's folder: trainer = \"…\" under [retrain]",
+    )
+}
+
+fn failure(error: RetrainError) -> Failure {
+    let message = error.to_string();
+    match error {
+        RetrainError::Dataset(error) => crate::cli::dataset::told(error),
+        RetrainError::NoTrainer(_) => Failure::unavailable(message, "make its environment with scripts/python-env.sh"),
+        RetrainError::Evaluate(_) => Failure::data(message, "correct the row, or take it out"),
+        RetrainError::Trainer { code: Some(65), .. } => Failure::data(message, "see what the trainer says of the data"),
+        RetrainError::Trainer { code: Some(69), .. } => {
+            Failure::unavailable(message, "make its environment with scripts/python-env.sh")
+        }
+        RetrainError::Trainer { .. } => Failure {
+            exit: Exit::Internal,
+            message,
+            remedy: "run it again: it goes on where it was, and the champion answers meanwhile".to_owned(),
+        },
+        RetrainError::Score(_) | RetrainError::Model(_) | RetrainError::Registry(_) | RetrainError::File { .. } => {
+            Failure::unavailable(message, "")
+        }
+    }
+}
+
+/// What a person sees while it goes on.
+struct Shown {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Shown {
+    fn new(quiet: bool) -> Result<Self, Failure> {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        let style = ProgressStyle::with_template("{spinner} {elapsed}  {msg}");
+        bar.set_style(style.map_err(|error| Failure::internal(error.to_string()))?);
+        Ok(Self { bar, quiet })
+    }
+
+    fn tell(&self, progress: &Progress) {
+        if self.quiet {
+            return;
+        }
+        match progress {
+            Progress::Step(name) => self.bar.set_message((*name).to_owned()),
+            Progress::Dataset(report) => {
+                let rows: usize = report.splits.values().map(|split| split.rows).sum();
+                self.bar.println(format!("data set: {rows} labelled posts, {} without a label", report.unlabelled));
+                report.warnings().iter().for_each(|warning| self.bar.println(format!("warning: {warning}")));
+            }
+            Progress::Trainer(event) => self.bar.set_message(format!("training: {}", line(event))),
+        }
+    }
+}
+
+/// An event of the trainer as `epoch 2 score 0.91`.
+fn line(event: &Value) -> String {
+    let Some(fields) = event.as_object() else { return event.to_string() };
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let simple = fields.iter().filter(|(_, value)| value.is_number() || value.is_string());
+    simple.take(8).map(|(key, value)| format!("{key} {}", plain(value))).collect::<Vec<_>>().join(" ")
+}
+
+fn tell(ending: &Ending, json: bool) -> Result<(), Failure> {
+    let mut output = Output::new();
+    match ending {
+        Ending::TooFew { have, wanted, classes } => {
+            if json {
+                output.json(&Told::TooFewLabels { have: *have, wanted: *wanted })?;
+                output.flush()?;
+                return Err(Failure::silent(Exit::TooFewLabels));
+            }
+            let missing = wanted.saturating_sub(*have);
+            let rare = classes.iter().filter_map(|(task, classes)| {
+                let (class, rows) = classes.iter().min_by_key(|(_, rows)| **rows)?;
+                Some(format!("{task}: fewest are {class} ({rows})"))
+            });
+            let rare = rare.collect::<Vec<_>>().join("; ");
+            Err(Failure {
+                exit: Exit::TooFewLabels,
+                message: format!("{have} posts are labelled, {missing} are missing to {wanted}. {rare}"),
+                remedy:
+                    "label more with bellwether label FILE, which shows the hardest first; or lower retrain.labels_min"
+                        .to_owned(),
+            })
+        }
+        Ending::Decided { version, decision, promoted, page } => {
+            if json {
+                let page = page.display().to_string();
+                output.json(&Told::Decided { version, promoted: *promoted, page, decision })?;
+            } else {
+                for gain in &decision.gains {
+                    let (task, difference) = (&gain.task, gain.difference);
+                    output.line(format!(
+                        "{task}: {difference:+.4} on {} rows, at least {:+.4}",
+                        gain.rows, gain.at_least
+                    ))?;
+                }
+                let end = match (decision.passed, promoted) {
+                    (true, true) => "promoted; pipelines that run load it within seconds",
+                    (true, false) => "may be promoted: bellwether model promote VERSION --reason TEXT",
+                    (false, _) => "refused; the champion stays",
+                };
+                output.line(format!("version {version}: {end}"))?;
+                for reason in decision.reasons() {
+                    output.line(format!("  {reason}"))?;
+                }
+                output.line(format!("the whole verdict: {}", page.display()))?;
+            }
+            output.flush()?;
+            if decision.passed { Ok(()) } else { Err(Failure::silent(Exit::Refused)) }
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! One retraining, from the archive to the verdict: data set, training, comparison, gate, promotion.
+//!
+//! Everything of a run lies in one folder, `<directory>/<version>`; a run that was killed goes on where it was. The
+//! candidate's folder gets its name when it is whole, and `verdict.json` in it says whether the gate let it pass.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::archive::Shelf;
+use crate::model::{Device, ModelSettings, ScoreFailure};
+use crate::onnx::{Bundle, BundleError, Runtime, manifest_of};
+use crate::retrain::compare::{Comparison, Contender, compare, read_rows, time};
+use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, Side, make_dataset};
+use crate::retrain::gate::{Decision, Evidence, GateSettings, decide};
+use crate::retrain::verdict::{Story, html, markdown};
+use crate::retrain::{EvaluateError, Registry, RegistryError, Warrant};
+use crate::time::Clock;
+
+/// Rows that travel with a model, beside its versions: what it must never forget.
+const REGRESSION: &str = "regression.jsonl";
+/// The gate's answer, in a version's folder.
+const VERDICT: &str = "verdict.json";
+/// Lines of the trainer's standard error that are told when it fails.
+const LAST_WORDS: usize = 12;
+
+/// How and with what is retrained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetrainSettings {
+    /// Where runs lie.
+    pub directory: PathBuf,
+    /// The trainer's folder, with its environment in `.venv`; empty: the one that is shipped.
+    pub trainer: Option<PathBuf>,
+    /// Labelled posts without which nothing is begun.
+    pub labels_min: usize,
+    /// Share of the rows to choose by.
+    pub validation_share: f64,
+    /// Share of the rows, the newest, to judge by.
+    pub test_share: f64,
+    /// Samples without a label from which the champion's answers are learnt as well.
+    pub unlabelled_max: usize,
+    /// Epochs at most.
+    pub epochs: usize,
+    /// The bounds.
+    pub gate: GateSettings,
+}
+
+impl Default for RetrainSettings {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::new(),
+            trainer: None,
+            labels_min: 200,
+            validation_share: 0.15,
+            test_share: 0.2,
+            unlabelled_max: 4_000,
+            epochs: 4,
+            gate: GateSettings::default(),
+        }
+    }
+}
+
+/// All that a run needs.
+pub struct Retraining<'a> {
+    /// The settings.
+    pub settings: &'a RetrainSettings,
+    /// The model whose champion is retrained.
+    pub model: &'a ModelSettings,
+    /// The archive.
+    pub shelf: &'a Shelf,
+    /// The data set's plan, tasks of the champion included.
+    pub plan: DatasetPlan,
+    /// The trainer's folder.
+    pub trainer: PathBuf,
+    /// ONNX Runtime.
+    pub runtime: &'a Runtime,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Who asks for it.
+    pub by: String,
+    /// Whether a candidate that passes is also named champion.
+    pub promote: bool,
+}
+
+/// What is said on the way.
+#[derive(Debug)]
+pub enum Progress {
+    /// A step begins.
+    Step(&'static str),
+    /// The data set.
+    Dataset(Box<DatasetReport>),
+    /// A line of the trainer.
+    Trainer(Value),
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// Too few labels: nothing was begun.
+    TooFew {
+        /// Labelled posts.
+        have: usize,
+        /// What is asked for.
+        wanted: usize,
+        /// Rows by task and class.
+        classes: BTreeMap<String, BTreeMap<String, usize>>,
+    },
+    /// The gate has decided.
+    Decided {
+        /// The candidate's version.
+        version: String,
+        /// What it decided.
+        decision: Box<Decision>,
+        /// Whether the candidate answers now.
+        promoted: bool,
+        /// The verdict page.
+        page: PathBuf,
+    },
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum RetrainError {
+    /// The data set could not be made.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A model cannot be used.
+    #[error(transparent)]
+    Model(#[from] BundleError),
+    /// The registry cannot be read or changed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Rows cannot be asked about.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// A model fails.
+    #[error(transparent)]
+    Score(#[from] ScoreFailure),
+    /// The trainer is not there.
+    #[error("there is no trainer at {0}")]
+    NoTrainer(String),
+    /// The trainer ended badly.
+    #[error("the trainer ended with {ending}: {words}")]
+    Trainer {
+        /// Its exit code, or the signal.
+        ending: String,
+        /// The exit code where there is one.
+        code: Option<i32>,
+        /// Its last words.
+        words: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// `verdict.json`: what the gate said of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// Whether it may answer.
+    pub passed: bool,
+    /// The champion it was held against.
+    pub champion: String,
+    /// Why not.
+    pub reasons: Vec<String>,
+}
+
+/// What the gate said of the version in this folder; `None` where it was never asked.
+#[must_use]
+pub fn gate_of(version: &Path) -> Option<Passed> {
+    serde_json::from_slice(&std::fs::read(version.join(VERDICT)).ok()?).ok()
+}
+
+/// Retrains the champion.
+///
+/// # Errors
+/// [`RetrainError`]; the champion is the old one then, and the run can be taken up again.
+pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<Ending, RetrainError> {
+    let folder = it.model.directory.join(&it.model.name);
+    let registry = Registry::new(&folder);
+    let champion = registry.champion()?;
+    let version = next_version(&registry, &it.settings.directory)?;
+    let run = it.settings.directory.join(&version);
+    let mut steps = Steps { clock: it.clock.clone(), took: Vec::new() };
+    let dataset = steps.step("data set", told, |told| data_set(it, &run, told))?;
+    let have = dataset.splits.values().map(|split| split.rows).sum();
+    if have < it.settings.labels_min {
+        let _old = std::fs::remove_dir_all(&run);
+        let classes = all_classes(&dataset);
+        return Ok(Ending::TooFew { have, wanted: it.settings.labels_min, classes });
+    }
+    let candidate = folder.join(&version);
+    steps.step("training", told, |told| train(it, &folder.join(&champion), &run, &version, told))?;
+    let judged = steps.step("comparison", told, |_| judge(it, &folder.join(&champion), &candidate, &run))?;
+    let decision = decide(&judged.evidence, &it.settings.gate);
+    let story = Story {
+        model: &it.model.name,
+        champion: &champion,
+        candidate: &version,
+        at: it.clock.now(),
+        dataset: &dataset,
+        decision: &decision,
+        comparisons: &judged.comparisons,
+        steps: &steps.took,
+    };
+    let page = run.join("verdict.html");
+    write(&run.join("figures.json"), &json(&judged.evidence))?;
+    write(&run.join("verdict.md"), &markdown(&story))?;
+    write(&page, &html(&story))?;
+    let passed = Passed { passed: decision.passed, champion: champion.clone(), reasons: decision.reasons() };
+    write(&candidate.join(VERDICT), &json(&passed))?;
+    let promoted = decision.passed && it.promote;
+    if promoted {
+        let reason = format!("retrained: {}", gains(&decision));
+        registry.promote(&version, Warrant { at: it.clock.now(), by: it.by.clone(), reason })?;
+    }
+    Ok(Ending::Decided { version, decision: Box::new(decision), promoted, page })
+}
+
+fn gains(decision: &Decision) -> String {
+    let gain =
+        |gain: &crate::retrain::gate::Gain| format!("{} {:+.3} on {} rows", gain.task, gain.difference, gain.rows);
+    decision.gains.iter().map(gain).collect::<Vec<_>>().join(", ")
+}
+
+fn all_classes(dataset: &DatasetReport) -> BTreeMap<String, BTreeMap<String, usize>> {
+    let mut classes: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    for (task, of_task) in dataset.splits.values().flat_map(|split| &split.classes) {
+        for (class, rows) in of_task {
+            *classes.entry(task.clone()).or_default().entry(class.clone()).or_default() += rows;
+        }
+    }
+    classes
+}
+
+/// The next number; the last one again where its run was begun and has no verdict.
+fn next_version(registry: &Registry, directory: &Path) -> Result<String, RetrainError> {
+    let versions = registry.versions()?;
+    let last = versions.iter().filter_map(|version| version.name.parse::<u64>().ok()).max().unwrap_or(0);
+    let run = directory.join(last.to_string());
+    let is_open = run.join("dataset").is_dir() && !run.join("verdict.md").is_file();
+    Ok(if is_open { last } else { last + 1 }.to_string())
+}
+
+/// Steps with how long each took.
+struct Steps {
+    clock: Arc<dyn Clock>,
+    took: Vec<(String, f64)>,
+}
+
+impl Steps {
+    fn step<T>(
+        &mut self,
+        name: &'static str,
+        told: &mut dyn FnMut(Progress),
+        work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T, RetrainError>,
+    ) -> Result<T, RetrainError> {
+        told(Progress::Step(name));
+        let began = self.clock.monotonic();
+        let done = work(told)?;
+        self.took.push((name.to_owned(), (self.clock.monotonic() - began).as_secs_f64()));
+        Ok(done)
+    }
+}
+
+/// The data set of this run; one that is there is taken, since the run goes on.
+fn data_set(it: &Retraining<'_>, run: &Path, told: &mut dyn FnMut(Progress)) -> Result<DatasetReport, RetrainError> {
+    let out = run.join("dataset");
+    let manifest = out.join("dataset.json");
+    let report = if manifest.is_file() {
+        let bytes = std::fs::read(&manifest).map_err(|source| failed(&manifest, source))?;
+        serde_json::from_slice(&bytes).map_err(|error| failed(&manifest, error.into()))?
+    } else {
+        std::fs::create_dir_all(run).map_err(|source| failed(run, source))?;
+        make_dataset(it.shelf, &it.plan, &out, it.clock.now())?
+    };
+    told(Progress::Dataset(Box::new(report.clone())));
+    Ok(report)
+}
+
+/// Lets the trainer work, unless its candidate is there.
+fn train(
+    it: &Retraining<'_>,
+    champion: &Path,
+    run: &Path,
+    version: &str,
+    told: &mut dyn FnMut(Progress),
+) -> Result<(), RetrainError> {
+    if it.model.directory.join(&it.model.name).join(version).join("manifest.json").is_file() {
+        return Ok(());
+    }
+    let python = it.trainer.join(".venv/bin/python");
+    if !python.is_file() {
+        return Err(RetrainError::NoTrainer(it.trainer.display().to_string()));
+    }
+    let mut command = Command::new(python);
+    command.args(["-m", "bellwether_trainer", "refresh", "--json"]).env("PYTHONPATH", &it.trainer);
+    for (option, value) in [("--dataset", &run.join("dataset")), ("--run-dir", &run.join("training"))] {
+        command.arg(option).arg(value);
+    }
+    command.arg("--champion").arg(champion).arg("--out").arg(&it.model.directory);
+    command.args(["--name", &it.model.name, "--version", version]);
+    command.args(["--epochs", &it.settings.epochs.to_string()]);
+    command.args(["--unlabelled-max", &it.settings.unlabelled_max.to_string()]);
+    let failed = |source| failed(&it.trainer, source);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let errors = child.stderr.take().map(BufReader::new);
+    let words = std::thread::spawn(move || {
+        let lines: Vec<String> = errors.into_iter().flat_map(|errors| errors.lines().map_while(Result::ok)).collect();
+        lines.into_iter().rev().take(LAST_WORDS).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+    });
+    for line in child.stdout.take().into_iter().flat_map(|lines| BufReader::new(lines).lines().map_while(Result::ok)) {
+        if let Ok(event) = serde_json::from_str(&line) {
+            told(Progress::Trainer(event));
+        }
+    }
+    let status = child.wait().map_err(failed)?;
+    let words = words.join().unwrap_or_default();
+    if status.success() {
+        return Ok(());
+    }
+    Err(RetrainError::Trainer { ending: status.to_string(), code: status.code(), words })
+}
+
+struct Judged {
+    evidence: Evidence,
+    comparisons: BTreeMap<&'static str, Comparison>,
+}
+
+/// Asks both about the newest rows and about those that travel with the model.
+fn judge(it: &Retraining<'_>, champion: &Path, candidate: &Path, run: &Path) -> Result<Judged, RetrainError> {
+    // On the processor, so that a verdict does not depend on what else a device does.
+    let settings = ModelSettings { cache_texts: 0, device: Device::Cpu, ..it.model.clone() };
+    let open = |folder: &Path| Bundle::load_from(folder, &settings, it.runtime, it.clock.clone());
+    let (old, new) = (open(champion)?, open(candidate)?);
+    let (old, new) = (Contender { scorer: &old, tasks: old.tasks() }, Contender { scorer: &new, tasks: new.tasks() });
+    let mut comparisons = BTreeMap::new();
+    let test = run.join("dataset/data").join(format!("{}.jsonl", Side::Test.as_str()));
+    comparisons.insert("test", compare(&old, &new, &read_rows(&test)?)?);
+    let regression = it.model.directory.join(&it.model.name).join(REGRESSION);
+    if regression.is_file() {
+        comparisons.insert("regression", compare(&old, &new, &read_rows(&regression)?)?);
+    }
+    let texts: Vec<String> = comparisons.values().flat_map(|comparison| comparison.texts.iter().cloned()).collect();
+    let seconds = time((&old, &new), &texts, &*it.clock)?;
+    let sets = comparisons.iter().map(|(set, comparison)| (*set, comparison.pairs.clone())).collect();
+    let bytes = (graph_bytes(champion)?, graph_bytes(candidate)?);
+    Ok(Judged { evidence: Evidence { sets, seconds, bytes }, comparisons })
+}
+
+/// Bytes of the graph that runs on a processor.
+fn graph_bytes(version: &Path) -> Result<u64, RetrainError> {
+    let manifest = manifest_of(version)?;
+    let of_cpu = manifest.variants.iter().find(|variant| variant.devices.iter().any(|device| device == "cpu"));
+    let Some(variant) = of_cpu else { return Ok(0) };
+    let path = version.join(&variant.file);
+    std::fs::metadata(&path).map(|file| file.len()).map_err(|source| failed(&path, source))
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+fn failed(path: &Path, source: io::Error) -> RetrainError {
+    RetrainError::File { path: path.to_owned(), source }
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, text: &str) -> Result<(), RetrainError> {
+    let aside = path.with_extension("new");
+    std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, path)).map_err(|source| failed(path, source))
+}

@@ -1,0 +1,174 @@
+//! People's answers, put in order: the latest of each person, the latest of all, and who disagrees.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Label;
+use crate::model::Task;
+use crate::time::Timestamp;
+
+/// One person's latest answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Vote {
+    /// Who.
+    pub annotator: Arc<str>,
+    /// The class, by the model's own name.
+    pub label: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What was read, and what of it cannot be used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelCounts {
+    /// Records.
+    pub read: usize,
+    /// Of a task that the model does not have.
+    pub unknown_task: usize,
+    /// Of a class that its task does not have.
+    pub unknown_class: usize,
+    /// Taken back or changed by the same person later.
+    pub superseded: usize,
+}
+
+/// Answers by post and task, one a person.
+#[derive(Debug, Default)]
+pub struct Labels {
+    votes: HashMap<Arc<str>, BTreeMap<String, Vec<Vote>>>,
+    counts: LabelCounts,
+}
+
+impl Labels {
+    /// Takes one in.
+    pub fn take(&mut self, label: Label, tasks: &[Task]) {
+        self.counts.read += 1;
+        let Some(task) = tasks.iter().find(|task| task.name == *label.task) else {
+            self.counts.unknown_task += 1;
+            return;
+        };
+        let Some(class) = task.resolve(&label.label) else {
+            self.counts.unknown_class += 1;
+            return;
+        };
+        let vote = Vote { annotator: label.annotator, label: class.to_owned(), at: label.at };
+        let votes = self.votes.entry(label.post_id).or_default().entry(task.name.clone()).or_default();
+        match votes.iter_mut().find(|known| known.annotator == vote.annotator) {
+            None => votes.push(vote),
+            Some(known) => {
+                self.counts.superseded += 1;
+                if known.at <= vote.at {
+                    *known = vote;
+                }
+            }
+        }
+    }
+
+    /// What was read.
+    #[must_use]
+    pub const fn counts(&self) -> &LabelCounts {
+        &self.counts
+    }
+
+    /// Labelled posts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.votes.len()
+    }
+
+    /// Whether nothing can be used.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.votes.is_empty()
+    }
+
+    /// Whether somebody answered for this post.
+    #[must_use]
+    pub fn has(&self, post_id: &str) -> bool {
+        self.votes.contains_key(post_id)
+    }
+
+    /// The ids of the labelled posts.
+    pub fn posts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.votes.keys()
+    }
+
+    /// All answers for a post and task.
+    #[must_use]
+    pub fn votes(&self, post_id: &str, task: &str) -> &[Vote] {
+        self.votes.get(post_id).and_then(|tasks| tasks.get(task)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The answer that counts: the latest; of two at one moment the one whose annotator comes first in the alphabet, so
+    /// that it does not depend on the order of files.
+    #[must_use]
+    pub fn answer(&self, post_id: &str, task: &str) -> Option<&str> {
+        let votes = self.votes(post_id, task).iter();
+        let latest = votes.max_by(|one, other| one.at.cmp(&other.at).then(other.annotator.cmp(&one.annotator)));
+        latest.map(|vote| vote.label.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn tasks() -> Vec<Task> {
+        vec![Task {
+            name: "sentiment".to_owned(),
+            output: String::new(),
+            labels: ["negative", "neutral", "positive"].map(str::to_owned).into(),
+            temperature: 1.0,
+            abstain_below: 0.0,
+            aliases: BTreeMap::from([("bearish".to_owned(), "negative".to_owned())]),
+        }]
+    }
+
+    fn labels(all: &[(&str, &str, &str, &str, i64)]) -> Labels {
+        let mut labels = Labels::default();
+        for (post_id, task, label, annotator, at) in all {
+            let [post_id, task, label, annotator] = [post_id, task, label, annotator].map(|text| Arc::from(*text));
+            labels
+                .take(Label { post_id, task, label, annotator, at: Timestamp::from_millis(*at), note: None }, &tasks());
+        }
+        labels
+    }
+
+    #[test]
+    fn the_latest_answer_wins_whatever_the_order_of_the_records() {
+        let mut all = [
+            ("a", "sentiment", "negative", "kim", 1),
+            ("a", "sentiment", "neutral", "kim", 3),
+            ("a", "sentiment", "positive", "lee", 2),
+            ("b", "sentiment", "bearish", "lee", 2),
+        ];
+        for _ in 0..all.len() {
+            all.rotate_left(1);
+            let labels = labels(&all);
+            assert_eq!(labels.answer("a", "sentiment"), Some("neutral"));
+            assert_eq!(labels.votes("a", "sentiment").len(), 2, "one a person");
+            assert_eq!(labels.answer("b", "sentiment"), Some("negative"), "an alias is its own class");
+            assert_eq!(labels.counts().superseded, 1);
+        }
+        all.reverse();
+        assert_eq!(labels(&all).answer("a", "topic"), None);
+    }
+
+    #[test]
+    fn of_two_at_one_moment_the_order_does_not_decide() {
+        let one = ("a", "sentiment", "negative", "kim", 1);
+        let other = ("a", "sentiment", "positive", "lee", 1);
+        for all in [[one, other], [other, one]] {
+            assert_eq!(labels(&all).answer("a", "sentiment"), Some("negative"));
+        }
+    }
+
+    #[test]
+    fn what_the_model_does_not_know_is_counted_and_left_out() {
+        let labels = labels(&[("a", "mood", "negative", "kim", 1), ("a", "sentiment", "sad", "kim", 1)]);
+        assert!(labels.is_empty());
+        assert_eq!((labels.counts().unknown_task, labels.counts().unknown_class, labels.counts().read), (1, 1, 2));
+    }
+}

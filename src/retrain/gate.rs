@@ -1,0 +1,314 @@
+//! The gate: whether a candidate may take the champion's place. Pure: figures in, checks out, each with its bound.
+//!
+//! A candidate must be better at something by more than chance explains, worse at nothing beyond a bound, with no class
+//! given up, and about as well calibrated, quick and small as what it is to replace.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::retrain::TaskReport;
+
+/// Resamples of the paired bootstrap (Efron and Tibshirani, 1993, chapter 16; Koehn, 2004, for paired systems).
+const RESAMPLES: usize = 2_000;
+/// Rows of a class from which its recall is watched.
+const CLASS_ROWS_MIN: usize = 5;
+
+/// The bounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateSettings {
+    /// How much accuracy a task may lose on any set, 0 to 1; one row is never too much.
+    pub accuracy_drop_max: f64,
+    /// Likewise, of macro F1.
+    pub macro_f1_drop_max: f64,
+    /// How much the expected calibration error may rise.
+    pub calibration_rise_max: f64,
+    /// Seconds a text, as a multiple of the champion's.
+    pub latency_ratio_max: f64,
+    /// Bytes of the graph, as a multiple of the champion's.
+    pub size_ratio_max: f64,
+    /// How sure it must be that the gain is no chance, 0.5 to 1.
+    pub confidence: f64,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self {
+            accuracy_drop_max: 0.01,
+            macro_f1_drop_max: 0.03,
+            calibration_rise_max: 0.04,
+            latency_ratio_max: 1.25,
+            size_ratio_max: 1.1,
+            confidence: 0.95,
+        }
+    }
+}
+
+/// Champion and candidate on one task of one set of rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pair {
+    /// Who answers now.
+    pub champion: TaskReport,
+    /// Who wants to.
+    pub candidate: TaskReport,
+    /// A row: whether each of them was right.
+    #[serde(skip)]
+    pub hits: Vec<(bool, bool)>,
+}
+
+/// All that the gate looks at.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Evidence {
+    /// By set (`test` is the newest rows, `regression` travels with the model) and task.
+    pub sets: BTreeMap<&'static str, BTreeMap<String, Pair>>,
+    /// Seconds a text: champion, candidate.
+    pub seconds: (f64, f64),
+    /// Bytes of the graph: champion, candidate.
+    pub bytes: (u64, u64),
+}
+
+/// One figure against its bound.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// The champion's figure.
+    pub champion: f64,
+    /// The candidate's.
+    pub candidate: f64,
+    /// What was asked.
+    pub bound: String,
+    /// Whether it holds.
+    pub passed: bool,
+}
+
+/// A difference in accuracy with what chance leaves open.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gain {
+    /// The task.
+    pub task: String,
+    /// Rows.
+    pub rows: usize,
+    /// Candidate less champion.
+    pub difference: f64,
+    /// The least that it is, as sure as `confidence` says.
+    pub at_least: f64,
+}
+
+/// The gate's answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Decision {
+    /// Every check, in order.
+    pub checks: Vec<Check>,
+    /// The gains on the newest rows.
+    pub gains: Vec<Gain>,
+    /// Whether the candidate may answer.
+    pub passed: bool,
+}
+
+impl Decision {
+    /// Why not; nothing when it may.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        let failed = self.checks.iter().filter(|check| !check.passed);
+        failed
+            .map(|check| {
+                let Check { name, champion, candidate, bound, .. } = check;
+                format!("{name}: {candidate:.4} against {champion:.4}, {bound}")
+            })
+            .collect()
+    }
+}
+
+/// Holds the evidence against the bounds.
+#[must_use]
+pub fn decide(evidence: &Evidence, gate: &GateSettings) -> Decision {
+    let mut checks = Vec::new();
+    for (set, tasks) in &evidence.sets {
+        for (task, pair) in tasks {
+            watch(&mut checks, set, task, pair, gate);
+        }
+    }
+    checks.push(ratio("seconds a text", evidence.seconds, gate.latency_ratio_max));
+    checks.push(ratio("bytes of the graph", (evidence.bytes.0 as f64, evidence.bytes.1 as f64), gate.size_ratio_max));
+    let test = evidence.sets.get("test").into_iter().flatten();
+    let gains: Vec<Gain> = test.map(|(task, pair)| gain(task, &pair.hits, gate.confidence)).collect();
+    let best = gains.iter().map(|gain| gain.at_least).fold(f64::NEG_INFINITY, f64::max);
+    checks.push(Check {
+        name: "better than chance explains, in one task at least".to_owned(),
+        champion: 0.0,
+        candidate: if best.is_finite() { best } else { 0.0 },
+        bound: format!("above 0 with {:.0} % confidence", gate.confidence * 100.0),
+        passed: best > 0.0,
+    });
+    let passed = checks.iter().all(|check| check.passed);
+    Decision { checks, gains, passed }
+}
+
+/// Nothing may be worse beyond its bound.
+fn watch(checks: &mut Vec<Check>, set: &str, task: &str, pair: &Pair, gate: &GateSettings) {
+    let (champion, candidate) = (&pair.champion, &pair.candidate);
+    let one_row = 1.0 / champion.n.max(1) as f64;
+    let mut drop = |name: &str, before: f64, after: f64, bound: f64| {
+        checks.push(Check {
+            name: format!("{name} of {task} on {set}"),
+            champion: before,
+            candidate: after,
+            bound: format!("at most {bound:.3} less"),
+            // What is written down in decimals is compared with a little room.
+            passed: before - after <= bound + 1e-9,
+        });
+    };
+    drop("accuracy", champion.accuracy, candidate.accuracy, gate.accuracy_drop_max.max(one_row));
+    drop("macro F1", champion.macro_f1, candidate.macro_f1, gate.macro_f1_drop_max.max(2.0 * one_row));
+    checks.push(Check {
+        name: format!("calibration error of {task} on {set}"),
+        champion: champion.ece,
+        candidate: candidate.ece,
+        bound: format!("at most {:.3} more", gate.calibration_rise_max),
+        passed: candidate.ece - champion.ece <= gate.calibration_rise_max + 1e-9,
+    });
+    for (label, before) in champion.per_class.iter().filter(|(_, class)| class.n >= CLASS_ROWS_MIN) {
+        let after = candidate.per_class.get(label).map_or(0.0, |class| class.recall);
+        // Half of what it was, or less, is given up; only such a class is worth a line.
+        if before.recall > 0.0 && after <= before.recall / 2.0 {
+            checks.push(Check {
+                name: format!("recall of {label} on {set}"),
+                champion: before.recall,
+                candidate: after,
+                bound: "more than half of it".to_owned(),
+                passed: false,
+            });
+        }
+    }
+}
+
+fn ratio(name: &str, (before, after): (f64, f64), bound: f64) -> Check {
+    Check {
+        name: name.to_owned(),
+        champion: before,
+        candidate: after,
+        bound: format!("at most {bound} times as much"),
+        passed: after <= before * bound,
+    }
+}
+
+/// The difference on the same rows, and the least that it is by a paired bootstrap over them.
+#[must_use]
+fn gain(task: &str, hits: &[(bool, bool)], confidence: f64) -> Gain {
+    let worth = |(before, after): &(bool, bool)| f64::from(*after) - f64::from(*before);
+    let rows = hits.len();
+    let mean = |sum: f64| if rows == 0 { 0.0 } else { sum / rows as f64 };
+    let mut dice = 0x6265_6c6c_u64;
+    let mut resampled: Vec<f64> = (0..RESAMPLES)
+        .map(|_| mean((0..rows).filter_map(|_| hits.get(below(&mut dice, rows))).map(worth).sum()))
+        .collect();
+    resampled.sort_by(f64::total_cmp);
+    let place = ((1.0 - confidence) * RESAMPLES as f64) as usize;
+    let at_least = resampled.get(place).copied().unwrap_or(0.0);
+    Gain { task: task.to_owned(), rows, difference: mean(hits.iter().map(worth).sum()), at_least }
+}
+
+/// The next number below `count`: Splitmix64 (Steele, Lea and Flood, 2014), so that a verdict is the same each time.
+const fn below(state: &mut u64, count: usize) -> usize {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) % if count == 0 { 1 } else { count as u64 }) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use crate::retrain::measure::Measure;
+
+    /// A task with classes a and b: rows as (truth, champion's answer, candidate's).
+    fn pair(rows: &[(usize, usize, usize)], confidence: (f32, f32)) -> Pair {
+        let labels = ["a".to_owned(), "b".to_owned()];
+        let (mut champion, mut candidate) = (Measure::new(&labels), Measure::new(&labels));
+        for (truth, before, after) in rows {
+            champion.add(*truth, Some((*before, confidence.0)), None);
+            candidate.add(*truth, Some((*after, confidence.1)), None);
+        }
+        let hits = rows.iter().map(|(truth, before, after)| (truth == before, truth == after)).collect();
+        Pair { champion: champion.report().unwrap(), candidate: candidate.report().unwrap(), hits }
+    }
+
+    fn rows(parts: &[(usize, (usize, usize, usize))]) -> Vec<(usize, usize, usize)> {
+        parts.iter().flat_map(|(count, row)| std::iter::repeat_n(*row, *count)).collect()
+    }
+
+    fn evidence(test: Pair, regression: Pair) -> Evidence {
+        let of = |pair| BTreeMap::from([("sentiment".to_owned(), pair)]);
+        Evidence {
+            sets: BTreeMap::from([("test", of(test)), ("regression", of(regression))]),
+            seconds: (0.010, 0.011),
+            bytes: (100, 100),
+        }
+    }
+
+    /// Forty rows of which the candidate gets eight more right, and thirty that both know.
+    fn better() -> Evidence {
+        let test = pair(&rows(&[(16, (0, 0, 0)), (14, (1, 1, 1)), (8, (1, 0, 1)), (2, (0, 1, 1))]), (0.8, 0.95));
+        evidence(test, pair(&rows(&[(15, (0, 0, 0)), (15, (1, 1, 1))]), (1.0, 1.0)))
+    }
+
+    #[test]
+    fn a_candidate_that_is_better_and_nowhere_worse_passes() {
+        let decision = decide(&better(), &GateSettings::default());
+        assert!(decision.passed, "{:?}", decision.reasons());
+        assert!((decision.gains[0].difference - 0.2).abs() < 1e-9);
+        assert!(decision.gains[0].at_least > 0.05 && decision.gains[0].at_least < 0.2);
+        assert_eq!(decision.gains[0], gain("sentiment", &better().sets["test"]["sentiment"].hits, 0.95), "each time");
+    }
+
+    #[test]
+    fn each_bound_refuses_by_itself_and_says_so() {
+        let refuses = |change: fn(&mut Evidence), word: &str| {
+            let mut evidence = better();
+            change(&mut evidence);
+            let decision = decide(&evidence, &GateSettings::default());
+            assert!(!decision.passed, "{word}");
+            assert!(decision.reasons().iter().all(|reason| reason.contains(word)), "{word}: {:?}", decision.reasons());
+        };
+        refuses(|it| it.seconds.1 = 0.02, "seconds a text");
+        refuses(|it| it.bytes.1 = 120, "bytes of the graph");
+        let worse = |it: &mut Evidence| {
+            let pair = pair(&rows(&[(15, (0, 0, 0)), (11, (1, 1, 1)), (2, (1, 1, 0)), (2, (0, 0, 1))]), (1.0, 1.0));
+            it.sets.get_mut("regression").unwrap().insert("sentiment".to_owned(), pair);
+        };
+        refuses(worse, "on regression");
+        let unsure = |it: &mut Evidence| {
+            let pair = pair(&rows(&[(15, (0, 0, 0)), (15, (1, 1, 1))]), (1.0, 0.9));
+            it.sets.get_mut("regression").unwrap().insert("sentiment".to_owned(), pair);
+        };
+        refuses(unsure, "calibration error");
+        let no_better = |it: &mut Evidence| {
+            let pair = pair(&rows(&[(20, (0, 0, 0)), (18, (1, 1, 1)), (2, (1, 0, 1))]), (0.95, 0.95));
+            it.sets.get_mut("test").unwrap().insert("sentiment".to_owned(), pair);
+        };
+        refuses(no_better, "better than chance");
+    }
+
+    #[test]
+    fn a_class_that_is_given_up_refuses_whatever_the_rest_gains() {
+        let mut evidence = better();
+        let test = pair(&rows(&[(60, (0, 1, 0)), (40, (0, 0, 0)), (6, (1, 1, 0))]), (0.9, 0.9));
+        evidence.sets.get_mut("test").unwrap().insert("sentiment".to_owned(), test);
+        let reasons = decide(&evidence, &GateSettings::default()).reasons();
+        assert!(reasons.iter().any(|reason| reason.starts_with("recall of b on test: 0.0000")), "{reasons:?}");
+    }
+
+    #[test]
+    fn one_row_is_never_too_much_and_no_rows_are_no_gain() {
+        let mut evidence = better();
+        let pair = pair(&rows(&[(15, (0, 0, 0)), (14, (1, 1, 1)), (1, (1, 1, 0))]), (1.0, 1.0));
+        evidence.sets.get_mut("regression").unwrap().insert("sentiment".to_owned(), pair);
+        assert!(decide(&evidence, &GateSettings::default()).passed);
+        let none = gain("sentiment", &[], 0.95);
+        assert_eq!((none.rows, none.difference, none.at_least), (0, 0.0, 0.0));
+        assert!(!decide(&Evidence::default(), &GateSettings::default()).passed, "nothing was shown");
+    }
+}

@@ -1,0 +1,147 @@
+"""What `bellwether dataset` wrote: people's labels, and what the champion answered where nobody gave one.
+
+We read the training and the validation rows, never `test.jsonl`: that one judges the candidate. A row that we cannot
+use is an error with its file and line; a row without any label for the champion's tasks is left out.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import bundle, data
+from .data import Example
+from .errors import DataError
+from .tasks import Task
+
+LABELLED_MIN = 10
+"""Labelled training rows below which there is nothing to learn from."""
+
+WRITER = "bellwether dataset"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A text with a label for one task or more: the position in the labels of each."""
+
+    text: str
+    labels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A text without a label, and the champion's calibrated probabilities for one task or more, as its labels."""
+
+    text: str
+    said: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What there is to learn from and to check on."""
+
+    train: list[Labelled]
+    validation: list[Labelled]
+    unlabelled: list[Answered]
+    sha256: str
+    """Of `dataset.json`."""
+    contents: str
+    """A hash of everything that was read."""
+
+    def classes(self, tasks: Sequence[Task]) -> dict[str, dict[str, int]]:
+        """How many training rows each label has, by task; labels without a row are left out."""
+        return {
+            task.name: {label: count for label in task.labels if (count := counted[task.labels.index(label)])}
+            for task in tasks
+            if (counted := Counter(row.labels[task.name] for row in self.train if task.name in row.labels))
+        }
+
+
+def examples(rows: Sequence[Labelled]) -> list[Example]:
+    """Rows as the rest of the trainer knows them: one for each label."""
+    return [Example(row.text, task, label, 1.0, WRITER) for row in rows for task, label in row.labels.items()]
+
+
+def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int) -> Dataset:
+    """The whole of it; of the unlabelled texts at most `unlabelled_max`, chosen and ordered by a hash of the text.
+
+    Unlabelled near-copies of labelled texts are left out, so that no old answer speaks against a new label. Raises
+    DataError on a bad row, on fewer than ten labelled training rows, and where a task has labels of one class only.
+    """
+    note = directory / "dataset.json"
+    if not note.is_file():
+        raise DataError(f"{note}: no such file; write the directory with `{WRITER}`")
+    paths = [directory / "data" / "train.jsonl", directory / "data" / "validation.jsonl"]
+    train, validation = (_labelled(path, tasks) for path in paths)
+    answered = directory / "unlabelled.jsonl"
+    taken = {data.near_copy_key(row.text) for row in (*train, *validation)}
+    unlabelled = _answered(answered, tasks, taken, unlabelled_max) if answered.is_file() else []
+    digest = hashlib.sha256()
+    for path in (note, *paths, answered):
+        digest.update(bundle.sha256(path).encode() if path.is_file() else b"none")
+    found = Dataset(train, validation, unlabelled, bundle.sha256(note), digest.hexdigest())
+    if len(train) < LABELLED_MIN:
+        raise DataError(f"{paths[0]}: {len(train)} labelled rows; at least {LABELLED_MIN} are needed")
+    for task, counts in found.classes(tasks).items():
+        if len(counts) == 1:
+            label, count = next(iter(counts.items()))
+            raise DataError(f"{paths[0]}: all {count} {task} labels are `{label}`; at least two classes are needed")
+    return found
+
+
+def _labelled(path: Path, tasks: Sequence[Task]) -> list[Labelled]:
+    found = []
+    for number, row in data.json_rows(path, WRITER):
+        labels = {}
+        for task in tasks:
+            raw = row.get(task.name)
+            if raw is None:
+                continue
+            place = task.index(raw) if isinstance(raw, str) else None
+            if place is None:
+                raise DataError(f"{path}:{number}: unknown {task.name} label {raw!r}")
+            labels[task.name] = place
+        if labels and row["text"].strip():
+            found.append(Labelled(row["text"], labels))
+    return found
+
+
+def _answered(path: Path, tasks: Sequence[Task], taken: set[str], most: int) -> list[Answered]:
+    found: dict[bytes, Answered] = {}
+    for number, row in data.json_rows(path, WRITER):
+        said = {}
+        for task in tasks:
+            raw = row.get(f"{task.name}_probabilities")
+            if raw:
+                said[task.name] = _probabilities(raw, task, f"{path}:{number}")
+        key = data.near_copy_key(row["text"])
+        if said and row["text"].strip() and key not in taken:
+            found.setdefault(hashlib.sha256(row["text"].encode()).digest(), Answered(row["text"], said))
+        # An archive may hold millions: no more than twice what is wanted is ever kept.
+        if len(found) > 2 * most:
+            found = _first(found, most)
+    return list(_first(found, most).values())
+
+
+def _first(found: dict[bytes, Answered], most: int) -> dict[bytes, Answered]:
+    return {key: found[key] for key in sorted(found)[:most]}
+
+
+def _probabilities(raw: object, task: Task, where: str) -> tuple[float, ...]:
+    """In the order of the task's labels, summing to 1; a label that is not named has 0."""
+    if not isinstance(raw, dict):
+        raise DataError(f"{where}: {task.name}_probabilities is no map of labels")
+    values = [0.0] * len(task.labels)
+    for label, value in raw.items():
+        place = task.index(label)
+        if place is None:
+            raise DataError(f"{where}: unknown {task.name} label {label!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+            raise DataError(f"{where}: the probability of {label!r} is {value!r}")
+        values[place] += value
+    total = math.fsum(values)
+    if total <= 0.0:
+        raise DataError(f"{where}: the {task.name} probabilities are all 0")
+    return tuple(value / total for value in values)
