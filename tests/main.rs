@@ -29,6 +29,7 @@ mod model;
 mod monitoring;
 mod pipeline;
 mod registry;
+mod retrain;
 mod schemas;
 mod trial;
 mod web;

@@ -123,7 +123,9 @@ impl Placement {
             }
             true
         })?;
-        Ok(latest.into_values().collect())
+        let mut latest: Vec<Record> = latest.into_values().collect();
+        latest.sort_by_key(|record| record.offset);
+        Ok(latest)
     }
 }
 

@@ -286,7 +286,7 @@ mod tests {
         };
         refuses(unsure, "calibration error");
         let no_better = |it: &mut Evidence| {
-            let pair = pair(&rows(&[(20, (0, 0, 0)), (18, (1, 1, 1)), (2, (1, 0, 1))]), (0.95, 0.95));
+            let pair = pair(&rows(&[(20, (0, 0, 0)), (18, (1, 1, 1)), (2, (1, 0, 1))]), (0.95, 1.0));
             it.sets.get_mut("test").unwrap().insert("sentiment".to_owned(), pair);
         };
         refuses(no_better, "better than chance");

@@ -11,7 +11,7 @@ pub struct Assignment {
     pub lease: Lease,
     /// Where the work begins. Records before that may come first: they are replay.
     pub committed: Position,
-    /// What was read back for the state of this partition, oldest first: the alerts of its number, or the last records
+    /// What was read back for the state of this partition, oldest first: the last record of each alert of its number, or the last ones
     /// before `committed`.
     pub restored: Vec<Record>,
 }

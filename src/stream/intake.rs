@@ -62,6 +62,7 @@ impl Intake {
     }
 
     /// The partitions that are assigned.
+    #[cfg(test)]
     pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
         self.places.keys()
     }

@@ -2,11 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use proptest::prelude::*;
 
-use crate::stream::{Batch, Disorder, Ends, Intake, Lease, Ledger, Partition, Position, Record, Span, Weigh};
-use crate::time::Timestamp;
+use crate::stream::epoch::Tries;
+use crate::stream::{
+    Batch, Disorder, Ends, Intake, Lease, Ledger, Output, Partition, Patience, Position, Record, Row, Span, Weigh,
+};
+use crate::time::{Clock as _, ManualClock, Timestamp};
 
 fn partition(number: i32) -> Partition {
     Partition::new(&Arc::from("posts"), number)
@@ -205,6 +211,70 @@ fn a_batch_names_the_leases_that_it_was_read_under() {
     intake.assign(other.clone(), Position::at(0));
     batch.merge(intake.take(&other, records(1, &[0])).unwrap().live.map(|record| record.offset));
     assert_eq!(batch.leases().collect::<Vec<_>>(), [&lease, &other]);
+}
+
+#[test]
+fn a_batch_is_split_after_so_many_rows_wherever_its_parts_end() {
+    let (mut intake, _, lease) = assigned(0);
+    let other = Lease::grant(partition(1));
+    intake.assign(other.clone(), Position::at(0));
+    let both = |intake: &mut Intake, from: i64| {
+        let mut batch = intake.take(&lease, records(0, &[from, from + 1])).unwrap().live;
+        batch.merge(intake.take(&other, records(1, &[from, from + 1, from + 2])).unwrap().live);
+        batch
+    };
+    let rows = |batch: &Batch<Record>| batch.rows().map(|row| (row.partition.number, row.offset)).collect::<Vec<_>>();
+    let all = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)];
+    for count in 0..=6_usize {
+        let mut intake = Intake::default();
+        intake.assign(lease.clone(), Position::at(0));
+        intake.assign(other.clone(), Position::at(0));
+        let (head, tail) = both(&mut intake, 0).split_at(count);
+        let cut = count.min(all.len());
+        assert_eq!((rows(&head), rows(&tail)), (all[..cut].to_vec(), all[cut..].to_vec()), "{count}");
+        assert_eq!((head.is_empty(), tail.is_empty()), (count == 0, count >= all.len()), "{count}");
+    }
+}
+
+#[test]
+fn records_and_rows_weigh_what_they_hold() {
+    let (key, value) = (Some(Bytes::from_static(b"four")), Some(Bytes::from_static(b"sixsix")));
+    let headers = vec![("abc".to_owned(), Some(Bytes::from_static(b"de"))), ("f".to_owned(), None)];
+    let full = Record { key: key.clone(), value: value.clone(), headers: headers.clone(), ..record(0, 1) };
+    assert_eq!(full.size(), 4 + 6 + 3 + 2 + 1);
+    assert_eq!(full.weight(), size_of::<Record>() + 16);
+    let output = Output { topic: Arc::from("out"), partition: 0, key, value, headers };
+    assert_eq!(output.size(), 16);
+    let row = Row { outputs: vec![output.clone(), output], note: () };
+    assert_eq!(row.weight(), 2 * 2 * (size_of::<Output>() + 16));
+}
+
+#[test]
+fn nothing_is_taken_under_a_lease_that_is_another_or_off_and_replay_is_no_progress() {
+    let (mut intake, _, lease) = assigned(5);
+    let stranger = Lease::grant(partition(0));
+    assert!(intake.take(&stranger, records(0, &[5])).unwrap().live.is_empty(), "it is on, and another one");
+    let replay = intake.take(&lease, records(0, &[3, 4])).unwrap();
+    assert_eq!((replay.replay.len(), replay.live.leases().count()), (2, 0));
+    lease.turn_off();
+    assert!(intake.take(&lease, records(0, &[5])).unwrap().live.is_empty(), "it is the same, and off");
+}
+
+#[test]
+fn waits_double_up_to_a_bound_and_end_at_the_deadline() {
+    let clock = ManualClock::default();
+    let backoff = Duration::from_millis(10);
+    let patience = Patience { attempts: 99, backoff, deadline: Duration::from_secs(1) };
+    let tries = Tries::new(patience, &clock);
+    for (attempt, times) in [(0, 1), (1, 2), (4, 16), (5, 32), (9, 32)] {
+        let before = clock.monotonic();
+        assert!(tries.wait(attempt));
+        assert_eq!(clock.monotonic() - before, backoff * times, "attempt {attempt}");
+    }
+    clock.pause(Duration::from_secs(1));
+    let before = clock.monotonic();
+    assert!(!tries.wait(1), "the deadline has passed");
+    assert_eq!(clock.monotonic(), before);
 }
 
 #[test]

@@ -96,6 +96,12 @@ impl ArchiveCore {
         Vec::new()
     }
 
+    /// What the open rows weigh.
+    #[cfg(test)]
+    pub(in crate::pipeline) fn weight(&self) -> usize {
+        self.flow.ledger.weight()
+    }
+
     fn forget(&mut self, partitions: &[Partition]) {
         self.flow.drop_all(partitions);
         self.open.retain(|at, _| !partitions.contains(at));

@@ -4,6 +4,8 @@
 //! else. `core` decides when a segment ends, `work` writes it.
 
 mod core;
+#[cfg(test)]
+mod core_tests;
 mod work;
 
 pub use self::core::{ArchiveCore, ArchiveLimits};

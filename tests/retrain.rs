@@ -1,0 +1,132 @@
+//! Promise: one command retrains the model, and cannot make things worse.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether::archive::SegmentName;
+use bellwether::event::{Label, Sample};
+use serde_json::Value;
+
+use crate::archive::{at, name, sample, settings, store};
+use crate::trial::Models;
+
+/// What makes a story bad, good or neither, and words beside it that say nothing.
+const MOODS: [(&str, [&str; 4]); 3] = [
+    ("negative", ["plunges", "defaults", "warns", "collapses"]),
+    ("positive", ["soars", "beats", "wins", "rallies"]),
+    ("neutral", ["meets", "opens", "names", "moves"]),
+];
+const FIRMS: [&str; 8] = ["Aurora", "Brookwater", "Cinder", "Copper", "Cobalt", "Cedar", "Coral", "Delta"];
+const THINGS: [&str; 7] = ["bank", "mills", "rail", "foods", "mines", "air", "steel"];
+
+fn story(number: usize) -> (String, &'static str) {
+    let (mood, verbs) = MOODS[number % 3];
+    let (firm, thing) = (FIRMS[number / 3 % 8], THINGS[number / 24 % 7]);
+    (format!("{firm} {thing} {} on day {number}", verbs[number / 5 % 4]), mood)
+}
+
+/// An archive of `count` stories, labelled by what `answer` says of each, and as many without a label.
+fn archive(folder: &Path, count: usize, answer: impl Fn(usize, &'static str) -> &'static str) {
+    let store = store(folder);
+    let post = |number: usize| -> Sample {
+        let mut sample = sample(number as i64);
+        sample.scored.text = story(number).0;
+        sample.scored.published_at = at("2026-03-02T00:00:00Z").plus(Duration::from_secs(60 * number as u64));
+        sample
+    };
+    let samples: Vec<Sample> = (0..2 * count).map(post).collect();
+    store.publish_samples(&name(0, 2 * count as i64), &samples.iter().collect::<Vec<_>>()).unwrap();
+    let label = |number: usize| Label {
+        post_id: Arc::from(format!("post-{number}")),
+        task: "sentiment".into(),
+        label: answer(number, story(number).1).into(),
+        annotator: "kim".into(),
+        at: at("2026-03-05T00:00:00Z"),
+        note: None,
+    };
+    let labels: Vec<Label> = (0..count).map(label).collect();
+    let name = SegmentName { topic: "market.labels".into(), partition: 0, ..name(0, count as i64) };
+    store.publish_labels(&name, &labels.iter().collect::<Vec<_>>()).unwrap();
+}
+
+/// Runs `bellwether retrain --json`; its exit code, what it printed and its log.
+fn retrain(folder: &Path, models: &Models, extra: &str) -> (i32, Value, String) {
+    let file = folder.join("pipeline.toml");
+    let (url, directory) = (settings(folder).url, models.tiny().parent().unwrap().display().to_string());
+    let trainer = concat!(env!("CARGO_MANIFEST_DIR"), "/trainer");
+    let text = format!(
+        "name = \"market\"\n[kafka]\nbootstrap_servers = \"127.0.0.1:1\"\n[[source]]\ntopic = \"posts\"\nkind = \"news\"\n\
+         [model]\ndirectory = \"{directory}\"\nname = \"tiny\"\ndevice = \"cpu\"\n[index]\nnear_copy = 1.0\n\
+         [archive]\nurl = \"{url}\"\n[retrain]\ntrainer = \"{trainer}\"\nlabels_min = 100\n{extra}\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+    let done = command.arg("retrain").arg(&file).arg("--json").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let last = String::from_utf8_lossy(&done.stdout).lines().last().map(str::to_owned).unwrap_or_default();
+    (done.status.code().unwrap(), serde_json::from_str(&last).unwrap_or(Value::Null), said)
+}
+
+fn champion(models: &Models) -> String {
+    std::fs::read_to_string(models.tiny().join("champion")).unwrap().trim().to_owned()
+}
+
+/// The tiny model knows nothing, so that anything that is learnt is a gain; only quick to train it is.
+const EAGER: &str = "epochs = 12\ncalibration_rise_max = 1.0\nlatency_ratio_max = 100.0";
+
+#[test]
+fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = Models::with(&["1"]);
+    archive(folder.path(), 240, |_, mood| mood);
+    let (code, told, said) = retrain(folder.path(), &models, EAGER);
+    assert_eq!((code, champion(&models).as_str()), (0, "2"), "{told} {said}");
+    assert_eq!((&told["ending"], &told["version"], &told["promoted"]), (&"decided".into(), &"2".into(), &true.into()));
+    assert!(told["gains"][0]["at_least"].as_f64().unwrap() > 0.0, "{told}");
+    let run = folder.path().join("retrain/2");
+    let page = std::fs::read_to_string(run.join("verdict.md")).unwrap();
+    assert!(page.starts_with("# tiny version 2 is promoted"), "{page}");
+    let html = std::fs::read_to_string(run.join("verdict.html")).unwrap();
+    assert!(html.matches("<svg").count() >= 3 && html.ends_with("</html>\n"), "{html}");
+    assert!(run.join("figures.json").is_file());
+    let history = std::fs::read_to_string(models.tiny().join("history.jsonl")).unwrap();
+    assert!(history.contains("retrained: sentiment +"), "{history}");
+
+    let nonsense = tempfile::tempdir().unwrap();
+    archive(nonsense.path(), 240, |number, _| MOODS[number * 7 / 5 % 3].0);
+    let (code, told, said) = retrain(nonsense.path(), &models, EAGER);
+    assert_eq!((code, champion(&models).as_str()), (20, "2"), "{told} {said}");
+    assert_eq!(told["promoted"], false);
+    let page = std::fs::read_to_string(nonsense.path().join("retrain/3/verdict.md")).unwrap();
+    assert!(page.starts_with("# tiny version 3 is refused") && page.contains("Why not:"), "{page}");
+    let verdict = std::fs::read_to_string(models.tiny().join("3/verdict.json")).unwrap();
+    assert!(verdict.contains("\"passed\": false"), "{verdict}");
+}
+
+#[test]
+fn too_few_labels_and_a_trainer_that_is_not_there_are_said_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = Models::with(&["1"]);
+    archive(folder.path(), 40, |_, mood| mood);
+    let (code, told, _) = retrain(folder.path(), &models, "");
+    assert_eq!(code, 21);
+    assert_eq!((&told["ending"], &told["have"], &told["wanted"]), (&"too-few-labels".into(), &40.into(), &100.into()));
+    assert!(!folder.path().join("retrain/2").exists(), "nothing was begun");
+    let whole = tempfile::tempdir().unwrap();
+    archive(whole.path(), 120, |_, mood| mood);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+    std::fs::copy(folder.path().join("pipeline.toml"), whole.path().join("pipeline.toml")).unwrap();
+    let done = command
+        .arg("retrain")
+        .arg(whole.path().join("pipeline.toml"))
+        .env("BELLWETHER__ARCHIVE__URL", settings(whole.path()).url)
+        .env("BELLWETHER__RETRAIN__TRAINER", whole.path().join("nowhere"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(69), "{said}");
+    assert!(said.contains("there is no trainer at") && said.contains("scripts/python-env.sh"), "{said}");
+    assert_eq!(champion(&models), "1");
+}
