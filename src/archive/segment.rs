@@ -108,3 +108,26 @@ impl SegmentName {
         Ok(Published { until, rows, bytes, taken: true })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::archive::columns;
+
+    fn name(from: i64, until: i64) -> SegmentName {
+        let span = Span { from: Position::at(from), until: Position::at(until) };
+        SegmentName { topic: Arc::from("labels"), partition: 0, span, first_appended_at: Timestamp::from_millis(7) }
+    }
+
+    #[test]
+    fn a_file_that_begins_elsewhere_or_covers_nothing_is_no_segment_of_that_name() {
+        let file = |name: &SegmentName| Bytes::from(name.encode(&columns::labels(&[]).unwrap()).unwrap());
+        let taken = name(5, 7).read_taken("it", file(&name(5, 9))).unwrap();
+        assert_eq!((taken.until, taken.taken), (Position::at(9), true));
+        for (found, span) in [(name(6, 9), "[6..9)"), (name(5, 5), "[5..5)"), (name(5, 4), "[5..4)")] {
+            let error = name(5, 7).read_taken("it", file(&found)).unwrap_err().to_string();
+            assert!(error.contains(&format!("its span is {span}")), "{error}");
+        }
+    }
+}

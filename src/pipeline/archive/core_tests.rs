@@ -8,16 +8,17 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::codec::Envelope;
-use crate::pipeline::Topics;
-use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, ArchiveNote, Segment, SegmentDone};
+use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, ArchiveNote, ArchiveRow, Segment, SegmentDone};
 use crate::pipeline::score::Routes;
 use crate::pipeline::stage::{Effect, Event, Stage as _};
+use crate::pipeline::{DeadLetterLimit, Topics, Witness};
 use crate::sample::Policy;
 use crate::stream::{Assignment, Command, Feed, Lease, Outcome, Partition, Position, Record, Row};
 use crate::time::Timestamp;
 
 const AGE: Duration = Duration::from_secs(300);
 const ROWS: usize = 100;
+const LABEL: &[u8] = include_bytes!("../../../schemas/examples/label/v1/sentiment.json");
 
 type Said = Effect<Segment, ArchiveNote>;
 
@@ -56,17 +57,29 @@ fn assign(core: &mut ArchiveCore, number: i32, committed: i64) -> Lease {
 
 /// Labels of these offsets come.
 fn come(core: &mut ArchiveCore, lease: &Lease, offsets: std::ops::Range<i64>, now: i64) -> Vec<(i32, i64, i64)> {
-    let value = Bytes::from_static(include_bytes!("../../../schemas/examples/label/v1/sentiment.json"));
+    come_as(core, lease, offsets, now, LABEL)
+}
+
+fn come_as(
+    core: &mut ArchiveCore,
+    lease: &Lease,
+    offsets: std::ops::Range<i64>,
+    now: i64,
+    value: &'static [u8],
+) -> Vec<(i32, i64, i64)> {
+    spans(core.on(Event::Feed(records(lease, offsets, value)), at(now)))
+}
+
+fn records(lease: &Lease, offsets: std::ops::Range<i64>, value: &'static [u8]) -> Feed {
     let record = |offset| Record {
         partition: lease.partition().clone(),
         offset,
         appended_at: at(offset),
         key: None,
-        value: Some(value.clone()),
+        value: Some(Bytes::from_static(value)),
         headers: Vec::new(),
     };
-    let records = offsets.map(record).collect();
-    spans(core.on(Event::Feed(Feed::Records { lease: lease.clone(), records }), at(now)))
+    Feed::Records { lease: lease.clone(), records: offsets.map(record).collect() }
 }
 
 fn turn(core: &mut ArchiveCore, now: i64) -> Vec<(i32, i64, i64)> {
@@ -123,7 +136,7 @@ fn a_segment_ends_by_its_bytes_and_of_many_the_largest_when_all_together_have_to
         core.weight()
     };
     let one = weight(1);
-    assert!(one > 100 && weight(10) == 10 * one);
+    assert_eq!((one, weight(10)), (size_of::<ArchiveRow>() + LABEL.len(), 10 * one));
     let mut alone = core_of(false, 10 * one);
     let first = lease(&mut alone, 0);
     assert_eq!(come(&mut alone, &first, 0..9, 1), []);
@@ -254,4 +267,68 @@ fn an_end_that_somebody_committed_meanwhile_is_forgotten() {
     assert_eq!(spans, []);
     let aged = turn(&mut core, 900);
     assert!(aged.contains(&(0, 5, 9)), "{aged:?}");
+}
+
+#[test]
+fn a_source_that_is_too_quick_waits_at_twice_the_bytes_and_goes_on_below_one_and_a_half_times() {
+    let one = size_of::<ArchiveRow>() + LABEL.len();
+    let mut core = core_of(false, 10 * one);
+    let leases = [0, 1, 2, 3].map(|number| assign(&mut core, number, 0));
+    let asked = |effects: Vec<Said>| {
+        let command = |effect| if let Effect::Source(command) = effect { Some(command) } else { None };
+        (effects.into_iter().filter_map(command).collect::<Vec<_>>(), ())
+    };
+    // Two jobs are under way and none comes back, so that what comes stays open.
+    assert_eq!((come(&mut core, &leases[0], 0..10, 1), come(&mut core, &leases[1], 0..10, 1)).0.len(), 1);
+    let mut feed =
+        |number: usize, offsets| asked(core.on(Event::Feed(records(&leases[number], offsets, LABEL)), at(2))).0;
+    assert_eq!(feed(2, 0..19), [], "nineteen of twenty");
+    assert_eq!(feed(2, 19..20), [Command::Pause]);
+    assert_eq!(feed(3, 0..1), [], "it was told already");
+    core.on(Event::Feed(Feed::Lost { partitions: vec![partition(2)] }), at(3));
+    // One is left, and it is below.
+    assert_eq!(core.weight(), one);
+    let mut again = core_of(false, 10 * one);
+    let leases = [0, 1, 2, 3].map(|number| assign(&mut again, number, 0));
+    come(&mut again, &leases[0], 0..10, 1);
+    come(&mut again, &leases[1], 0..10, 1);
+    let mut feed =
+        |number: usize, offsets| asked(again.on(Event::Feed(records(&leases[number], offsets, LABEL)), at(2))).0;
+    assert_eq!((feed(2, 0..15), feed(3, 0..14)), (vec![], vec![Command::Pause]), "twenty-nine");
+    let mut lose =
+        |number: i32| asked(again.on(Event::Feed(Feed::Lost { partitions: vec![partition(number)] }), at(3))).0;
+    assert_eq!(lose(3), [], "fifteen are not below fifteen");
+    assert_eq!(lose(2), [Command::Resume]);
+}
+
+#[test]
+fn a_revoke_waits_until_what_is_written_is_committed() {
+    let mut core = core(false);
+    let lease = assign(&mut core, 0, 0);
+    assert_eq!(come(&mut core, &lease, 0..3, 10), []);
+    let (settled, _waiting) = sync_channel(1);
+    let revoked = Feed::Revoked { partitions: vec![partition(0)], settled };
+    let is_settled = |effects: &[Said]| effects.iter().any(|effect| matches!(effect, Effect::Settled(_)));
+    let effects = core.on(Event::Feed(revoked), at(11));
+    assert!(!is_settled(&effects), "it is being written");
+    let segment = segments(effects).remove(0);
+    assert!(!is_settled(&core.on(Event::Turn, at(12))));
+    assert!(!is_settled(&publish(&mut core, segment, 13)), "it is being committed");
+    assert!(is_settled(&core.on(Event::Committed(Outcome::Committed(Vec::new())), at(14))));
+}
+
+#[test]
+fn a_label_that_cannot_be_read_counts_against_the_limit_and_the_figure_says_how_near_it_is() {
+    let mut core = core(false).stopping_at(DeadLetterLimit { window_records: 10, share_max: 0.2 });
+    let lease = assign(&mut core, 0, 0);
+    let metrics = crate::telemetry::Metrics::new().unwrap();
+    let board = Arc::new(crate::web::Board::new("test"));
+    let clock = Arc::new(crate::time::ManualClock::default());
+    let witness = Witness { metrics: metrics.clone(), board, clock, tape: None, tape_waits: false };
+    assert_eq!(come_as(&mut core, &lease, 0..1, 10, b"no label"), []);
+    core.tell(&witness);
+    let shown = metrics.render();
+    assert!(shown.contains("bellwether_dead_letter_limit_used_ratio{stage=\"archive\"} 0.5"), "{shown}");
+    let bad = core.on(Event::Feed(records(&lease, 1..3, b"no label")), at(11));
+    assert!(bad.iter().any(|effect| matches!(effect, Effect::BadData(_))), "{bad:?}");
 }

@@ -237,7 +237,7 @@ fn done(segment: Segment, published: &Published) -> SegmentDone {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
     use std::sync::Mutex;
 
     use super::*;
@@ -291,7 +291,10 @@ mod tests {
             let disk = SickDisk::default();
             (0..failures).for_each(|_| disk.ail(Ailment::Full));
             let (done, waited, told) = write(&disk);
-            assert!(matches!(done.unwrap(), SegmentDone::Published(_)));
+            let SegmentDone::Published(closed) = done.unwrap() else { panic!("it is another's") };
+            let notes: Vec<&ArchiveNote> = closed.rows().iter().map(|row| &row.note).collect();
+            let [ArchiveNote::Segment { dataset, kept, taken, .. }] = notes[..] else { panic!("{notes:?}") };
+            assert_eq!((*dataset, &kept[..], *taken), ("labels", &[("label", 3)][..], false));
             assert_eq!(told.len(), failures);
             assert!(told.iter().all(|why| why.contains("no space is left")), "{told:?}");
             assert_eq!(waited, Duration::from_millis(250) * ((1 << failures) - 1), "each wait is twice the last");
