@@ -17,9 +17,9 @@ use crate::model::{Device, ModelSettings, ScoreFailure};
 use crate::onnx::{Bundle, BundleError, Runtime, manifest_of};
 use crate::retrain::compare::{Comparison, Contender, compare, read_rows, time};
 use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, Side, make_dataset};
-use crate::retrain::gate::{Decision, Evidence, GateSettings, decide};
+use crate::retrain::gate::{Decision, Evidence, decide};
 use crate::retrain::verdict::{Story, html, markdown};
-use crate::retrain::{EvaluateError, Registry, RegistryError, Warrant};
+use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant};
 use crate::time::Clock;
 
 /// Rows that travel with a model, beside its versions: what it must never forget.
@@ -28,42 +28,6 @@ const REGRESSION: &str = "regression.jsonl";
 const VERDICT: &str = "verdict.json";
 /// Lines of the trainer's standard error that are told when it fails.
 const LAST_WORDS: usize = 12;
-
-/// How and with what is retrained.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RetrainSettings {
-    /// Where runs lie.
-    pub directory: PathBuf,
-    /// The trainer's folder, with its environment in `.venv`; empty: the one that is shipped.
-    pub trainer: Option<PathBuf>,
-    /// Labelled posts without which nothing is begun.
-    pub labels_min: usize,
-    /// Share of the rows to choose by.
-    pub validation_share: f64,
-    /// Share of the rows, the newest, to judge by.
-    pub test_share: f64,
-    /// Samples without a label from which the champion's answers are learnt as well.
-    pub unlabelled_max: usize,
-    /// Epochs at most.
-    pub epochs: usize,
-    /// The bounds.
-    pub gate: GateSettings,
-}
-
-impl Default for RetrainSettings {
-    fn default() -> Self {
-        Self {
-            directory: PathBuf::new(),
-            trainer: None,
-            labels_min: 200,
-            validation_share: 0.15,
-            test_share: 0.2,
-            unlabelled_max: 4_000,
-            epochs: 4,
-            gate: GateSettings::default(),
-        }
-    }
-}
 
 /// All that a run needs.
 pub struct Retraining<'a> {

@@ -7,42 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::retrain::TaskReport;
+use crate::retrain::{GateSettings, TaskReport};
 
 /// Resamples of the paired bootstrap (Efron and Tibshirani, 1993, chapter 16; Koehn, 2004, for paired systems).
 const RESAMPLES: usize = 2_000;
 /// Rows of a class from which its recall is watched.
 const CLASS_ROWS_MIN: usize = 5;
-
-/// The bounds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GateSettings {
-    /// How much accuracy a task may lose on any set, 0 to 1; one row is never too much.
-    pub accuracy_drop_max: f64,
-    /// Likewise, of macro F1.
-    pub macro_f1_drop_max: f64,
-    /// How much the expected calibration error may rise.
-    pub calibration_rise_max: f64,
-    /// Seconds a text, as a multiple of the champion's.
-    pub latency_ratio_max: f64,
-    /// Bytes of the graph, as a multiple of the champion's.
-    pub size_ratio_max: f64,
-    /// How sure it must be that the gain is no chance, 0.5 to 1.
-    pub confidence: f64,
-}
-
-impl Default for GateSettings {
-    fn default() -> Self {
-        Self {
-            accuracy_drop_max: 0.01,
-            macro_f1_drop_max: 0.03,
-            calibration_rise_max: 0.04,
-            latency_ratio_max: 1.25,
-            size_ratio_max: 1.1,
-            confidence: 0.95,
-        }
-    }
-}
 
 /// Champion and candidate on one task of one set of rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -12,17 +12,19 @@ mod gate;
 mod measure;
 mod registry;
 mod row;
+mod settings;
 mod verdict;
 mod worth;
 
-pub use cycle::{Ending, Passed, Progress, RetrainError, RetrainSettings, Retraining, gate_of, retrain};
+pub use cycle::{Ending, Passed, Progress, RetrainError, Retraining, gate_of, retrain};
 pub use dataset::{
     Agreement, Classes, DatasetError, DatasetPlan, DatasetReport, LabelCounts, Labels, Side, SplitReport, Vote, cut,
     make_dataset,
 };
 pub use evaluate::{Answered, EvaluateError, Report, evaluate, evaluate_each};
-pub use gate::{Check, Decision, Evidence, Gain, GateSettings, Pair, decide};
+pub use gate::{Check, Decision, Evidence, Gain, Pair, decide};
 pub use measure::{Class, Confusion, TaskReport};
 pub use registry::{Action, Change, Registry, RegistryError, Version, Warrant};
 pub use row::{LabelledRow, Line};
+pub use settings::{GateSettings, RetrainSettings};
 pub use worth::{Candidate, worth_a_label};

@@ -27,6 +27,8 @@ pub mod window;
 /// The settings of rooms that are not here.
 #[path = "../../src/archive/settings.rs"]
 pub mod archive;
+#[path = "../../src/retrain/settings.rs"]
+pub mod retrain;
 #[path = "../../src/telemetry/settings.rs"]
 pub mod telemetry;
 #[path = "../../src/web/settings.rs"]

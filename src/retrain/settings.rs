@@ -1,0 +1,69 @@
+//! How a model is retrained, and what is asked of a candidate.
+
+use std::path::PathBuf;
+
+/// How and with what is retrained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetrainSettings {
+    /// Where runs lie.
+    pub directory: PathBuf,
+    /// The trainer's folder, with its environment in `.venv`; empty: the one that is shipped.
+    pub trainer: Option<PathBuf>,
+    /// Labelled posts without which nothing is begun.
+    pub labels_min: usize,
+    /// Share of the rows to choose by.
+    pub validation_share: f64,
+    /// Share of the rows, the newest, to judge by.
+    pub test_share: f64,
+    /// Samples without a label from which the champion's answers are learnt as well.
+    pub unlabelled_max: usize,
+    /// Epochs at most.
+    pub epochs: usize,
+    /// The bounds.
+    pub gate: GateSettings,
+}
+
+impl Default for RetrainSettings {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::new(),
+            trainer: None,
+            labels_min: 200,
+            validation_share: 0.15,
+            test_share: 0.2,
+            unlabelled_max: 4_000,
+            epochs: 4,
+            gate: GateSettings::default(),
+        }
+    }
+}
+
+/// The bounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GateSettings {
+    /// How much accuracy a task may lose on any set, 0 to 1; one row is never too much.
+    pub accuracy_drop_max: f64,
+    /// Likewise, of macro F1.
+    pub macro_f1_drop_max: f64,
+    /// How much the expected calibration error may rise.
+    pub calibration_rise_max: f64,
+    /// Seconds a text, as a multiple of the champion's.
+    pub latency_ratio_max: f64,
+    /// Bytes of the graph, as a multiple of the champion's.
+    pub size_ratio_max: f64,
+    /// How sure it must be that the gain is no chance, 0.5 to 1.
+    pub confidence: f64,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self {
+            accuracy_drop_max: 0.01,
+            macro_f1_drop_max: 0.03,
+            calibration_rise_max: 0.04,
+            latency_ratio_max: 1.25,
+            size_ratio_max: 1.1,
+            confidence: 0.95,
+        }
+    }
+}
