@@ -24,6 +24,7 @@ mod faults;
 mod fuzz;
 mod guarantees;
 mod kafka;
+mod label;
 mod layering;
 mod model;
 mod monitoring;

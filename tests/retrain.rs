@@ -12,11 +12,11 @@ use serde_json::Value;
 use crate::archive::{at, name, sample, settings, store};
 use crate::trial::Models;
 
-/// What makes a story bad, good or neither, and words beside it that say nothing.
+/// What makes a story bad, good or neither, in words that the tiny model's tokeniser knows; the rest says nothing.
 const MOODS: [(&str, [&str; 4]); 3] = [
-    ("negative", ["plunges", "defaults", "warns", "collapses"]),
-    ("positive", ["soars", "beats", "wins", "rallies"]),
-    ("neutral", ["meets", "opens", "names", "moves"]),
+    ("negative", ["falls", "drops", "misses", "cuts"]),
+    ("positive", ["rises", "jumps", "beats", "raises"]),
+    ("neutral", ["market", "deal", "court", "analyst"]),
 ];
 const FIRMS: [&str; 8] = ["Aurora", "Brookwater", "Cinder", "Copper", "Cobalt", "Cedar", "Coral", "Delta"];
 const THINGS: [&str; 7] = ["bank", "mills", "rail", "foods", "mines", "air", "steel"];
@@ -73,14 +73,14 @@ fn champion(models: &Models) -> String {
     std::fs::read_to_string(models.tiny().join("champion")).unwrap().trim().to_owned()
 }
 
-/// The tiny model knows nothing, so that anything that is learnt is a gain; only quick to train it is.
-const EAGER: &str = "epochs = 12\ncalibration_rise_max = 1.0\nlatency_ratio_max = 100.0";
+/// The tiny model knows nothing: whatever is learnt is a gain, and what it answered is nothing to be kept.
+const EAGER: &str = "epochs = 50\npatience = 50\nunlabelled_max = 0\nlearning_rate = 6e-3\nhead_learning_rate = 1e-2\ncalibration_rise_max = 1.0\nlatency_ratio_max = 100.0";
 
 #[test]
 fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let models = Models::with(&["1"]);
-    archive(folder.path(), 240, |_, mood| mood);
+    archive(folder.path(), 720, |_, mood| mood);
     let (code, told, said) = retrain(folder.path(), &models, EAGER);
     assert_eq!((code, champion(&models).as_str()), (0, "2"), "{told} {said}");
     assert_eq!((&told["ending"], &told["version"], &told["promoted"]), (&"decided".into(), &"2".into(), &true.into()));

@@ -151,11 +151,15 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn run(mut self, desk: &mut Desk) -> Result<(), Failure> {
-        while let Some(candidate) = self.waiting.get(self.place) {
-            self.show(candidate).map_err(lost)?;
+        loop {
+            let candidate = self.waiting.get(self.place);
+            match candidate {
+                Some(candidate) => self.show(candidate).map_err(lost)?,
+                None => self.term.write_line("\nthat was the last one   |   u undo   q quit").map_err(lost)?,
+            }
             match self.term.read_key().map_err(lost)? {
                 Key::Char('q') | Key::Escape => break,
-                Key::Char('s') => self.place += 1,
+                Key::Char('s') => self.place = (self.place + 1).min(self.waiting.len()),
                 Key::Char('u') | Key::Backspace => {
                     if let Some((place, _)) = self.given.pop_back() {
                         self.place = place;
@@ -163,7 +167,7 @@ impl Session<'_> {
                 }
                 Key::Char(key) => {
                     let class = KEYS.chars().zip(&self.task.labels).find(|(known, _)| *known == key);
-                    if let Some((_, class)) = class {
+                    if let (Some(candidate), Some((_, class))) = (candidate, class) {
                         self.give(candidate, class, desk)?;
                     }
                 }

@@ -16,6 +16,9 @@ pub(super) fn read(mut section: Section<'_>) -> RetrainSettings {
         test_share: section.within("test_share", is.test_share, 0.05..=0.5),
         unlabelled_max: section.within("unlabelled_max", is.unlabelled_max, 0..=1_000_000),
         epochs: section.within("epochs", is.epochs, 1..=100),
+        patience: section.within("patience", is.patience, 1..=100),
+        learning_rate: section.within("learning_rate", is.learning_rate, 0.0..=1.0),
+        head_learning_rate: section.within("head_learning_rate", is.head_learning_rate, 0.0..=1.0),
         gate: gate(&mut section, &is.gate),
     };
     section.finish();

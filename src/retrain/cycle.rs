@@ -274,8 +274,16 @@ fn train(
     }
     command.arg("--champion").arg(champion).arg("--out").arg(&it.model.directory);
     command.args(["--name", &it.model.name, "--version", version]);
-    command.args(["--epochs", &it.settings.epochs.to_string()]);
-    command.args(["--unlabelled-max", &it.settings.unlabelled_max.to_string()]);
+    let asked = it.settings;
+    for (option, value) in [
+        ("--epochs", asked.epochs.to_string()),
+        ("--patience", asked.patience.to_string()),
+        ("--learning-rate", asked.learning_rate.to_string()),
+        ("--head-learning-rate", asked.head_learning_rate.to_string()),
+        ("--unlabelled-max", asked.unlabelled_max.to_string()),
+    ] {
+        command.args([option, &value]);
+    }
     let failed = |source| failed(&it.trainer, source);
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;

@@ -19,6 +19,12 @@ pub struct RetrainSettings {
     pub unlabelled_max: usize,
     /// Epochs at most.
     pub epochs: usize,
+    /// Epochs without a better loss on the validation rows after which it stops.
+    pub patience: usize,
+    /// How fast the encoder's last layer learns, and the heads.
+    pub learning_rate: f64,
+    /// Likewise.
+    pub head_learning_rate: f64,
     /// The bounds.
     pub gate: GateSettings,
 }
@@ -33,6 +39,9 @@ impl Default for RetrainSettings {
             test_share: 0.2,
             unlabelled_max: 4_000,
             epochs: 4,
+            patience: 1,
+            learning_rate: 3e-5,
+            head_learning_rate: 1e-4,
             gate: GateSettings::default(),
         }
     }

@@ -146,8 +146,11 @@ impl ArchiveCore {
                 None => self.flow.ledger.close_part(&partition),
                 Some(until) => match self.flow.ledger.close_part_until(&partition, until) {
                     Some(closed) => Some(closed),
-                    // Whoever comes next reads up to that end.
-                    None if leaving => None,
+                    // Whoever comes next reads up to that end: nobody waits for what we have of it.
+                    None if leaving => {
+                        self.flow.ledger.release(&partition);
+                        None
+                    }
                     None => continue,
                 },
             };

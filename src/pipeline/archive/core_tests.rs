@@ -130,7 +130,7 @@ fn a_segment_ends_by_its_age_or_its_rows_and_not_before() {
 fn a_segment_ends_by_its_bytes_and_of_many_the_largest_when_all_together_have_too_many() {
     let lease = |core: &mut ArchiveCore, number| assign(core, number, 0);
     let weight = |labels: i64| {
-        let mut core = core_of(false, usize::MAX);
+        let mut core = core_of(false, 1 << 40);
         let lease = lease(&mut core, 0);
         assert_eq!(come(&mut core, &lease, 0..labels, 1), []);
         core.weight()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::archive::{ArchiveError, ArchivedPost, Shelf};
+use crate::archive::{ArchiveError, ArchivedPost, Odds, Shelf};
 use crate::model::Task;
 use crate::time::Timestamp;
 
@@ -204,7 +204,8 @@ pub fn make_dataset(
     }
     let known = labelled.len();
     let (examples, moved) = examples(labelled, &labels, plan);
-    let unlabelled: Vec<ArchivedPost> = unlabelled.into_values().filter(is_usable).collect();
+    let unlabelled: Vec<ArchivedPost> =
+        unlabelled.into_values().filter(is_usable).filter_map(|post| of_known_classes(post, &plan.tasks)).collect();
     let mut report = DatasetReport {
         format: 1,
         pipeline: plan.pipeline.clone(),
@@ -233,6 +234,22 @@ fn first(mut ids: Vec<Arc<str>>) -> Vec<Arc<str>> {
 
 fn is_usable(post: &ArchivedPost) -> bool {
     !post.is_deleted && !post.text.trim().is_empty()
+}
+
+/// The post without answers of classes that its task does not have (a model before this one gave them); `None` where
+/// nothing is left of them.
+fn of_known_classes(mut post: ArchivedPost, tasks: &[Task]) -> Option<ArchivedPost> {
+    let is_known = |name: &str, odds: &Odds| {
+        let task = tasks.iter().find(|task| task.name == name);
+        task.is_some_and(|task| odds.iter().all(|(label, _)| task.labels.contains(label)))
+    };
+    if !is_known("sentiment", &post.sentiment) {
+        post.sentiment.clear();
+    }
+    if !is_known("topic", &post.topic) {
+        post.topic.clear();
+    }
+    (!(post.sentiment.is_empty() && post.topic.is_empty())).then_some(post)
 }
 
 fn tally<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeMap<String, usize> {
