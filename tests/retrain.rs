@@ -114,6 +114,10 @@ fn too_few_labels_and_a_trainer_that_is_not_there_are_said_and_change_nothing() 
     assert_eq!(code, 21);
     assert_eq!((&told["ending"], &told["have"], &told["wanted"]), (&"too-few-labels".into(), &40.into(), &100.into()));
     assert!(!folder.path().join("retrain/2").exists(), "nothing was begun");
+    let unlabelled = tempfile::tempdir().unwrap();
+    store(unlabelled.path()).publish_samples(&name(0, 1), &[&sample(0)]).unwrap();
+    let (code, told, said) = retrain(unlabelled.path(), &models, "");
+    assert_eq!((code, &told["have"]), (21, &0.into()), "nobody has labelled anything yet: {said}");
     let whole = tempfile::tempdir().unwrap();
     archive(whole.path(), 120, |_, mood| mood);
     let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));

@@ -12,7 +12,8 @@ use crate::pipeline::StageName;
 
 /// A streaming pipeline for market sentiment.
 ///
-/// Start with `bellwether demo`. Exit codes: 0 done, 64 bad pipeline file or command line, 65 bad data, 69 something
+/// Start with `bellwether demo`. Exit codes: 0 done, 20 a model was refused by its gate,
+/// 21 too few labels to retrain, 64 bad pipeline file or command line, 65 bad data, 69 something
 /// needed is unavailable, 70 internal, 130 asked twice to stop.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version, max_term_width = 100)]

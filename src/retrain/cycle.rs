@@ -156,7 +156,13 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
     let version = next_version(&registry, &it.settings.directory)?;
     let run = it.settings.directory.join(&version);
     let mut steps = Steps { clock: it.clock.clone(), took: Vec::new() };
-    let dataset = steps.step("data set", told, |told| data_set(it, &run, told))?;
+    let dataset = match steps.step("data set", told, |told| data_set(it, &run, told)) {
+        Err(RetrainError::Dataset(DatasetError::NoLabels { .. } | DatasetError::NoneInArchive { .. })) => {
+            let _empty = std::fs::remove_dir_all(&run);
+            return Ok(Ending::TooFew { have: 0, wanted: it.settings.labels_min, classes: BTreeMap::new() });
+        }
+        made => made?,
+    };
     let have = dataset.splits.values().map(|split| split.rows).sum();
     if have < it.settings.labels_min {
         let _old = std::fs::remove_dir_all(&run);

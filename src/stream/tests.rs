@@ -239,14 +239,14 @@ fn a_batch_is_split_after_so_many_rows_wherever_its_parts_end() {
 #[test]
 fn records_and_rows_weigh_what_they_hold() {
     let (key, value) = (Some(Bytes::from_static(b"four")), Some(Bytes::from_static(b"sixsix")));
-    let headers = vec![("abc".to_owned(), Some(Bytes::from_static(b"de"))), ("f".to_owned(), None)];
+    let headers = vec![("abc".to_owned(), Some(Bytes::from_static(b"defg"))), ("f".to_owned(), None)];
     let full = Record { key: key.clone(), value: value.clone(), headers: headers.clone(), ..record(0, 1) };
-    assert_eq!(full.size(), 4 + 6 + 3 + 2 + 1);
-    assert_eq!(full.weight(), size_of::<Record>() + 16);
+    assert_eq!(full.size(), 4 + 6 + 3 + 4 + 1);
+    assert_eq!(full.weight(), size_of::<Record>() + 18);
     let output = Output { topic: Arc::from("out"), partition: 0, key, value, headers };
-    assert_eq!(output.size(), 16);
+    assert_eq!(output.size(), 18);
     let row = Row { outputs: vec![output.clone(), output], note: () };
-    assert_eq!(row.weight(), 2 * 2 * (size_of::<Output>() + 16));
+    assert_eq!(row.weight(), 2 * 2 * (size_of::<Output>() + 18));
 }
 
 #[test]
