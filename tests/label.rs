@@ -90,7 +90,8 @@ fn labels_of_a_file_are_checked_and_sent_with_their_headers() {
         ("{\"post_id\": \"a\", \"task\": \"sentiment\", \"label\": \"neutral\", \"by\": \"me\"}", "unknown field `by`"),
         ("not json", "expected"),
     ] {
-        let (code, said) = import(&format!("\n{line}\n"));
+        let good = "{\"post_id\": \"b\", \"task\": \"sentiment\", \"label\": \"neutral\"}";
+        let (code, said) = import(&format!("{good}\n{line}\n"));
         assert!(code == 65 && said.contains("labels.jsonl:2: ") && said.contains(why), "{line}: {said}");
     }
     assert_eq!(labels(&trial).len(), 2, "nothing of those was sent");

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use console::{Key, Style, Term};
@@ -33,15 +34,11 @@ pub(crate) fn run(arguments: &LabelPosts, global: &Global) -> Result<(), Failure
     let settings = load(&arguments.file, global)?.settings;
     let tasks = manifest(&settings.model).map_err(|error| Failure::unavailable(error.to_string(), ""))?.tasks;
     let annotator = arguments.annotator.clone().or_else(config::user).unwrap_or_else(|| "unknown".to_owned());
+    // A file is read to its end before anything is sent: a mistake in it sends nothing.
+    let given = arguments.import.as_deref().map(|path| import(path, &tasks, &annotator)).transpose()?;
     let mut desk = Desk::open(&settings, &annotator)?;
-    match &arguments.import {
-        Some(path) => {
-            let mut lines = Input::open(Some(path))?;
-            while let Some((number, line)) = lines.next_line()? {
-                let label = read(&line, &tasks, &annotator, desk.clock.now());
-                desk.send(&label.map_err(|why| lines.bad(number, why, SHAPE))?)?;
-            }
-        }
+    match given {
+        Some(labels) => labels.iter().try_for_each(|label| desk.send(label))?,
         None => ask(arguments, &settings, &tasks, &mut desk)?,
     }
     let sent = desk.finish()?;
@@ -62,6 +59,15 @@ struct Line {
     annotator: Option<Arc<str>>,
     at: Option<Timestamp>,
     note: Option<String>,
+}
+
+fn import(path: &Path, tasks: &[Task], annotator: &str) -> Result<Vec<Label>, Failure> {
+    let (mut lines, now) = (Input::open(Some(path))?, SystemClock::new().now());
+    let mut labels = Vec::new();
+    while let Some((number, line)) = lines.next_line()? {
+        labels.push(read(&line, tasks, annotator, now).map_err(|why| lines.bad(number, why, SHAPE))?);
+    }
+    Ok(labels)
 }
 
 fn read(line: &str, tasks: &[Task], annotator: &str, now: Timestamp) -> Result<Label, String> {

@@ -9,6 +9,8 @@ use crate::stream::{Partition, Position};
 
 /// Rounds of half a second in which a stage must be done.
 const ROUNDS: usize = 600;
+/// Turns after which a stage must have nothing left to do.
+const EXHAUSTED: usize = 10_000;
 /// Rounds in which sessions and transactions of those who died end.
 const SETTLING: usize = 50;
 
@@ -90,7 +92,7 @@ impl World {
             actor.port().rejoin();
         }
         let mut all = || -> Result<(), String> {
-            loop {
+            for _ in 0..EXHAUSTED {
                 let polled = actor.poll(64)?;
                 let worked = actor.work();
                 let handed = actor.hand_in(0)?;
@@ -100,6 +102,7 @@ impl World {
                     return Ok(());
                 }
             }
+            Err("it does not come to rest".to_owned())
         };
         if let Err(why) = all() {
             self.halt(id, stage, &why);
