@@ -50,17 +50,20 @@ fn a_key_is_an_answer_and_can_be_taken_back() {
     );
     assert!(said.contains("acknowledged: 2 labels on"), "{said}");
     let labels = labels(&trial);
-    let told: Vec<(&str, &str)> =
+    let mut told: Vec<(&str, &str)> =
         labels.iter().map(|label| (label["label"].as_str().unwrap(), label["annotator"].as_str().unwrap())).collect();
-    let mut told = told;
     told.sort_unstable();
     assert_eq!(told, [("negative", "kim"), ("positive", "kim")], "the neutral one was taken back");
     assert_ne!(labels[0]["post_id"], labels[1]["post_id"]);
     // What is labelled is not asked for again.
     trial.done(&["run", "--until-end"]);
     let again = type_keys(&trial, "--task sentiment --count 50", "q");
+    assert!(again.contains("1 of "), "{again}");
     for label in &labels {
-        assert!(!again.contains(&format!("{}\r\n", text(&label["post_id"]))), "{again}");
+        // The id ends its line, and a style ends there.
+        let shown = format!("  {}\u{1b}[0m", text(&label["post_id"]));
+        assert!(said.contains(&shown), "it was asked for: {said}");
+        assert!(!again.contains(&shown), "{again}");
     }
 }
 

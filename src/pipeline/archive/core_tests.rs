@@ -275,12 +275,12 @@ fn a_source_that_is_too_quick_waits_at_twice_the_bytes_and_goes_on_below_one_and
     let leases = [0, 1, 2, 3].map(|number| assign(&mut core, number, 0));
     let asked = |effects: Vec<Said>| {
         let command = |effect| if let Effect::Source(command) = effect { Some(command) } else { None };
-        (effects.into_iter().filter_map(command).collect::<Vec<_>>(), ())
+        effects.into_iter().filter_map(command).collect::<Vec<_>>()
     };
     // Two jobs are under way and none comes back, so that what comes stays open.
     assert_eq!((come(&mut core, &leases[0], 0..10, 1), come(&mut core, &leases[1], 0..10, 1)).0.len(), 1);
     let mut feed =
-        |number: usize, offsets| asked(core.on(Event::Feed(records(&leases[number], offsets, LABEL)), at(2))).0;
+        |number: usize, offsets| asked(core.on(Event::Feed(records(&leases[number], offsets, LABEL)), at(2)));
     assert_eq!(feed(2, 0..19), [], "nineteen of twenty");
     assert_eq!(feed(2, 19..20), [Command::Pause]);
     assert_eq!(feed(3, 0..1), [], "it was told already");
@@ -292,10 +292,10 @@ fn a_source_that_is_too_quick_waits_at_twice_the_bytes_and_goes_on_below_one_and
     come(&mut again, &leases[0], 0..10, 1);
     come(&mut again, &leases[1], 0..10, 1);
     let mut feed =
-        |number: usize, offsets| asked(again.on(Event::Feed(records(&leases[number], offsets, LABEL)), at(2))).0;
+        |number: usize, offsets| asked(again.on(Event::Feed(records(&leases[number], offsets, LABEL)), at(2)));
     assert_eq!((feed(2, 0..15), feed(3, 0..14)), (vec![], vec![Command::Pause]), "twenty-nine");
     let mut lose =
-        |number: i32| asked(again.on(Event::Feed(Feed::Lost { partitions: vec![partition(number)] }), at(3))).0;
+        |number: i32| asked(again.on(Event::Feed(Feed::Lost { partitions: vec![partition(number)] }), at(3)));
     assert_eq!(lose(3), [], "fifteen are not below fifteen");
     assert_eq!(lose(2), [Command::Resume]);
 }
