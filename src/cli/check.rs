@@ -97,6 +97,9 @@ fn tell(output: &mut Output, loaded: &Loaded, tests: &[TestReport]) -> Result<()
             "not checked: whether there is a model {name} and what topics it gives; {directory} is not here"
         ))?;
     }
+    if settings.kafka.replication == 1 {
+        output.line("each record lies on one broker and is lost with its disk: replication = 1; 3 is usual on a cluster")?;
+    }
     memory(output, settings)?;
     for test in tests {
         output.line(format!("{} {}", if test.passed { "ok    " } else { "FAILED" }, test.name))?;

@@ -26,7 +26,7 @@ const NEVER: Timestamp = Timestamp::from_micros(i64::MAX / 4);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineError {
     /// The file cannot be read.
-    #[error("{file}: {source}")]
+    #[error("{file}: {source}; give a file of JSON lines, or - for standard input")]
     Unread {
         /// The file, `-` for standard input.
         file: String,

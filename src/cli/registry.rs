@@ -105,12 +105,13 @@ fn labels(tasks: &[Task]) -> Vec<(&str, &[String])> {
 }
 
 fn version_folder(folder: &Path, version: &str) -> Result<PathBuf, Failure> {
-    if is_version(version) {
-        return Ok(folder.join(version));
+    let place = folder.join(version);
+    if is_version(version) && place.is_dir() {
+        return Ok(place);
     }
     Err(Failure::usage(
-        format!("`{version}` is no version"),
-        "versions are letters, digits, - and _; `bellwether model list` shows them",
+        format!("there is no version `{version}` in {}", folder.display()),
+        "`bellwether model list` shows those that there are",
     ))
 }
 

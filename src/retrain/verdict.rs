@@ -133,7 +133,7 @@ pub(super) fn html(story: &Story<'_>) -> String {
         let items: String = reasons.iter().map(|reason| format!("<li>{}</li>", escape(reason))).collect();
         page += &format!("<h2>Why not</h2><ul class=\"bad\">{items}</ul>\n");
     }
-    page += "<h2>Checks</h2>\n";
+    page += "<h2 class=\"checks\">Checks</h2>\n";
     let checks = story.decision.checks.iter().map(|check| {
         let mark = if check.passed { "ok" } else { "failed" };
         vec![check.name.clone(), figure(check.champion), figure(check.candidate), check.bound.clone(), mark.to_owned()]
@@ -165,8 +165,9 @@ pub(super) fn html(story: &Story<'_>) -> String {
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}\
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{border:1px solid #ccc;padding:.25rem .6rem;text-align:left}\
-td:last-child{font-weight:600}.bad{color:#a40000}.pictures{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:0}figcaption{font-size:.9em}\
-svg text{font:10px system-ui,sans-serif}";
+.checks+table td:last-child{font-weight:600}.bad{color:#a40000}.pictures{display:flex;flex-wrap:wrap;gap:1.5rem 2.5rem}\
+figure{margin:0;display:flex;flex-direction:column-reverse;justify-content:flex-end;gap:.5rem}figcaption{font-size:.9em}\
+svg{overflow:visible}svg text{font:11px system-ui,sans-serif}";
 
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let line = |tag: &str, cells: &[String]| -> String {
@@ -211,7 +212,7 @@ fn pictures(set: &str, comparison: &Comparison) -> String {
             page += &framed(&matrix(&report.confusion), &format!("{who}: {}", summary(report)));
         }
         if let Some((before, after)) = comparison.sure.get(task) {
-            page += &framed(&reliability(before, after), "how often right, by how sure: champion grey, candidate blue");
+            page += &framed(&reliability(before, after), "how often right (up), by how sure (across): champion grey, candidate blue");
         }
         page += "</div>\n";
     }
@@ -232,9 +233,12 @@ fn framed(svg: &str, caption: &str) -> String {
 /// Truth down, answer across; the darker the more, a row at a time.
 fn matrix(confusion: &Confusion) -> String {
     let count = confusion.labels.len();
-    let (side, left) = (if count > 8 { 18 } else { 36 }, 110);
-    let (width, height) = (left + side * count, side * count + 100);
-    let mut svg = format!("<svg width=\"{width}\" height=\"{height}\" role=\"img\">");
+    let (side, left) = (if count > 8 { 18 } else { 48 }, 110);
+    // The names of the columns lean out to the lower right.
+    let (width, height) = (left + side * count + 40, side * count + 90);
+    let mut svg = format!(
+        "<svg width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"confusion matrix: truth down, answer across\">"
+    );
     for (down, (row, label)) in confusion.rows.iter().zip(&confusion.labels).enumerate() {
         let all: usize = row.iter().sum();
         let y = down * side;
@@ -273,13 +277,21 @@ fn matrix(confusion: &Confusion) -> String {
 fn reliability(champion: &[Sure], candidate: &[Sure]) -> String {
     const SIDE: f64 = 220.0;
     let mut svg = format!(
-        "<svg width=\"{0}\" height=\"{0}\" role=\"img\"><rect width=\"{SIDE}\" height=\"{SIDE}\" x=\"30\" y=\"10\" fill=\"none\" stroke=\"#999\"/>",
+        "<svg width=\"{0}\" height=\"{0}\" role=\"img\" aria-label=\"reliability diagram\"><rect width=\"{SIDE}\" height=\"{SIDE}\" x=\"30\" y=\"10\" fill=\"none\" stroke=\"#999\"/>",
         SIDE + 50.0
     );
     let at = |x: f64, y: f64| (30.0 + x * SIDE, 10.0 + (1.0 - y) * SIDE);
     let ((x1, y1), (x2, y2)) = (at(0.0, 0.0), at(1.0, 1.0));
     let _ =
         write!(svg, "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"#999\" stroke-dasharray=\"4\"/>");
+    for share in [0.0, 0.5, 1.0] {
+        let ((x, below), (left, y)) = (at(share, 0.0), at(0.0, share));
+        let (below, left, y) = (below + 15.0, left - 5.0, y + 4.0);
+        let _ = write!(
+            svg,
+            "<text x=\"{x}\" y=\"{below}\" text-anchor=\"middle\">{share}</text><text x=\"{left}\" y=\"{y}\" text-anchor=\"end\">{share}</text>"
+        );
+    }
     for (answers, colour) in [(champion, "#888"), (candidate, "#2166ac")] {
         let points: Vec<String> = bins(answers)
             .into_iter()

@@ -95,7 +95,7 @@ fn written(running: &Running) -> f64 {
 #[test]
 fn a_full_disk_holds_the_archive_up_and_nobody_else_and_then_stops_the_process() {
     let count = times("disk", 2);
-    let trial = trial("disk").set("grace", "30s");
+    let trial = trial("disk");
     trial.done(&["topics"]);
     let disk = Disk::new(trial.path("small"));
     let follower = Follower::start(&trial);

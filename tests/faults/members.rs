@@ -1,12 +1,14 @@
 //! Processes that come, go, and sleep.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Figures, times, trial};
+use super::{Figures, at_most, times, trial};
 use crate::trial::{Follower, Running, Trial, wait_for};
 
 /// Partitions that the score stage reads: two inputs of two.
 const PARTITIONS: u32 = 4;
+/// How long a partition may stand still while it changes hands: less than the group's session, which a crash would take.
+const STANDSTILL: Duration = Duration::from_secs(5);
 
 #[test]
 fn processes_that_join_leave_and_restart_one_after_another_lose_nothing_and_repeat_nothing() {
@@ -21,6 +23,7 @@ fn processes_that_join_leave_and_restart_one_after_another_lose_nothing_and_repe
     let quiet = |began: Instant, what: &'static str, figures: &mut Figures| {
         follower.wait_more(200);
         for gap in follower.gaps(began).into_values() {
+            assert!(gap < at_most(STANDSTILL), "{what}: {gap:?}");
             figures.span(what, gap);
         }
     };

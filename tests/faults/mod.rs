@@ -123,7 +123,12 @@ impl Dice {
     }
 }
 
-/// A pipeline for faults: patient at its start, since the broker is what breaks.
+/// A pipeline for faults: patient at its start, since the broker is what breaks, and at its end, since who is told to stop
+/// while its group is being arranged anew waits for that first.
 fn trial(name: &str) -> Trial {
-    Trial::new(name).set("kafka.start_timeout", "30s")
+    patient(Trial::new(name))
+}
+
+fn patient(trial: Trial) -> Trial {
+    trial.set("kafka.start_timeout", "30s").set("grace", "30s")
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Figures, is_long, times};
+use super::{Figures, is_long, patient, times};
 use crate::trial::{Broker, Follower, Moment, Running, Trial, wait_for};
 
 /// How long a broker hangs: in the short form no longer than until it is noticed.
@@ -12,7 +12,7 @@ const HANG: Duration = Duration::from_secs(30);
 fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
     let count = times("outages", 1);
     let (broker, servers) = Broker::start();
-    let trial = Trial::at("outage", servers).set("kafka.start_timeout", "30s");
+    let trial = patient(Trial::at("outage", servers));
     trial.done(&["topics"]);
     let follower = Follower::start(&trial);
     let load = trial.load(250);

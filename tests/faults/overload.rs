@@ -86,7 +86,7 @@ fn lag_grows_and_memory_does_not_and_when_the_load_goes_the_lag_goes() {
 #[test]
 fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_again() {
     let count = times("terms", 1);
-    let trial = trial("term");
+    let trial = trial("term").set("grace", "4s");
     trial.done(&["topics"]);
     let follower = Follower::start(&trial);
     let mut figures = Figures::new("SIGTERM under full load", count);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Figures, burn, times, trial};
+use super::{Figures, burn, patient, times, trial};
 use crate::trial::{Broker, Follower, Running, Trial, wait_for, wait_within};
 
 /// Rows in a batch of the slow model, and what it takes for them: longer than the group's session of 6 s.
@@ -81,7 +81,7 @@ fn who_is_still_running_when_the_grace_ends_is_named() {
 fn a_broker_that_answers_now_and_then_costs_neither_memory_nor_membership() {
     let count = times("slow", 1);
     let (broker, servers) = Broker::start();
-    let trial = Trial::at("slow-broker", servers).set("kafka.start_timeout", "30s");
+    let trial = patient(Trial::at("slow-broker", servers));
     trial.done(&["topics"]);
     let mut figures = Figures::new("a broker that runs for 50 ms in every 500 ms, for 20 s", count);
     let follower = Follower::start(&trial);
@@ -93,14 +93,15 @@ fn a_broker_that_answers_now_and_then_costs_neither_memory_nor_membership() {
         follower.wait_more(500);
         let before = running.memory();
         let seen = follower.count();
-        trial.pile_up_large(WAITING, LARGE);
-        sent += WAITING;
+        // In its moments it fills every queue there is at once: twice the load, twice the bound.
+        trial.pile_up_large(2 * WAITING, LARGE);
+        sent += 2 * WAITING;
         limp(&broker, Duration::from_secs(20));
         figures.note(format!("{} posts scored meanwhile", follower.count() - seen));
         running.assert_runs();
         let growth = running.memory() - before;
         figures.note(format!("memory +{:.0} MB", growth / 1e6));
-        assert!(growth < GROWTH_MAX, "{growth} bytes more");
+        assert!(growth < 2.0 * GROWTH_MAX, "{growth} bytes more");
         assert_member(&running);
         assert!(follower.count() > seen, "nothing went on");
     }

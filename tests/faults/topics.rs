@@ -1,11 +1,13 @@
 //! Topics that somebody changes under a running pipeline.
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::json;
 
 use super::{Figures, times, trial};
-use crate::trial::{Follower, Moment, Running, Trial, wait_for};
+use crate::trial::{Follower, Moment, Running, SOON, Trial, wait_for};
 
 /// How the clients of a test hear of new partitions within a second, and not within half a minute.
 const REFRESH: &str = "kafka.properties.topic_metadata_refresh_interval_ms";
@@ -25,10 +27,24 @@ fn a_partition_that_an_input_gets_while_it_is_read_is_read_from_its_first_record
         follower.wait_more(50);
         let partitions = 3 + round;
         let raised = Moment::now();
-        trial.grow(&trial.input("news"), partitions);
+        for topic in [trial.input("news"), trial.own("scored"), trial.own("labels")] {
+            trial.grow(&topic, partitions);
+        }
         let new = (trial.input("news"), i32::try_from(partitions - 1).unwrap());
         wait_for("a post of the new partition", || follower.gaps(raised.at).contains_key(&new).then_some(()));
         figures.span("first post of the new partition", raised.at.elapsed());
+        // Our own producers go by the file's count; somebody else's label may lie in any partition.
+        let label = json!({ "post_id": "a", "task": "sentiment", "label": "neutral", "annotator": "b", "at": "2026-11-26T12:00:00Z" });
+        let (labels, producer) = (trial.own("labels"), trial.producer());
+        let record = BaseRecord::<str, str>::to(&labels).partition(new.1).key("a");
+        producer.send(record.payload(&label.to_string())).map_err(|(error, _)| error).unwrap();
+        producer.flush(SOON).unwrap();
+        wait_for("the label in the archive", || {
+            let days = std::fs::read_dir(trial.path("archive/labels")).into_iter().flatten();
+            let files = days.flat_map(|day| std::fs::read_dir(day.unwrap().path()).unwrap());
+            let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+            names.into_iter().any(|name| name.starts_with(&format!("{labels}+{}+", new.1))).then_some(())
+        });
         sent += load.stop();
         running.assert_runs();
     }
@@ -75,6 +91,25 @@ fn a_topic_that_is_deleted_stops_the_pipeline_with_its_name() {
     }
 }
 
+#[test]
+fn a_position_that_retention_removed_stops_the_process_which_names_what_is_lost() {
+    let trial = trial("expired");
+    trial.done(&["topics"]);
+    trial.pile_up(100);
+    trial.done(&["run", "--until-end"]);
+    let topic = trial.input("news");
+    let committed = trial.committed("score", &topic)[0];
+    trial.pile_up(100);
+    let first = committed + 5;
+    trial.expire(&topic, first);
+    for _ in 0..2 {
+        let mut running = trial.run_as("only");
+        stops(&mut running, 70, &format!("{topic}/0"), &format!("[{first}.."));
+        assert!(running.said().contains(&committed.to_string()), "{}", running.said());
+    }
+    assert_eq!(trial.committed("score", &topic)[0], committed, "nothing was skipped");
+}
+
 /// It ends with a code, and says why.
 fn stops(running: &mut Running, code: i32, name: &str, word: &str) {
     let status = running.wait();
@@ -93,6 +128,14 @@ impl Trial {
         let (admin, plan) = (self.admin(), [NewPartitions::new(topic, partitions)]);
         let options = AdminOptions::new();
         block_on(admin.create_partitions(&plan, &options)).unwrap().remove(0).unwrap();
+    }
+
+    /// As if retention had removed what the first partition has before an offset.
+    fn expire(&self, topic: &str, before: i64) {
+        let (admin, options) = (self.admin(), AdminOptions::new());
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Offset(before)).unwrap();
+        block_on(admin.delete_records(&list, &options)).unwrap();
     }
 
     fn delete(&self, topic: &str) {

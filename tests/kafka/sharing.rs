@@ -60,6 +60,28 @@ fn a_revoke_waits_until_it_is_settled_and_fences_what_comes_later() {
 }
 
 #[test]
+fn a_stage_that_never_settles_holds_a_partition_no_longer_than_the_drain_timeout() {
+    let mut corner = Corner::new("unsettled");
+    corner.settings.drain_timeout = Duration::from_secs(1);
+    let input = corner.topic("in", 2, Upkeep::Input);
+    let first = corner.read(&[&input]);
+    let leases = [first.assigned().lease, first.assigned().lease];
+    let second = corner.read(&[&input]);
+    let (moved, unsettled) = loop {
+        if let Feed::Revoked { partitions, settled } = first.next() {
+            break (partitions, settled);
+        }
+    };
+    let taken = second.assigned();
+    assert_eq!(*taken.lease.partition(), moved[0]);
+    let lease = leases.iter().find(|lease| *lease.partition() == moved[0]).unwrap();
+    assert!(!lease.is_live() && taken.lease.is_live(), "what comes after the timeout is refused");
+    drop(unsettled);
+    first.stop();
+    second.stop();
+}
+
+#[test]
 fn a_partition_that_went_while_reading_was_paused_is_read_when_it_comes_back() {
     let corner = Corner::new("paused-away");
     let input = corner.topic("in", 2, Upkeep::Retained);
