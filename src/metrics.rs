@@ -44,6 +44,7 @@ const fn histogram(
 
 const LATENCY: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0];
 const SHORT: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SHARES: &[f64] = &[0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
 const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
 
 /// Records taken from the input, by stage (`score`, `signal`, `archive`).
@@ -165,6 +166,28 @@ pub const MODEL_RELOADS: Family =
     counter("bellwether_model_reloads_total", "Changes of the champion that were seen.", &["result"]);
 /// Whether the champion was refused and an older model answers (1) or not (0).
 pub const MODEL_REFUSED: Family = gauge("bellwether_model_refused", "Whether the champion was refused.", &[]);
+/// The challenger; always 1.
+pub const CHALLENGER_INFO: Family = gauge(
+    "bellwether_challenger_info",
+    "The model that is tried beside it.",
+    &["name", "version", "variant", "device"],
+);
+/// Posts of the challenger's share, by outcome (`asked`, `failed`, `dropped` under load).
+pub const CHALLENGER_POSTS: Family =
+    counter("bellwether_challenger_posts_total", "Posts of the challenger's share.", &["outcome"]);
+/// Answers of the challenger, by task and whether the champion's is the same (`yes`, `no`).
+pub const CHALLENGER_ANSWERS: Family =
+    counter("bellwether_challenger_answers_total", "Answers of the challenger.", &["task", "agrees"]);
+/// Probability of the best class of posts that both answered, by task and model (`champion`, `challenger`).
+pub const CHALLENGER_CONFIDENCE: Family = histogram(
+    "bellwether_challenger_confidence",
+    "How sure champion and challenger are of the same posts.",
+    &["task", "model"],
+    SHARES,
+);
+/// Seconds of the challenger's inference a batch.
+pub const CHALLENGER_INFERENCE: Family =
+    histogram("bellwether_challenger_inference_seconds", "Time that the challenger took for one batch.", &[], SHORT);
 /// Whether the stage is ready (1) or not (0), by stage.
 pub const READY: Family = gauge("bellwether_ready", "Whether a stage is ready.", &["stage"]);
 /// This build; always 1.
@@ -208,6 +231,11 @@ pub const ALL: &[&Family] = &[
     &MODEL_INFO,
     &MODEL_RELOADS,
     &MODEL_REFUSED,
+    &CHALLENGER_INFO,
+    &CHALLENGER_POSTS,
+    &CHALLENGER_ANSWERS,
+    &CHALLENGER_CONFIDENCE,
+    &CHALLENGER_INFERENCE,
     &READY,
     &BUILD_INFO,
 ];

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bellwether::archive::{ArchiveError, ArchiveSettings, SegmentName, Store};
 use bellwether::event::{
-    Abstention, Action, Answer, AnswerRecord, Label, ModelId, Origin, Sample, ScoredPost, Subject, SubjectLink,
+    Abstention, Action, Answer, AnswerRecord, Challenge, Label, ModelId, Origin, Sample, ScoredPost, Subject, SubjectLink,
     TopicRecord,
 };
 use bellwether::stream::{Position, Span};
@@ -75,7 +75,9 @@ pub fn sample(number: i64) -> Sample {
         model: ModelId { name: "finance-en".into(), version: "1".into(), variant: "int8".into() },
         origin: Origin { topic: "posts.news".into(), partition: 0, offset: number },
     };
-    Sample { scored, reason: "hash", probability: 0.25 }
+    let (sentiment, topic) = (scored.sentiment.clone(), scored.topic.clone());
+    let challenge = (number == 1).then(|| Challenge { version: "2".into(), sentiment, topic });
+    Sample { scored, challenge, reason: "hash", probability: 0.25 }
 }
 
 /// All files in a folder, by path from there.

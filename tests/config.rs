@@ -6,7 +6,7 @@ use std::time::Duration;
 use bellwether::config::{self, Loaded, Problem};
 use bellwether::model::Device;
 use bellwether::rule::Bound;
-use bellwether::sample::Policy;
+use bellwether::sample::{Policy, Quota, Strategy};
 use bellwether::stream::Delivery;
 
 const SMALL: &str = r#"
@@ -38,6 +38,29 @@ fn report(text: &str, environment: &[(&str, &str)]) -> String {
     let problems = load_in(folder.path(), text, environment).expect_err("there are mistakes");
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n").replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn a_mixed_policy_has_strategies_each_with_its_share_and_no_other_has() {
+    let mixed = |strategies: &str| format!("{SMALL}\n[sample]\npolicy = \"mixed\"\n{strategies}");
+    let two = "[[sample.strategy]]\nby = \"random\"\n[[sample.strategy]]\nby = \"margin\"\nshare = 0.1\n";
+    let quota = |strategy, share| Quota { strategy, share };
+    let wanted = Policy::Mixed([quota(Strategy::Random, 0.02), quota(Strategy::Margin, 0.1)].into());
+    assert_eq!(load_with(&mixed(two), &[]).unwrap().settings.sample, wanted);
+    for (text, message) in [
+        (mixed(""), "the policy `mixed` has no strategy"),
+        (mixed(&format!("share = 0.1\n{two}")), "a share of its own belongs to the policy `hash`"),
+        (mixed(&format!("{two}[[sample.strategy]]\nby = \"random\"")), "\"random\" stands twice"),
+        (
+            mixed("[[sample.strategy]]\nby = \"doubt\""),
+            "use one of random, margin, entropy, disagreement, rare, novelty",
+        ),
+        (mixed("[[sample.strategy]]\nby = \"rare\"\nshare = 1.5"), "a share lies above 0 and not above 1"),
+        (mixed(two).replace("mixed", "hash"), "strategies belong to the policy `mixed`"),
+    ] {
+        let told = report(&text, &[]);
+        assert!(told.contains(message), "{told}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@
 )]
 
 mod archive;
+mod challenger;
 mod commands;
 mod config;
 mod corpus;

@@ -54,6 +54,30 @@ fn a_champion_is_named_and_taken_back() {
 }
 
 #[test]
+fn a_version_is_tried_beside_the_champion_and_given_up() {
+    let models = Models::with(&["1", "2"]);
+    let tried = || std::fs::read_to_string(models.tiny().join("challenger")).ok();
+    let (code, said) = run(&models, &["challenge", "--reason", "curious"]);
+    assert_eq!(code, 64, "a version or --none is asked for: {said}");
+    let (code, said) = run(&models, &["challenge", "1", "--reason", "curious", "--device", "cpu"]);
+    assert!(code == 64 && said.contains("is the champion already"), "{said}");
+    let (code, said) = run(&models, &["challenge", "2", "--reason", "curious", "--device", "cpu"]);
+    assert_eq!((code, tried().as_deref()), (0, Some("2\n")), "{said}");
+    let (_, said) = run(&models, &["list"]);
+    assert!(said.contains("\n? 2 ") && said.contains("version 2 is tried beside it"), "{said}");
+    let (code, said) = run(&models, &["challenge", "--none", "--reason", "seen enough", "--by", "grace"]);
+    assert_eq!((code, tried(), champion(&models).as_str()), (0, None, "1"), "{said}");
+    let (code, said) = run(&models, &["rollback", "--reason", "try"]);
+    assert!(
+        code == 64 && said.contains("does not say who answered before"),
+        "a trial is no change of champion: {said}"
+    );
+    let (_, said) = run(&models, &["show"]);
+    assert!(said.contains("tried 2 beside 1 by ada: curious"), "{said}");
+    assert!(said.contains("tried none beside 1 by grace: seen enough"), "{said}");
+}
+
+#[test]
 fn a_version_that_cannot_answer_is_refused_and_the_old_one_stays() {
     let models = Models::with(&["1", "2", "3"]);
     let graph = models.tiny().join("2/model.fp32.onnx");
@@ -67,8 +91,8 @@ fn a_version_that_cannot_answer_is_refused_and_the_old_one_stays() {
         ("2", 69, "was altered"),
         ("4", 69, "says that it is tiny 3"),
         ("5", 69, "there is no model"),
-        ("9", 69, "there is no model"),
-        ("../1", 64, "is no version"),
+        ("9", 64, "there is no version `9`"),
+        ("../1", 64, "there is no version `../1`"),
     ] {
         let (found, said) = run(&models, &["promote", version, "--force", "--reason", "try", "--device", "cpu"]);
         assert_eq!((found, champion(&models).as_str()), (code, "1"), "{version}: {said}");

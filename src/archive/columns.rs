@@ -1,6 +1,7 @@
 //! The columns of a segment. Types are those that pandas, DuckDB, Spark and Hugging Face datasets all know: probabilities
 //! are a list of (label, probability), since not all of them know maps; times are UTC microseconds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -13,6 +14,9 @@ use arrow::error::ArrowError;
 
 use crate::event::{Abstention, Action, Label, Sample, ScoredPost};
 use crate::time::Timestamp;
+
+/// Probability by class.
+type Odds = BTreeMap<Arc<str>, f32>;
 
 /// The table in the making: fields and columns side by side.
 #[derive(Default)]
@@ -96,7 +100,22 @@ pub(super) fn samples(rows: &[&Sample]) -> Result<RecordBatch, ArrowError> {
         posts().map(|post| post.subjects.iter().map(|link| (link.subject.as_str(), link.relevance))),
     );
     provenance(&mut table, rows);
+    challenges(&mut table, rows);
     table.finish()
+}
+
+/// What the challenger answered; nothing where none was asked.
+fn challenges(table: &mut Table, rows: &[&Sample]) {
+    fn odds(probabilities: Option<&Odds>) -> impl Iterator<Item = (&str, f32)> {
+        probabilities.into_iter().flatten().map(|(label, probability)| (&**label, *probability))
+    }
+    let names = ("label", "probability");
+    let asked = || rows.iter().map(|row| row.challenge.as_ref());
+    table.maybe_text("challenger_version", asked().map(|it| it.map(|it| &*it.version)));
+    let sentiment = asked().map(|it| odds(it.map(|it| &it.sentiment.probabilities)));
+    table.pairs("challenger_sentiment_probabilities", names, sentiment);
+    let topic = asked().map(|it| odds(it.map(|it| &it.topic.distribution)));
+    table.pairs("challenger_topic_probabilities", names, topic);
 }
 
 fn answers(table: &mut Table, rows: &[&Sample]) {

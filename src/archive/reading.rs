@@ -62,7 +62,11 @@ impl Shelf {
     /// When the location cannot be used or nothing was archived there yet.
     pub fn open(settings: &ArchiveSettings) -> Result<Self, ArchiveError> {
         let root = folder_of(&settings.url)?;
-        if root.join("samples").is_dir() { Ok(Self { root }) } else { Err(ArchiveError::NotThere(root.display().to_string())) }
+        if root.join("samples").is_dir() {
+            Ok(Self { root })
+        } else {
+            Err(ArchiveError::NotThere(root.display().to_string()))
+        }
     }
 
     /// Hands every sample over, in the order of the files' names; the files that there are.

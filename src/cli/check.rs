@@ -98,7 +98,9 @@ fn tell(output: &mut Output, loaded: &Loaded, tests: &[TestReport]) -> Result<()
         ))?;
     }
     if settings.kafka.replication == 1 {
-        output.line("each record lies on one broker and is lost with its disk: replication = 1; 3 is usual on a cluster")?;
+        output.line(
+            "each record lies on one broker and is lost with its disk: replication = 1; 3 is usual on a cluster",
+        )?;
     }
     memory(output, settings)?;
     for test in tests {

@@ -47,6 +47,20 @@ pub enum ModelAction {
         #[command(flatten)]
         warrant: WarrantArguments,
     },
+    /// Try a version beside the champion: it answers a share of what is archived, and nobody acts on it
+    ///
+    /// Metrics and samples show how often the two agree and how sure each is ([model] challenger_share).
+    Challenge {
+        /// The version
+        #[arg(required_unless_present = "none")]
+        version: Option<String>,
+        /// Try none any more
+        #[arg(long, conflicts_with = "version")]
+        none: bool,
+        /// Who tries it, when and why
+        #[command(flatten)]
+        warrant: WarrantArguments,
+    },
     /// Name the version before the champion again
     Rollback {
         /// Who names it, when and why

@@ -32,6 +32,16 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
             let change = registry.promote(version, warrant_of(warrant)).map_err(told)?;
             say(&change, &mut output)?;
         }
+        ModelAction::Challenge { version, none: _, warrant } => {
+            if let Some(version) = version {
+                check(&registry, &folder, version, warrant, &mut output)?;
+            }
+            let change = registry.challenge(version.clone(), warrant_of(warrant)).map_err(told)?;
+            output.line(match change.challenger {
+                Some(version) => format!("version {version} is tried beside version {}", change.champion),
+                None => format!("nobody is tried beside version {} any more", change.champion),
+            })?;
+        }
         ModelAction::Rollback { warrant } => {
             check(&registry, &folder, &registry.before().map_err(told)?, warrant, &mut output)?;
             let change = registry.rollback(warrant_of(warrant)).map_err(told)?;
@@ -125,6 +135,7 @@ fn say(change: &Change, output: &mut Output) -> Result<(), Failure> {
 struct Listed {
     version: String,
     champion: bool,
+    challenger: bool,
     #[serde(flatten)]
     manifest: Option<Summary>,
     /// Why it cannot be used.
@@ -139,14 +150,15 @@ struct Summary {
 }
 
 fn list(registry: &Registry, json: bool, output: &mut Output) -> Result<(), Failure> {
-    let champion = registry.champion().ok();
+    let (champion, challenger) = (registry.champion().ok(), registry.challenger());
     let versions = registry.versions().map_err(told)?;
     let listed: Vec<Listed> = versions
         .into_iter()
         .map(|Version { name, manifest }| {
             let champion = champion.as_ref() == Some(&name);
+            let challenger = challenger.as_ref() == Some(&name);
             let problem = manifest.as_ref().err().map(ToString::to_string);
-            Listed { version: name, champion, manifest: manifest.ok().map(|it| summary(&it)), problem }
+            Listed { version: name, champion, challenger, manifest: manifest.ok().map(|it| summary(&it)), problem }
         })
         .collect();
     if json {
@@ -154,8 +166,12 @@ fn list(registry: &Registry, json: bool, output: &mut Output) -> Result<(), Fail
     }
     let width = listed.iter().map(|one| one.version.len()).max().unwrap_or(0).max("version".len());
     output.line(format!("  {:width$}  {:10}  {:width$}  variants", "version", "made", "parent"))?;
-    for Listed { version, champion, manifest, problem } in listed {
-        let mark = if champion { '*' } else { ' ' };
+    for Listed { version, champion, challenger, manifest, problem } in listed {
+        let mark = match (champion, challenger) {
+            (true, _) => '*',
+            (false, true) => '?',
+            (false, false) => ' ',
+        };
         let rest = match (manifest, problem) {
             (Some(it), _) => {
                 let (made, parent) = (it.created_at.get(..10).unwrap_or_default(), it.parent.unwrap_or_default());
@@ -169,7 +185,8 @@ fn list(registry: &Registry, json: bool, output: &mut Output) -> Result<(), Fail
     output.line(champion.map_or_else(
         || "no version answers: there is no champion".to_owned(),
         |version| format!("* version {version} answers"),
-    ))
+    ))?;
+    challenger.map_or(Ok(()), |version| output.line(format!("? version {version} is tried beside it")))
 }
 
 fn summary(manifest: &Manifest) -> Summary {
@@ -227,13 +244,13 @@ fn tell_history(history: &[Change], output: &mut Output) -> Result<(), Failure> 
         return output.line("\nno change of champion is on record");
     }
     output.line("\nchampions, the newest last")?;
-    for Change { at, action, champion, before, by, reason } in history {
-        let before = before.as_deref().unwrap_or("none");
-        let action = match action {
-            Action::Promote => "promoted",
-            Action::Rollback => "rolled back to",
-        };
-        output.line(format!("  {at}  {action} {champion} (before: {before}) by {by}: {reason}"))?;
+    for Change { at, action, champion, before, challenger, by, reason } in history {
+        let (before, tried) = [before, challenger].map(|version| version.as_deref().unwrap_or("none")).into();
+        output.line(match action {
+            Action::Promote => format!("  {at}  promoted {champion} (before: {before}) by {by}: {reason}"),
+            Action::Rollback => format!("  {at}  rolled back to {champion} (before: {before}) by {by}: {reason}"),
+            Action::Challenge => format!("  {at}  tried {tried} beside {champion} by {by}: {reason}"),
+        })?;
     }
     Ok(())
 }

@@ -190,7 +190,13 @@ pub(crate) fn assembly_with(
     tape: Option<(Sender<TapeEvent>, bool)>,
 ) -> Result<Assembly> {
     let (tape, tape_waits) = tape.map_or((None, false), |(tape, waits)| (Some(tape), waits));
-    let witness =
-        Witness { metrics: service.metrics.clone(), board: service.board.clone(), clock: wall, tape, tape_waits };
+    let witness = Witness {
+        metrics: service.metrics.clone(),
+        board: service.board.clone(),
+        clock: wall,
+        tape,
+        tape_waits,
+        waiting: Arc::default(),
+    };
     Ok(Assembly::new(Arc::new(settings), scorer, witness, clock)?)
 }

@@ -10,7 +10,7 @@ use super::reader::Section;
 use super::setting::quoted;
 use super::units::ByteSize;
 use crate::archive::ArchiveSettings;
-use crate::sample::Policy;
+use crate::sample::{Policy, Quota, Strategy};
 
 /// Reads `[archive]`.
 pub(super) fn read(mut archive: Section<'_>) -> ArchiveSettings {
@@ -83,25 +83,70 @@ fn straight(path: &Path) -> PathBuf {
 pub(super) fn read_sample(mut sample: Section<'_>) -> Policy {
     let policy = sample.or("policy", "hash".to_owned());
     let share = if sample.has("share") || policy == "hash" { Some(sample.or("share", 0.05_f64)) } else { None };
-    if let Some(share) = share
-        && !(share > 0.0 && share <= 1.0)
-    {
-        sample.problem("share", "a share lies above 0 and not above 1", "use 0.05 to keep five in a hundred");
+    if let Some(share) = share {
+        check_share(&sample, share);
     }
     let _ = sample.value("share");
-    let chosen = match (policy.as_str(), share) {
-        ("hash", share) => Policy::Hash(share.unwrap_or(1.0)),
-        ("all", None) => Policy::All,
-        ("all", Some(_)) => {
-            sample.problem("share", "the policy `all` keeps every post", "remove share, or use policy = \"hash\"");
-            Policy::All
+    let quotas = read_strategies(&mut sample);
+    if policy != "hash" && share.is_some() {
+        sample.problem(
+            "share",
+            "a share of its own belongs to the policy `hash`",
+            "remove it, or use policy = \"hash\"",
+        );
+    }
+    if policy != "mixed" && !quotas.is_empty() {
+        sample.problem("strategy", "strategies belong to the policy `mixed`", "use policy = \"mixed\", or remove them");
+    }
+    let chosen = match policy.as_str() {
+        "hash" => Policy::Hash(share.unwrap_or(1.0)),
+        "all" => Policy::All,
+        "mixed" => {
+            if quotas.is_empty() {
+                let remedy = "add [[sample.strategy]] with by = \"random\" and share = 0.02, and others beside it";
+                sample.problem("strategy", "the policy `mixed` has no strategy", remedy);
+            }
+            Policy::Mixed(quotas.into())
         }
-        (other, _) => {
+        other => {
             let message = format!("{} is no policy", quoted(other));
-            sample.problem("policy", message, "use \"hash\" with a share, or \"all\"");
+            sample.problem("policy", message, "use \"hash\" with a share, \"mixed\" with strategies, or \"all\"");
             Policy::All
         }
     };
     sample.finish();
     chosen
+}
+
+fn read_strategies(sample: &mut Section<'_>) -> Vec<Quota> {
+    let mut quotas: Vec<Quota> = Vec::new();
+    for mut section in sample.sections("strategy") {
+        let by = section.required::<String>("by", "\"margin\"");
+        let share = section.or("share", 0.02_f64);
+        check_share(&section, share);
+        let strategy = by.as_deref().and_then(|by| Strategy::ALL.into_iter().find(|it| it.as_str() == by));
+        match (by, strategy) {
+            (Some(by), None) => {
+                let known: Vec<&str> = Strategy::ALL.iter().map(|it| it.as_str()).collect();
+                section.problem(
+                    "by",
+                    format!("{} is no strategy", quoted(&by)),
+                    format!("use one of {}", known.join(", ")),
+                );
+            }
+            (_, Some(strategy)) if quotas.iter().any(|quota| quota.strategy == strategy) => {
+                section.problem("by", format!("{} stands twice", quoted(strategy.as_str())), "give it one share");
+            }
+            (_, Some(strategy)) => quotas.push(Quota { strategy, share }),
+            (None, None) => {}
+        }
+        section.finish();
+    }
+    quotas
+}
+
+fn check_share(section: &Section<'_>, share: f64) {
+    if !(share > 0.0 && share <= 1.0) {
+        section.problem("share", "a share lies above 0 and not above 1", "use 0.05 to keep five in a hundred");
+    }
 }

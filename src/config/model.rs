@@ -32,6 +32,7 @@ pub(super) fn read(mut model: Section<'_>) -> (ModelSettings, Option<Manifest>) 
         pool_bytes_max: pool_bytes(&mut model, is.pool_bytes_max),
         pool_wait_max: model.within("pool_wait_max", is.pool_wait_max, Duration::ZERO..=Duration::from_secs(10)),
         cache_texts: model.within("cache_texts", is.cache_texts, 0..=10_000_000),
+        challenger_share: model.within("challenger_share", is.challenger_share, 0.0..=1.0),
     };
     let mut plain = true;
     for (key, name) in [("name", Some(&settings.name)), ("version", settings.version.as_ref())] {

@@ -25,7 +25,7 @@ pub use mention::{Mention, MentionRecord, Retraction, Sketch, Tick};
 pub use origin::Origin;
 pub use post::{Action, Post};
 pub use replay::Replay;
-pub use sample::Sample;
+pub use sample::{Challenge, Sample};
 pub use scored::{AnswerRecord, ModelId, ScoredPost, TopicRecord, rounded};
 pub use subject::{InvalidSubject, Subject, SubjectLink};
 pub use verdict::{Abstention, Answer, Verdict};

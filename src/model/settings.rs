@@ -42,6 +42,8 @@ pub struct ModelSettings {
     pub pool_wait_max: Duration,
     /// Texts in the cache of recently scored ones; 0: no cache.
     pub cache_texts: usize,
+    /// The share of archived posts that a challenger answers too, 0 to 1.
+    pub challenger_share: f64,
 }
 
 impl Default for ModelSettings {
@@ -59,6 +61,7 @@ impl Default for ModelSettings {
             pool_bytes_max: 4 << 20,
             pool_wait_max: Duration::from_millis(20),
             cache_texts: 20_000,
+            challenger_share: 0.1,
         }
     }
 }

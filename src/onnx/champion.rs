@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::{ModelSettings, Task};
-use crate::onnx::directory::{champion_of, locate};
+use crate::onnx::directory::{champion_of, locate, version_in};
 use crate::onnx::{Bundle, BundleError, Runtime};
 use crate::time::Clock;
 
@@ -42,6 +42,26 @@ impl Champion {
         let version = champion_of(&model)?;
         let written = std::fs::metadata(model.join("champion")).and_then(|file| file.modified()).ok();
         Ok(Named { version, written })
+    }
+
+    /// The version that is to be tried beside it, by the file `challenger`; nobody where there is none.
+    ///
+    /// # Errors
+    /// [`BundleError::NoModel`] when the file is there and holds no version.
+    pub fn challenger(&self) -> Result<Option<Named>, BundleError> {
+        let path = self.settings.directory.join(&self.settings.name).join("challenger");
+        let Ok(file) = std::fs::metadata(&path) else { return Ok(None) };
+        Ok(Some(Named { version: version_in(&path)?, written: file.modified().ok() }))
+    }
+
+    /// Loads a challenger as [`Champion::load`] does, in one session and without a memory: it is asked seldom.
+    ///
+    /// # Errors
+    /// As [`Champion::load`].
+    pub fn load_challenger(&self, version: &str) -> Result<Bundle, BundleError> {
+        let settings = ModelSettings { sessions: 1, cache_texts: 0, ..self.settings.clone() };
+        Self { settings, runtime: self.runtime.clone(), tasks: self.tasks.clone(), clock: self.clock.clone() }
+            .load(version)
     }
 
     /// Loads a version: hashes, device and golden inputs are checked as at a start, and its tasks must be those of the

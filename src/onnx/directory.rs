@@ -161,7 +161,15 @@ pub fn graph_bytes(settings: &ModelSettings) -> u64 {
 /// # Errors
 /// [`BundleError::NoModel`] when it cannot be read or holds no version.
 pub fn champion_of(model: &Path) -> Result<String, BundleError> {
-    let path = model.join("champion");
+    version_in(&model.join("champion"))
+}
+
+/// The version that a file names.
+///
+/// # Errors
+/// [`BundleError::NoModel`] when it cannot be read or holds no version.
+pub(in crate::onnx) fn version_in(path: &Path) -> Result<String, BundleError> {
+    let path = path.to_owned();
     let missing = |reason: String| BundleError::NoModel { path: path.clone(), reason };
     let text = std::fs::read_to_string(&path).map_err(|error| missing(error.to_string()))?;
     let version = text.trim();

@@ -10,7 +10,7 @@ use crate::entity::{Instruments, Linker};
 use crate::metrics;
 use crate::model::{Scorer, Slot};
 use crate::onnx::Champion;
-use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, Segment, SegmentDone, Worker};
+use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, Challenger, Seat, Segment, SegmentDone, Worker};
 use crate::pipeline::reload::announce;
 use crate::pipeline::score::{Prepared, Preparer, Routes, ScoreCore, ScoreNote, ScoreSettings, finish};
 use crate::pipeline::signal::{SignalCore, SignalSettings};
@@ -65,6 +65,8 @@ pub struct Assembly {
     pub linker: Arc<Linker>,
     /// The model.
     pub slot: Arc<Slot>,
+    /// Who is tried beside it.
+    pub seat: Seat,
     /// Where the next one comes from; `None`: this one answers for good.
     pub champion: Option<Arc<Champion>>,
     /// Told of every commit.
@@ -88,7 +90,7 @@ impl Assembly {
         let linker = Arc::new(Linker::new(&instruments));
         announce(&witness, &*scorer);
         let slot = Arc::new(Slot::new(scorer));
-        Ok(Self { settings, instruments, linker, slot, champion: None, witness, clock })
+        Ok(Self { settings, instruments, linker, slot, seat: Seat::default(), champion: None, witness, clock })
     }
 
     /// With a champion that replaces the model while it runs.
@@ -161,7 +163,7 @@ impl Assembly {
             rows: archive.segment_rows,
             bytes: archive.segment_bytes,
             age,
-            policy: self.settings.sample,
+            policy: self.settings.sample.clone(),
             until_end,
         };
         ArchiveCore::new(limits, self.routes(counts)).stopping_at(self.settings.dead_letters)
@@ -187,7 +189,10 @@ impl Assembly {
     ) -> Result<impl FnMut(Segment) -> Result<SegmentDone, String> + Send + use<>, AssembleError> {
         let store = Store::open(&self.settings.archive)?;
         let metrics = self.witness.metrics.clone();
+        let share = self.settings.model.challenger_share;
         let mut worker = Worker {
+            quotas: self.settings.sample.quotas(),
+            challenger: Challenger::new(self.seat.clone(), share, self.clock.clone(), self.witness.clone()),
             store,
             clock: self.clock.clone(),
             on_failure: Box::new(move |why| {

@@ -76,13 +76,14 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
     let desks = subjects * (DESK_BYTES + settings.rules.len() as u64 * ALERT_BYTES);
     let producers = 3 * kafka::producer_bytes_max() as u64;
     // The next champion is loaded beside the one that answers.
+    let challenger = u64::from(model.challenger_share > 0.0);
     let bundles = if model.version.is_some() { 1 } else { 2 };
     vec![
         part("the process with ONNX Runtime", "", PROCESS_BYTES),
         part(
-            "the model's sessions, and the next one's",
+            "the model's sessions, the next one's, a challenger",
             "model.sessions",
-            bundles * sessions * SESSION_FILES * graph_bytes,
+            (bundles * sessions + challenger) * SESSION_FILES * graph_bytes,
         ),
         part("texts scored a moment ago", "model.cache_texts", bundles * model.cache_texts as u64 * CACHED_TEXT_BYTES),
         part("records read ahead, three stages", "kafka.record_bytes_max", 3 * source),

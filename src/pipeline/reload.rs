@@ -1,5 +1,5 @@
 //! The champion changes while the pipeline runs: the new one is loaded beside the old, checked, and put in its place
-//! between two pools. What cannot be loaded is refused, once, and the old one stays.
+//! between two pools. What cannot be loaded is refused, once, and the old one stays. The challenger is looked for likewise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::metrics;
 use crate::model::{Scorer, Slot};
 use crate::onnx::{BundleError, Champion, Named};
 use crate::pipeline::Assembly;
+use crate::pipeline::archive::Seat;
 use crate::pipeline::shell::named;
 use crate::pipeline::witness::Witness;
 
@@ -30,6 +31,61 @@ pub(in crate::pipeline) fn reload(assembly: &Assembly, stopped: Receiver<()>) ->
     };
     // It ends with the stages, or with the process while it loads.
     named("model-reload", look).map(drop)
+}
+
+/// Looks who is to be tried beside the champion until `stopped` is disconnected, where a share of the posts is for it.
+///
+/// # Errors
+/// When the system has no thread left.
+pub(in crate::pipeline) fn reload_challenger(assembly: &Assembly, stopped: Receiver<()>) -> std::io::Result<()> {
+    let Some(champion) = assembly.champion.clone() else { return Ok(()) };
+    if assembly.settings.model.challenger_share == 0.0 {
+        return Ok(());
+    }
+    let mut trial = Trial { champion, seat: assembly.seat.clone(), witness: assembly.witness.clone(), seen: None };
+    let look = move || {
+        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            trial.look();
+        }
+    };
+    named("challenger-load", look).map(drop)
+}
+
+/// Who sits in the challenger's seat.
+struct Trial {
+    champion: Arc<Champion>,
+    seat: Seat,
+    witness: Witness,
+    /// What was named when it was looked at last, whether that could be loaded or not.
+    seen: Option<Named>,
+}
+
+impl Trial {
+    fn look(&mut self) {
+        let named = match self.champion.challenger() {
+            Ok(named) => named,
+            // It is being written, or holds nonsense: who sits there stays.
+            Err(error) => return tracing::debug!(%error, "looking for a challenger"),
+        };
+        if named == self.seen {
+            return;
+        }
+        // The seat is given up first, so that two challengers are never in memory.
+        if let Some(before) = self.seat.get() {
+            self.seat.set(None);
+            self.witness.metrics.forget(&metrics::CHALLENGER_INFO, &labels(&*before));
+        }
+        match named.as_ref().map(|named| (&named.version, self.champion.load_challenger(&named.version))) {
+            None => tracing::info!("no challenger is tried any more"),
+            Some((version, Ok(bundle))) => {
+                tracing::info!(%version, "a challenger is tried");
+                self.witness.metrics.set(&metrics::CHALLENGER_INFO, &labels(&bundle), 1.0);
+                self.seat.set(Some(Arc::new(bundle)));
+            }
+            Some((version, Err(why))) => tracing::error!(%version, %why, "the challenger is refused"),
+        }
+        self.seen = named;
+    }
 }
 
 struct Reload {

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use crate::kafka::{KafkaError, TopicPlan, TopicReport, Upkeep, ensure_topics, inspect_topics, partition_counts};
 use crate::pipeline::assemble::{AssembleError, Assembly, Counts};
 use crate::pipeline::launch::{Launch, Signals};
-use crate::pipeline::reload::reload;
+use crate::pipeline::reload::{reload, reload_challenger};
 use crate::pipeline::shell::named;
 use crate::pipeline::watch::{Pulse, explain, watch};
 use crate::pipeline::{Settings, Topics};
@@ -238,7 +238,11 @@ impl Fleet {
         let has_score = options.stages.contains(&StageName::Score);
         if has_score {
             let none_left = |error| RunError::Halted { stage: "score", why: format!("starting a thread: {error}") };
-            reload(&launch.assembly, stopped).map_err(none_left)?;
+            reload(&launch.assembly, stopped.clone()).map_err(none_left)?;
+        }
+        if options.stages.contains(&StageName::Archive) {
+            let none_left = |error| RunError::Halted { stage: "archive", why: format!("starting a thread: {error}") };
+            reload_challenger(&launch.assembly, stopped).map_err(none_left)?;
         }
         Ok(Self { stages, ended, noticed, stop: Some(stop), upstream: has_score.then_some(upstream) })
     }

@@ -233,7 +233,10 @@ impl<S: Stage> Running<S> {
         match effect {
             Effect::Work(job) => self.jobs.send(job).map_err(|_| gone(()))?,
             Effect::Commit(epoch) => self.commits.send(epoch).map_err(|_| gone(()))?,
-            Effect::Source(command) => self.source.command(command),
+            Effect::Source(command) => {
+                self.witness.paused(&command);
+                self.source.command(command);
+            }
             Effect::Settled(partitions) => self.settle(&partitions),
             Effect::WasReset(partition) => {
                 tracing::warn!(stage = self.name, %partition, "begins again at its committed position");

@@ -3,6 +3,7 @@
 //! It sees rows only after their commit was acknowledged, and nothing waits for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -13,6 +14,7 @@ use crate::model::ScoreStats;
 use crate::pipeline::archive::ArchiveNote;
 use crate::pipeline::score::ScoreNote;
 use crate::pipeline::signal::SignalNote;
+use crate::stream::Command;
 use crate::telemetry::Metrics;
 use crate::time::{Clock, Timestamp};
 use crate::web::{Board, DeadLetterLine};
@@ -58,6 +60,8 @@ pub struct Witness {
     pub tape: Option<Sender<TapeEvent>>,
     /// Whether a full tape is waited for (`play` counts from it).
     pub tape_waits: bool,
+    /// Stages of this process that take nothing more before some of their work is done.
+    pub waiting: Arc<AtomicUsize>,
 }
 
 /// How a note is told to a witness.
@@ -72,6 +76,20 @@ pub trait Told {
 }
 
 impl Witness {
+    /// A stage asked its source to pause, or to go on.
+    pub(in crate::pipeline) fn paused(&self, command: &Command) {
+        match command {
+            Command::Pause => drop(self.waiting.fetch_add(1, Ordering::Relaxed)),
+            Command::Resume => drop(self.waiting.fetch_sub(1, Ordering::Relaxed)),
+            Command::Reset(_) | Command::Stop => {}
+        }
+    }
+
+    /// Whether a stage of this process has more to do than it can.
+    pub(in crate::pipeline) fn is_pressed(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// A stage's commit: its rows and how long it took.
     pub(in crate::pipeline) fn committed<'a, N: Told + 'a>(
         &self,

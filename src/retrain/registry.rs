@@ -15,6 +15,7 @@ use crate::onnx::{BundleError, champion_of, is_version, manifest_of};
 use crate::time::Timestamp;
 
 const CHAMPION: &str = "champion";
+const CHALLENGER: &str = "challenger";
 const HISTORY: &str = "history.jsonl";
 /// Versions that are listed, and changes that are read: the newest.
 const SHOWN_MAX: usize = 1_000;
@@ -29,9 +30,11 @@ pub enum Action {
     Promote,
     /// The one before was named again.
     Rollback,
+    /// A version is tried beside the champion, or none any more.
+    Challenge,
 }
 
-/// One change of champion, a line of `history.jsonl`.
+/// One change, a line of `history.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// When.
@@ -42,6 +45,9 @@ pub struct Change {
     pub champion: String,
     /// Who answered before; `None` where nobody did.
     pub before: Option<String>,
+    /// Who is tried from then on, where that is what was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenger: Option<String>,
     /// Who did it.
     pub by: String,
     /// Why.
@@ -192,7 +198,8 @@ impl Registry {
     pub fn before(&self) -> Result<String, RegistryError> {
         let champion = self.champion()?;
         let changes = self.history()?;
-        let made = changes.into_iter().rev().find(|change| change.champion == champion);
+        let named = |change: &Change| change.action != Action::Challenge && change.champion == champion;
+        let made = changes.into_iter().rev().find(named);
         made.and_then(|change| change.before)
             .ok_or_else(|| RegistryError::NoEarlier { path: self.folder.join(HISTORY), champion })
     }
@@ -211,9 +218,41 @@ impl Registry {
             return Err(RegistryError::Already(champion));
         }
         let Warrant { at, by, reason } = warrant;
-        let change = Change { at, action, champion, before, by, reason };
+        let change = Change { at, action, champion, before, challenger: None, by, reason };
         self.remember(&change)?;
         self.name(&change.champion)?;
+        Ok(change)
+    }
+
+    /// Who is tried beside the champion.
+    #[must_use]
+    pub fn challenger(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder.join(CHALLENGER)).ok()?;
+        Some(text.trim().to_owned()).filter(|version| is_version(version))
+    }
+
+    /// Has a version tried beside the champion, or none any more. Whether it can be used is the caller's to find out.
+    ///
+    /// # Errors
+    /// [`RegistryError::Already`] when it is tried, or answers, already; and what cannot be written.
+    pub fn challenge(&self, version: Option<String>, warrant: Warrant) -> Result<Change, RegistryError> {
+        let champion = self.champion()?;
+        if let Some(version) = version.as_ref().filter(|version| **version == champion) {
+            return Err(RegistryError::Already(version.clone()));
+        }
+        let Warrant { at, by, reason } = warrant;
+        let action = Action::Challenge;
+        let change = Change { at, action, champion, before: None, challenger: version, by, reason };
+        self.remember(&change)?;
+        let path = self.folder.join(CHALLENGER);
+        let done = match &change.challenger {
+            Some(version) => replace(&path, version),
+            None => std::fs::remove_file(&path).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        };
+        done.map_err(|source| RegistryError::File { path, source })?;
         Ok(change)
     }
 

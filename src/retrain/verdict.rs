@@ -212,7 +212,10 @@ fn pictures(set: &str, comparison: &Comparison) -> String {
             page += &framed(&matrix(&report.confusion), &format!("{who}: {}", summary(report)));
         }
         if let Some((before, after)) = comparison.sure.get(task) {
-            page += &framed(&reliability(before, after), "how often right (up), by how sure (across): champion grey, candidate blue");
+            page += &framed(
+                &reliability(before, after),
+                "how often right (up), by how sure (across): champion grey, candidate blue",
+            );
         }
         page += "</div>\n";
     }

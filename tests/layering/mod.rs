@@ -42,8 +42,8 @@ pub const ROOMS: &[Room] = &[
     room("entity", 1, &[]),
     room("model", 1, &["clean"]), // what a model is asked depends on the language of the text
     room("window", 1, &[]),
-    room("rule", 1, &["window"]), // a rule is a condition on what a window holds
-    room("sample", 1, &[]),
+    room("rule", 1, &["window"]),            // a rule is a condition on what a window holds
+    room("sample", 1, &["clean", "window"]), // novelty is likeness of texts, and `window` knows how to count copies
     // 0, vocabulary
     room("event", 0, &["stream", "time"]),
     room("stream", 0, &["time"]),

@@ -37,9 +37,17 @@ impl Models {
 
     /// Names the version that is to answer, as an operator should: with a rename.
     pub fn name(&self, version: &str) {
-        let aside = self.tiny().join("champion.new");
+        self.seat("champion", version);
+    }
+
+    pub fn challenge(&self, version: &str) {
+        self.seat("challenger", version);
+    }
+
+    fn seat(&self, role: &str, version: &str) {
+        let aside = self.tiny().join(format!("{role}.new"));
         std::fs::write(&aside, version).unwrap();
-        std::fs::rename(aside, self.tiny().join("champion")).unwrap();
+        std::fs::rename(aside, self.tiny().join(role)).unwrap();
     }
 
     pub fn directory(&self) -> &str {

@@ -13,7 +13,7 @@ use crate::pipeline::limit::{DeadLetterLimit, Fate as _, Watch};
 use crate::pipeline::score::Routes;
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
 use crate::pipeline::witness::Witness;
-use crate::sample::Policy;
+use crate::sample::{Choice, Kept, Policy};
 use crate::stream::{Closed, Feed, Lease, Partition, Position, Record, Row};
 use crate::time::Timestamp;
 
@@ -82,7 +82,7 @@ impl ArchiveCore {
                 self.ends.retain(|at, until| at != partition || *until > assignment.committed);
                 self.flow.assign(&assignment.lease, assignment.committed);
                 for record in &assignment.restored {
-                    let is_dead = row(record, &self.labels, self.limits.policy, &self.routes).dead().is_some();
+                    let is_dead = row(record, &self.labels, &self.limits.policy, &self.routes).dead().is_some();
                     self.flow.watch.remember(partition, is_dead);
                 }
             }
@@ -119,7 +119,7 @@ impl ArchiveCore {
             return Vec::new();
         }
         self.open.entry(lease.partition().clone()).or_insert(now);
-        let (labels, policy, routes) = (&self.labels, self.limits.policy, &self.routes);
+        let (labels, policy, routes) = (&self.labels, &self.limits.policy, &self.routes);
         let rows = taken.live.map(|record| row(&record, labels, policy, routes));
         self.flow.add(rows, now).into_iter().collect()
     }
@@ -213,15 +213,16 @@ impl ArchiveCore {
     }
 }
 
-fn row(record: &Record, labels: &Arc<str>, policy: Policy, routes: &Routes) -> ArchiveRow {
+fn row(record: &Record, labels: &Arc<str>, policy: &Policy, routes: &Routes) -> ArchiveRow {
     let content = if record.partition.topic == *labels {
         decode_label(record).map(|label| Content::Label(Box::new(label)))
     } else {
         decode_scored(record).map(|scored| match policy.decide(&scored.post_id) {
-            Some(kept) => {
-                Content::Sample(Box::new(Sample { scored, reason: kept.reason, probability: kept.probability }))
+            Choice::Keep(Kept { reason, probability }) => {
+                Content::Sample(Box::new(Sample { scored, challenge: None, reason, probability }))
             }
-            None => Content::NotKept,
+            Choice::Leave => Content::NotKept,
+            Choice::Later => Content::Candidate(Box::new(scored)),
         })
     };
     let bytes = if matches!(content, Ok(Content::NotKept)) { 0 } else { record.size() };

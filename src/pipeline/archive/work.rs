@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::{Published, SegmentName, Store};
-use crate::event::{Label, Reason, Sample};
+use crate::event::{Challenge, Label, Reason, Sample, ScoredPost};
+use crate::pipeline::archive::Challenger;
 use crate::pipeline::limit::Fate;
+use crate::sample::{Kept, Quota, choose};
 use crate::stream::{Closed, Ends, Output, Partition, Position, Row, Weigh};
 use crate::time::{Clock, Timestamp};
 
@@ -41,7 +43,7 @@ impl Fate for ArchiveRow {
     fn dead(&self) -> Option<(Reason, &str)> {
         match &self.content {
             Content::Dead { reason, message, .. } => Some((*reason, message)),
-            Content::Sample(_) | Content::NotKept | Content::Label(_) => None,
+            Content::Sample(_) | Content::Candidate(_) | Content::NotKept | Content::Label(_) => None,
         }
     }
 }
@@ -51,7 +53,9 @@ impl Fate for ArchiveRow {
 pub enum Content {
     /// A scored post that is kept.
     Sample(Box<Sample>),
-    /// A scored post that is not.
+    /// A scored post of which it is decided when its segment is closed.
+    Candidate(Box<ScoredPost>),
+    /// A scored post that is not kept.
     NotKept,
     /// A label.
     Label(Box<Label>),
@@ -64,6 +68,29 @@ pub enum Content {
         /// Why, for a person.
         message: String,
     },
+}
+
+impl Content {
+    /// The post that is kept, or may be.
+    fn scored(&self) -> Option<&ScoredPost> {
+        match self {
+            Self::Sample(sample) => Some(&sample.scored),
+            Self::Candidate(scored) => Some(scored),
+            Self::NotKept | Self::Label(_) | Self::Dead { .. } => None,
+        }
+    }
+
+    /// Adds what the challenger said, and what became of a candidate.
+    fn settle(&mut self, challenge: Option<Challenge>, kept: Option<Kept>) {
+        *self = match (std::mem::replace(self, Self::NotKept), kept) {
+            (Self::Sample(sample), _) => Self::Sample(Box::new(Sample { challenge, ..*sample })),
+            (Self::Candidate(scored), Some(Kept { reason, probability })) => {
+                Self::Sample(Box::new(Sample { scored: *scored, challenge, reason, probability }))
+            }
+            (Self::Candidate(_), None) => Self::NotKept,
+            (other, _) => other,
+        };
+    }
 }
 
 /// What a segment holds.
@@ -147,6 +174,10 @@ pub struct Worker {
     pub clock: Arc<dyn Clock>,
     /// Told of each failed attempt.
     pub on_failure: Box<dyn FnMut(&str) + Send>,
+    /// What a mixed policy keeps.
+    pub quotas: Arc<[Quota]>,
+    /// Who else is asked.
+    pub challenger: Challenger,
 }
 
 impl Worker {
@@ -155,6 +186,7 @@ impl Worker {
     /// # Errors
     /// The reason to halt, when it still fails after all attempts.
     pub fn write(&mut self, segment: Segment) -> Result<SegmentDone, String> {
+        let segment = self.decide(segment);
         let mut wait = Duration::from_millis(250);
         for attempt in 1..=ATTEMPTS {
             match self.publish(&segment) {
@@ -170,6 +202,24 @@ impl Worker {
             }
         }
         Err("no attempt was made to write a segment".to_owned())
+    }
+
+    /// Asks the challenger, and decides of the candidates.
+    fn decide(&mut self, segment: Segment) -> Segment {
+        let Segment { dataset, closed } = segment;
+        let (quotas, challenger) = (&self.quotas, &mut self.challenger);
+        let closed = closed.transform(|mut rows| {
+            let posts: Vec<&ScoredPost> = rows.iter().filter_map(|row| row.content.scored()).collect();
+            let mut challenges = challenger.ask(&posts);
+            let asked: Vec<_> = posts.into_iter().zip(challenges.iter().map(Option::as_ref)).collect();
+            let mut chosen = choose(&asked, quotas).into_iter();
+            let mut challenges = challenges.drain(..);
+            for content in rows.iter_mut().map(|row| &mut row.content).filter(|content| content.scored().is_some()) {
+                content.settle(challenges.next().flatten(), chosen.next().flatten());
+            }
+            rows
+        });
+        Segment { dataset, closed }
     }
 
     fn publish(&mut self, segment: &Segment) -> Result<Published, String> {
@@ -214,7 +264,7 @@ fn done(segment: Segment, published: &Published) -> SegmentDone {
             let reason = match &row.content {
                 Content::Sample(sample) => sample.reason,
                 Content::Label(_) => "label",
-                Content::NotKept | Content::Dead { .. } => continue,
+                Content::Candidate(_) | Content::NotKept | Content::Dead { .. } => continue,
             };
             match kept.iter_mut().find(|(name, _)| *name == reason) {
                 Some((_, count)) => *count += 1,
@@ -229,7 +279,7 @@ fn done(segment: Segment, published: &Published) -> SegmentDone {
             Content::Dead { output, reason, message } => {
                 Some(Row { outputs: vec![*output], note: ArchiveNote::Dead(reason, message) })
             }
-            Content::Sample(_) | Content::NotKept | Content::Label(_) => None,
+            Content::Sample(_) | Content::Candidate(_) | Content::NotKept | Content::Label(_) => None,
         });
         std::iter::once(Row { outputs: Vec::new(), note }).chain(letters).collect()
     }))
@@ -275,12 +325,17 @@ mod tests {
         Segment { dataset: Dataset::Labels, closed: ledger.close_part(&partition).unwrap() }
     }
 
+    fn worker(disk: &SickDisk, clock: &Arc<ManualClock>, on_failure: Box<dyn FnMut(&str) + Send>) -> Worker {
+        let challenger = Challenger::nobody(clock.clone());
+        Worker { store: disk.store(), clock: clock.clone(), on_failure, quotas: Arc::default(), challenger }
+    }
+
     /// What writing on such a disk gives, how long it waited, and what was told of it.
     fn write(disk: &SickDisk) -> (Result<SegmentDone, String>, Duration, Vec<String>) {
         let (clock, told) = (Arc::new(ManualClock::default()), Arc::new(Mutex::new(Vec::new())));
         let ear = told.clone();
         let on_failure = Box::new(move |why: &str| ear.lock().unwrap().push(why.to_owned()));
-        let done = Worker { store: disk.store(), clock: clock.clone(), on_failure }.write(segment());
+        let done = worker(disk, &clock, on_failure).write(segment());
         let told = told.lock().unwrap().clone();
         (done, clock.monotonic(), told)
     }

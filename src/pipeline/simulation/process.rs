@@ -14,12 +14,12 @@ use crate::event::{ModelId, Severity, Verdict};
 use crate::kafka::KafkaSettings;
 use crate::memory::{Log, ReadBack, Script, Source, Transactions};
 use crate::model::{Encoded, ModelSettings, ScoreFailure, ScoreStats, Scorer, Slot, StubScorer, divide};
-use crate::pipeline::archive::Worker;
+use crate::pipeline::archive::{Challenger, Seat, Worker};
 use crate::pipeline::score::finish;
 use crate::pipeline::stage::Stage;
 use crate::pipeline::{Assembly, DeadLetterLimit, Settings, Topics, Witness};
 use crate::rule::{Bound, Rule, SubjectPattern};
-use crate::sample::Policy;
+use crate::sample::{Policy, Quota, Strategy};
 use crate::stream::Delivery;
 use crate::telemetry::{LogSettings, Metrics};
 use crate::time::ManualClock;
@@ -144,7 +144,8 @@ impl Site {
         let csv = "id,name,aliases\nXNAS:AAA,Aaa,\nXNAS:BBB,Bbb,\nXNYS:CCC,Ccc,\nXNYS:DDD,Ddd,\n";
         let linker = Arc::new(Linker::new(&Instruments::parse(csv).unwrap()));
         let (metrics, board) = (Metrics::new().unwrap(), Arc::new(Board::new(PIPELINE)));
-        let witness = Witness { metrics, board, clock: clock.clone(), tape: None, tape_waits: false };
+        let witness =
+            Witness { metrics, board, clock: clock.clone(), tape: None, tape_waits: false, waiting: Arc::default() };
         Self { log, clock, disk: SickDisk::default(), delivery, settings, linker, witness }
     }
 
@@ -172,6 +173,7 @@ impl Site {
             instruments: Arc::default(),
             linker: self.linker.clone(),
             slot: slot.clone(),
+            seat: Seat::default(),
             champion: None,
             witness: self.witness.clone(),
             clock: self.clock.clone(),
@@ -184,7 +186,13 @@ impl Site {
         let signal = assembly.signal_core(COUNTS, interval, false);
         let back = ReadBack { look_back: assembly.signal_settings().look_back(), alerts: routes.topics.alerts.clone() };
         let archive = assembly.archive_core(COUNTS, self.settings.archive.segment_age, false);
-        let mut worker = Worker { store: self.disk.store(), clock: self.clock.clone(), on_failure: Box::new(|_| {}) };
+        let mut worker = Worker {
+            store: self.disk.store(),
+            clock: self.clock.clone(),
+            on_failure: Box::new(|_| {}),
+            quotas: self.settings.sample.quotas(),
+            challenger: Challenger::nobody(self.clock.clone()),
+        };
         let writing = Box::new(move |segment| worker.write(segment));
         let actors: [Box<dyn Actor>; 3] = [
             Box::new(self.member(0, score, instance, (None, scoring))),
@@ -249,7 +257,11 @@ fn settings(delivery: Delivery) -> Settings {
             rule("mood", "market", Bound::Below(0.0), 30),
         ],
         archive: ArchiveSettings { segment_rows: 8, segment_age: Duration::from_secs(5), ..ArchiveSettings::default() },
-        sample: Policy::All,
+        // Everything either way, so that the archive must hold each record; decided one by one, or by segments.
+        sample: match delivery {
+            Delivery::ExactlyOnce => Policy::Mixed([Quota { strategy: Strategy::Random, share: 1.0 }].into()),
+            Delivery::AtLeastOnce => Policy::All,
+        },
         dead_letters: DeadLetterLimit::default(),
         web: WebSettings::default(),
         log: LogSettings::default(),
