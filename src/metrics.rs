@@ -166,6 +166,12 @@ pub const MODEL_RELOADS: Family =
     counter("bellwether_model_reloads_total", "Changes of the champion that were seen.", &["result"]);
 /// Whether the champion was refused and an older model answers (1) or not (0).
 pub const MODEL_REFUSED: Family = gauge("bellwether_model_refused", "Whether the champion was refused.", &[]);
+/// How far the last posts and answers are from those on which the model was judged, by feature (population stability
+/// index, nats).
+pub const DRIFT: Family =
+    gauge("bellwether_drift", "Distance of the last posts from those that the model was judged on.", &["feature"]);
+/// The share of right answers, by task: `judged` with labels, and `estimated` without for the last posts.
+pub const ACCURACY: Family = gauge("bellwether_accuracy_ratio", "The share of right answers.", &["task", "kind"]);
 /// The challenger; always 1.
 pub const CHALLENGER_INFO: Family = gauge(
     "bellwether_challenger_info",
@@ -231,6 +237,8 @@ pub const ALL: &[&Family] = &[
     &MODEL_INFO,
     &MODEL_RELOADS,
     &MODEL_REFUSED,
+    &DRIFT,
+    &ACCURACY,
     &CHALLENGER_INFO,
     &CHALLENGER_POSTS,
     &CHALLENGER_ANSWERS,

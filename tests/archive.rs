@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bellwether::archive::{ArchiveError, ArchiveSettings, SegmentName, Store};
 use bellwether::event::{
-    Abstention, Action, Answer, AnswerRecord, Challenge, Label, ModelId, Origin, Sample, ScoredPost, Subject, SubjectLink,
-    TopicRecord,
+    Abstention, Action, Answer, AnswerRecord, Challenge, Label, ModelId, Origin, Sample, ScoredPost, Subject,
+    SubjectLink, TopicRecord,
 };
 use bellwether::stream::{Position, Span};
 use bellwether::time::Timestamp;

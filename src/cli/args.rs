@@ -260,6 +260,10 @@ pub struct Evaluate {
     /// Print one JSON object, a key a task
     #[arg(long)]
     pub json: bool,
+    /// Also write what these rows look like into the version's folder, as reference.json: a pipeline in which it answers
+    /// then shows how far its posts are from them
+    #[arg(long)]
+    pub reference: bool,
 }
 
 /// Where a model runs.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::cli::args::{Evaluate, Global};
 use crate::cli::{Failure, Input, Output, model, start_quiet_log};
-use crate::retrain::{EvaluateError, LabelledRow, Line, Report, TaskReport, evaluate};
+use crate::onnx::REFERENCE;
+use crate::retrain::{EvaluateError, LabelledRow, Line, Report, TaskReport, evaluate, reference};
 
 /// Runs the command.
 ///
@@ -23,12 +24,23 @@ pub(crate) fn run(arguments: &Evaluate, global: &Global) -> Result<(), Failure> 
             None
         }
     });
+    let mut kept = Vec::new();
+    let rows = rows.inspect(|row| kept.extend(row.as_ref().ok().filter(|_| arguments.reference).cloned()));
     let result = evaluate(&bundle, bundle.tasks(), rows);
     if let Some(failure) = unread {
         return Err(failure);
     }
     let report = result.map_err(|error| Failure::data(error.to_string(), remedy(&error)))?;
     let mut output = Output::new();
+    if arguments.reference {
+        let found = reference(&bundle, bundle.tasks(), &kept)
+            .map_err(|error| Failure::data(error.to_string(), remedy(&error)))?;
+        let path = bundle.directory().join(REFERENCE);
+        let json = serde_json::to_vec(&found).map_err(|error| Failure::internal(error.to_string()))?;
+        std::fs::write(&path, json).map_err(|error| {
+            Failure::unavailable(format!("{}: {error}", path.display()), "make the folder writable")
+        })?;
+    }
     if arguments.json {
         output.json(&report)?;
     } else {

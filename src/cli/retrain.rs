@@ -167,9 +167,9 @@ fn tell(ending: &Ending, json: bool) -> Result<(), Failure> {
                 output.json(&Told::Decided { version, promoted: *promoted, page, decision })?;
             } else {
                 for gain in &decision.gains {
-                    let (task, difference) = (&gain.task, gain.difference);
+                    let (task, figure, difference) = (&gain.task, gain.figure, gain.difference);
                     output.line(format!(
-                        "{task}: {difference:+.4} on {} rows, at least {:+.4}",
+                        "{task} {figure}: {difference:+.4} better on {} rows, at least {:+.4}",
                         gain.rows, gain.at_least
                     ))?;
                 }

@@ -197,6 +197,7 @@ pub(crate) fn assembly_with(
         tape,
         tape_waits,
         waiting: Arc::default(),
+        drift: Arc::default(),
     };
     Ok(Assembly::new(Arc::new(settings), scorer, witness, clock)?)
 }

@@ -5,6 +5,7 @@
 //! is in `onnx`, the one real implementation of the port; nothing here knows files, threads or ONNX Runtime.
 
 mod calibrate;
+mod drift;
 mod explain;
 mod manifest;
 mod packing;
@@ -14,9 +15,12 @@ mod slot;
 mod splitting;
 mod stub;
 
+use std::sync::Arc;
+
 use crate::event::{ModelId, Verdict};
 
 pub use calibrate::{Calibration, Readout};
+pub use drift::{Drift, Findings, Judged, Profile, Reference, Said, Seen};
 pub use explain::{Explanation, WordShare, explain};
 pub use manifest::{Golden, GoldenOutput, Manifest, ManifestError, Task, Variant};
 pub use packing::{PackLimits, pack};
@@ -49,6 +53,16 @@ pub trait Scorer: Send + Sync {
 
     /// What was done since the last call.
     fn take_stats(&self) -> ScoreStats;
+
+    /// What it was judged on, where that is known.
+    fn reference(&self) -> Option<Arc<Reference>> {
+        None
+    }
+
+    /// The token for what its tokeniser does not know, where it has one.
+    fn unknown_token(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// A tokenised text. Only the scorer that made it can read it.

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::event::{Answer, ModelId, Verdict};
 use crate::model::{
-    Device, Encoded, ModelSettings, PackLimits, Readout, ScoreFailure, ScoreStats, Scorer, Task, Variant,
+    Device, Encoded, ModelSettings, PackLimits, Readout, Reference, ScoreFailure, ScoreStats, Scorer, Task, Variant,
 };
 use crate::onnx::cache::Cache;
 use crate::onnx::directory::{locate, manifest_of, read_verified};
 use crate::onnx::graph::{Graph, GraphPlan, Place};
 use crate::onnx::headroom::{self, SESSION_FILES};
 use crate::onnx::lanes::Lanes;
+use crate::onnx::reference::reference_of;
 use crate::onnx::tokens::Tokens;
 use crate::onnx::{BundleError, Runtime};
 use crate::time::Clock;
@@ -36,6 +37,7 @@ pub struct Bundle {
     limits: PackLimits,
     cache: Cache,
     stats: Mutex<ScoreStats>,
+    reference: Option<Arc<Reference>>,
     pub(super) runtime: Runtime,
     pub(super) plan: GraphPlan,
     pub(super) sha256: String,
@@ -97,6 +99,7 @@ impl Bundle {
             },
             cache: Cache::new(settings.cache_texts),
             stats: Mutex::default(),
+            reference: reference_of(folder)?,
             runtime: runtime.clone(),
             sha256: variant.sha256.clone(),
             plan,
@@ -155,6 +158,14 @@ impl Bundle {
 }
 
 impl Scorer for Bundle {
+    fn reference(&self) -> Option<Arc<Reference>> {
+        self.reference.clone()
+    }
+
+    fn unknown_token(&self) -> Option<u32> {
+        self.tokens.unknown()
+    }
+
     fn id(&self) -> &ModelId {
         &self.id
     }

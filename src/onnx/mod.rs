@@ -15,6 +15,7 @@ mod directory;
 mod graph;
 mod headroom;
 mod lanes;
+mod reference;
 mod runtime;
 mod tokens;
 
@@ -23,4 +24,5 @@ pub use bundle::Bundle;
 pub use champion::{Champion, Named};
 pub use directory::{BundleError, champion_of, graph_bytes, is_version, manifest, manifest_of};
 pub use headroom::SESSION_FILES;
+pub use reference::REFERENCE;
 pub use runtime::{Runtime, RuntimeError, RuntimeHints, RuntimeInfo, runtime};

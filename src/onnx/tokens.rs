@@ -32,6 +32,11 @@ impl Tokens {
         Ok(Encoded { ids: encoding.get_ids().into(), hash: text_hash(cleaned) })
     }
 
+    /// The id that stands for what is not in the vocabulary.
+    pub(super) fn unknown(&self) -> Option<u32> {
+        ["[UNK]", "<unk>"].iter().find_map(|name| self.tokenizer.token_to_id(name))
+    }
+
     /// The id that fills a row up to the batch's longest.
     pub(super) fn padding(&self) -> u32 {
         self.padding

@@ -1,7 +1,7 @@
 //! The champion changes while the pipeline runs: the new one is loaded beside the old, checked, and put in its place
 //! between two pools. What cannot be loaded is refused, once, and the old one stays. The challenger is looked for likewise.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -148,6 +148,8 @@ impl Reload {
 pub(in crate::pipeline) fn announce(witness: &Witness, scorer: &dyn Scorer) {
     witness.metrics.set(&metrics::MODEL_INFO, &labels(scorer), 1.0);
     witness.board.model(told(scorer));
+    let mut drift = witness.drift.lock().unwrap_or_else(PoisonError::into_inner);
+    drift.begin(&scorer.id().version, scorer.reference(), scorer.unknown_token());
 }
 
 fn told(scorer: &dyn Scorer) -> String {

@@ -2,17 +2,18 @@
 //!
 //! It sees rows only after their commit was acknowledged, and nothing waits for it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
 
 use crate::event::{Action, Alert, AlertState, Reason, ScoredPost};
 use crate::metrics;
-use crate::model::ScoreStats;
+use crate::model::{Drift, Findings, ScoreStats, Seen};
 use crate::pipeline::archive::ArchiveNote;
-use crate::pipeline::score::ScoreNote;
+use crate::pipeline::score::{ScoreNote, ScoredNote};
 use crate::pipeline::signal::SignalNote;
 use crate::stream::Command;
 use crate::telemetry::Metrics;
@@ -60,6 +61,8 @@ pub struct Witness {
     pub tape: Option<Sender<TapeEvent>>,
     /// Whether a full tape is waited for (`play` counts from it).
     pub tape_waits: bool,
+    /// What posts look like beside those on which the model was judged.
+    pub drift: Arc<Mutex<Drift>>,
     /// Stages of this process that take nothing more before some of their work is done.
     pub waiting: Arc<AtomicUsize>,
 }
@@ -158,6 +161,7 @@ impl Told for ScoreNote {
                 witness.metrics.add(&metrics::SUBJECTS_DROPPED, &[], u64::try_from(note.dropped).unwrap_or(0));
                 witness.metrics.add(&metrics::TEXTS_TRUNCATED, &[], u64::from(note.scored.truncated));
                 scored(witness, &note.scored, now);
+                drift(witness, note);
             }
             Self::Dead(reason, message) => witness.dead("score", *reason, message, now),
             Self::Tick => witness.metrics.add(&metrics::TICKS, &[], 1),
@@ -194,6 +198,30 @@ fn scored(witness: &Witness, post: &ScoredPost, now: Timestamp) {
         witness.board.scored(post);
     }
     witness.tape(TapeEvent::Scored(Box::new(post.clone())));
+}
+
+/// Whether posts and answers still look as they did where the model was judged.
+fn drift(witness: &Witness, ScoredNote { scored, tokens, .. }: &ScoredNote) {
+    let best = |odds: &BTreeMap<Arc<str>, f32>| -> Option<(Arc<str>, f32)> {
+        let best = odds.iter().max_by(|one, other| one.1.total_cmp(other.1));
+        best.map(|(class, sure)| (class.clone(), *sure))
+    };
+    let (sentiment, topic) = (best(&scored.sentiment.probabilities), best(&scored.topic.distribution));
+    let said = [("sentiment", &sentiment), ("topic", &topic)];
+    let seen = Seen {
+        tokens: tokens.as_ref(),
+        unasked: if tokens.is_some() { None } else { scored.sentiment.reason },
+        said: said.map(|(task, best)| (task, best.as_ref().map(|(class, sure)| (class, *sure)))),
+    };
+    let mut drift = witness.drift.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(Findings { distances, accuracy }) = drift.note(&scored.model.version, &seen) else { return };
+    for (feature, distance) in distances {
+        witness.metrics.set(&metrics::DRIFT, &[&feature], distance);
+    }
+    for (task, estimated, judged) in accuracy {
+        witness.metrics.set(&metrics::ACCURACY, &[&task, "estimated"], estimated);
+        witness.metrics.set(&metrics::ACCURACY, &[&task, "judged"], judged);
+    }
 }
 
 const fn abstention(reason: crate::event::Abstention) -> &'static str {

@@ -96,6 +96,7 @@ struct Said {
     task: String,
     truth: String,
     best: Option<(String, f32)>,
+    probability: Option<f32>,
     parts: Vec<String>,
 }
 
@@ -110,6 +111,7 @@ fn ask(contender: &Contender<'_>, rows: &[LabelledRow]) -> Result<(Report, Vec<S
             task: answered.task.to_owned(),
             truth: answered.truth.to_owned(),
             best: answered.best.map(|(label, probability)| (label.to_owned(), probability)),
+            probability: answered.probability,
             parts: source.chain(year).collect(),
         });
     })?;
@@ -130,7 +132,7 @@ pub(super) fn compare(
     let mut comparison = Comparison::default();
     for task in before.tasks.keys().cloned().collect::<Vec<_>>() {
         if let (Some(champion), Some(candidate)) = (before.tasks.remove(&task), after.tasks.remove(&task)) {
-            comparison.pairs.insert(task, Pair { champion, candidate, hits: Vec::new() });
+            comparison.pairs.insert(task, Pair { champion, candidate, hits: Vec::new(), losses: Vec::new() });
         }
     }
     for (old, new) in old.iter().zip(&new) {
@@ -146,6 +148,7 @@ impl Comparison {
         let right = |said: &Said| said.best.as_ref().is_some_and(|(label, _)| *label == said.truth);
         let (was, is) = (right(old), right(new));
         pair.hits.push((was, is));
+        pair.losses.extend(old.probability.zip(new.probability).map(|(old, new)| (loss(old), loss(new))));
         let sure = self.sure.entry(old.task.clone()).or_default();
         sure.0.extend(old.best.iter().map(|(_, probability)| (*probability, was)));
         sure.1.extend(new.best.iter().map(|(_, probability)| (*probability, is)));
@@ -169,6 +172,11 @@ impl Comparison {
             });
         }
     }
+}
+
+/// The logarithmic loss of a probability that was given to the truth, nats; at most 9.2.
+fn loss(probability: f32) -> f64 {
+    -f64::from(probability.max(1e-4)).ln()
 }
 
 /// Seconds a text of both, the best of three turns each, taken in turn.

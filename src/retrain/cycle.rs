@@ -14,12 +14,12 @@ use serde_json::Value;
 
 use crate::archive::Shelf;
 use crate::model::{Device, ModelSettings, ScoreFailure};
-use crate::onnx::{Bundle, BundleError, Runtime, manifest_of};
+use crate::onnx::{Bundle, BundleError, REFERENCE, Runtime, manifest_of};
 use crate::retrain::compare::{Comparison, Contender, compare, read_rows, time};
 use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, Side, make_dataset};
-use crate::retrain::gate::{Decision, Evidence, decide};
-use crate::retrain::verdict::{Story, html, markdown};
-use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant};
+use crate::retrain::gate::{Decision, Evidence, Gain, decide};
+use crate::retrain::verdict::{Estimate, Story, html, markdown};
+use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant, reference};
 use crate::time::Clock;
 
 /// Rows that travel with a model, beside its versions: what it must never forget.
@@ -181,6 +181,7 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
         dataset: &dataset,
         decision: &decision,
         comparisons: &judged.comparisons,
+        estimates: &judged.estimates,
         steps: &steps.took,
     };
     let page = run.join("verdict.html");
@@ -198,8 +199,7 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
 }
 
 fn gains(decision: &Decision) -> String {
-    let gain =
-        |gain: &crate::retrain::gate::Gain| format!("{} {:+.3} on {} rows", gain.task, gain.difference, gain.rows);
+    let gain = |it: &Gain| format!("{} {} {:+.3} on {} rows", it.task, it.figure, it.difference, it.rows);
     decision.gains.iter().map(gain).collect::<Vec<_>>().join(", ")
 }
 
@@ -314,6 +314,7 @@ fn train(
 struct Judged {
     evidence: Evidence,
     comparisons: BTreeMap<&'static str, Comparison>,
+    estimates: Vec<Estimate>,
 }
 
 /// Asks both about the newest rows and about those that travel with the model.
@@ -330,11 +331,28 @@ fn judge(it: &Retraining<'_>, champion: &Path, candidate: &Path, run: &Path) -> 
     if regression.is_file() {
         comparisons.insert("regression", compare(&old, &new, &read_rows(&regression)?)?);
     }
+    let unlabelled = read_rows(&run.join("dataset/unlabelled.jsonl"))?;
+    let known: Vec<_> = read_rows(&test)?.into_iter().chain(unlabelled).take(it.settings.unlabelled_max).collect();
+    write(&candidate.join(REFERENCE), &json(&reference(new.scorer, new.tasks, &known)?))?;
     let texts: Vec<String> = comparisons.values().flat_map(|comparison| comparison.texts.iter().cloned()).collect();
+    let estimates = comparisons.get("test").map(|test| estimates(&old, test)).unwrap_or_default();
     let seconds = time((&old, &new), &texts, &*it.clock)?;
     let sets = comparisons.iter().map(|(set, comparison)| (*set, comparison.pairs.clone())).collect();
     let bytes = (graph_bytes(champion)?, graph_bytes(candidate)?);
-    Ok(Judged { evidence: Evidence { sets, seconds, bytes }, comparisons })
+    Ok(Judged { evidence: Evidence { sets, seconds, bytes }, comparisons, estimates })
+}
+
+/// How good the champion would have been said to be without labels, beside how good it was.
+fn estimates(champion: &Contender<'_>, test: &Comparison) -> Vec<Estimate> {
+    let Some(reference) = champion.scorer.reference() else { return Vec::new() };
+    let of_task = |(task, judged): (&String, &crate::model::Judged)| {
+        let answers = &test.sure.get(task)?.0;
+        let share = |count: usize| count as f64 / answers.len().max(1) as f64;
+        let estimated = share(answers.iter().filter(|(sure, _)| *sure >= judged.threshold).count());
+        let found = share(answers.iter().filter(|(_, right)| *right).count());
+        Some(Estimate { task: task.clone(), judged: judged.accuracy, estimated, found })
+    };
+    reference.judged.iter().filter_map(of_task).collect()
 }
 
 /// Bytes of the graph that runs on a processor.

@@ -72,6 +72,8 @@ pub struct Answered<'a> {
     pub truth: &'a str,
     /// The best class with its probability; none where nothing could be asked.
     pub best: Option<(&'a str, f32)>,
+    /// The probability of the true class, likewise.
+    pub probability: Option<f32>,
 }
 
 /// Asks `scorer`, which answers `tasks`, about all rows. A task is reported if a row has a label for it; a label may be
@@ -198,7 +200,8 @@ impl<'a> Judge<'a> {
         let best = answer.and_then(Answer::best);
         if let Some(class) = self.task.labels.get(truth) {
             let best = best.map(|(label, confidence)| (&**label, confidence));
-            told(Answered { row, task: &self.task.name, truth: class, best });
+            let odds = |answer: &Answer| Some(answer.distribution.iter().find(|(label, _)| **label == **class)?.1);
+            told(Answered { row, task: &self.task.name, truth: class, best, probability: answer.and_then(odds) });
         }
         let best = best.map(|(label, confidence)| (self.place(label).unwrap_or(usize::MAX), confidence));
         self.measure.add(truth, best, abstention);

@@ -10,6 +10,8 @@ mod dataset;
 mod evaluate;
 mod gate;
 mod measure;
+mod pictures;
+mod reference;
 mod registry;
 mod row;
 mod settings;
@@ -24,6 +26,7 @@ pub use dataset::{
 pub use evaluate::{Answered, EvaluateError, Report, evaluate, evaluate_each};
 pub use gate::{Check, Decision, Evidence, Gain, Pair, decide};
 pub use measure::{Class, Confusion, TaskReport};
+pub use reference::reference;
 pub use registry::{Action, Change, Registry, RegistryError, Version, Warrant};
 pub use row::{LabelledRow, Line};
 pub use settings::{GateSettings, RetrainSettings};

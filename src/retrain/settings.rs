@@ -38,10 +38,10 @@ impl Default for RetrainSettings {
             validation_share: 0.15,
             test_share: 0.2,
             unlabelled_max: 4_000,
-            epochs: 4,
-            patience: 1,
-            learning_rate: 3e-5,
-            head_learning_rate: 1e-4,
+            epochs: 6,
+            patience: 2,
+            learning_rate: 5e-5,
+            head_learning_rate: 1e-3,
             gate: GateSettings::default(),
         }
     }

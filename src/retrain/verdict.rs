@@ -1,16 +1,12 @@
 //! The verdict page of a retraining: what was found and decided, for people, in Markdown and in HTML with pictures.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use crate::retrain::compare::{Changed, Comparison, Sure};
+use crate::retrain::compare::{Changed, Comparison};
 use crate::retrain::dataset::DatasetReport;
-use crate::retrain::gate::Decision;
-use crate::retrain::{Confusion, TaskReport};
+use crate::retrain::gate::{Decision, Gain};
+use crate::retrain::pictures::pictures;
 use crate::time::Timestamp;
-
-/// Bins of the reliability diagram.
-const BINS: usize = 10;
 
 /// All that the page tells.
 pub(super) struct Story<'a> {
@@ -28,6 +24,8 @@ pub(super) struct Story<'a> {
     pub(super) decision: &'a Decision,
     /// By set.
     pub(super) comparisons: &'a BTreeMap<&'static str, Comparison>,
+    /// The champion's accuracy on the newest rows, guessed and found.
+    pub(super) estimates: &'a [Estimate],
     /// How long each step took, seconds.
     pub(super) steps: &'a [(String, f64)],
 }
@@ -65,33 +63,18 @@ pub(super) fn markdown(story: &Story<'_>) -> String {
             check.bound
         );
     }
-    page += "\n## Gains on the newest rows\n\n| task | rows | difference | at least |\n| --- | --- | --- | --- |\n";
+    page += "\n## Gains on the newest rows\n\n| task | figure | rows | gain | at least |\n| --- | --- | --- | --- | --- |\n";
     for gain in &story.decision.gains {
-        page += &format!("| {} | {} | {:+.4} | {:+.4} |\n", gain.task, gain.rows, gain.difference, gain.at_least);
+        let cells = gain_cells(gain).join(" | ");
+        page += &format!("| {cells} |\n");
     }
     for (set, comparison) in story.comparisons {
-        for (task, slices) in comparison.slices.iter().filter(|(_, slices)| !slices.is_empty()) {
-            page += &format!(
-                "\n## {task} on {set}, by part\n\n| part | rows | champion | candidate |\n| --- | --- | --- | --- |\n"
-            );
-            for (part, slice) in slices {
-                let share = |right: usize| right as f64 / slice.rows.max(1) as f64;
-                let (before, after) = (share(slice.champion), share(slice.candidate));
-                page += &format!("| {} | {} | {before:.3} | {after:.3} |\n", cell(part), slice.rows);
-            }
-        }
-        for (title, changed) in
-            [("Right now, wrong before", &comparison.mended), ("Wrong now, right before", &comparison.broken)]
-        {
-            if !changed.is_empty() {
-                page += &format!(
-                    "\n## {title}, on {set}\n\n| text | task | people | champion | candidate |\n| --- | --- | --- | --- | --- |\n"
-                );
-                for Changed { text, task, truth, champion, candidate } in changed {
-                    page += &format!("| {} | {task} | {truth} | {champion} | {candidate} |\n", cell(text));
-                }
-            }
-        }
+        page += &parts_in_words(set, comparison);
+    }
+    if !story.estimates.is_empty() {
+        let head = Estimate::HEAD.join(" | ");
+        page += &format!("\n## Accuracy of the champion\n\n| {head} |\n| --- | --- | --- | --- |\n");
+        story.estimates.iter().for_each(|it| page += &format!("| {} |\n", it.cells().join(" | ")));
     }
     page += "\n## Data\n\n| cut | rows | from | until |\n| --- | --- | --- | --- |\n";
     for (side, split) in &story.dataset.splits {
@@ -108,6 +91,39 @@ pub(super) fn markdown(story: &Story<'_>) -> String {
     page
 }
 
+/// Slices and what changed.
+fn parts_in_words(set: &str, comparison: &Comparison) -> String {
+    let mut page = String::new();
+    for (task, slices) in comparison.slices.iter().filter(|(_, slices)| !slices.is_empty()) {
+        page += &format!(
+            "\n## {task} on {set}, by part\n\n| part | rows | champion | candidate |\n| --- | --- | --- | --- |\n"
+        );
+        for (part, slice) in slices {
+            let share = |right: usize| right as f64 / slice.rows.max(1) as f64;
+            let (before, after) = (share(slice.champion), share(slice.candidate));
+            page += &format!("| {} | {} | {before:.3} | {after:.3} |\n", cell(part), slice.rows);
+        }
+    }
+    for (title, changed) in
+        [("Right now, wrong before", &comparison.mended), ("Wrong now, right before", &comparison.broken)]
+    {
+        if !changed.is_empty() {
+            page += &format!(
+                "\n## {title}, on {set}\n\n| text | task | people | champion | candidate |\n| --- | --- | --- | --- | --- |\n"
+            );
+            for Changed { text, task, truth, champion, candidate } in changed {
+                page += &format!("| {} | {task} | {truth} | {champion} | {candidate} |\n", cell(text));
+            }
+        }
+    }
+    page
+}
+
+fn gain_cells(gain: &Gain) -> Vec<String> {
+    let Gain { task, figure, rows, difference, at_least } = gain;
+    vec![task.clone(), (*figure).to_owned(), rows.to_string(), format!("{difference:+.4}"), format!("{at_least:+.4}")]
+}
+
 fn figure(value: f64) -> String {
     if value.abs() >= 1_000.0 { format!("{value:.0}") } else { format!("{value:.4}") }
 }
@@ -116,6 +132,28 @@ fn figure(value: f64) -> String {
 fn cell(text: &str) -> String {
     let plain: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect();
     plain.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace('`', "\\`")
+}
+
+/// How good the champion is in a task: where it was judged, as estimated without labels on the newest rows, and as found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Estimate {
+    /// The task.
+    pub(super) task: String,
+    /// Accuracy where it was judged.
+    pub(super) judged: f64,
+    /// Estimated for the newest rows.
+    pub(super) estimated: f64,
+    /// Found there.
+    pub(super) found: f64,
+}
+
+impl Estimate {
+    const HEAD: [&str; 4] = ["task", "when it was judged", "estimated now, without labels", "found now"];
+
+    fn cells(&self) -> Vec<String> {
+        let Self { task, judged, estimated, found } = self;
+        std::iter::once(task.clone()).chain([judged, estimated, found].map(|figure| format!("{figure:.3}"))).collect()
+    }
 }
 
 /// The page as one HTML file, with confusion matrices and reliability diagrams as SVG.
@@ -140,14 +178,14 @@ pub(super) fn html(story: &Story<'_>) -> String {
     });
     page += &table(&["", "champion", "candidate", "asked", ""], checks);
     page += "<h2>Gains on the newest rows</h2>\n";
-    let gains = story.decision.gains.iter().map(|gain| {
-        let difference = format!("{:+.4}", gain.difference);
-        vec![gain.task.clone(), gain.rows.to_string(), difference, format!("{:+.4}", gain.at_least)]
-    });
-    page += &table(&["task", "rows", "difference", "at least"], gains);
+    page += &table(&["task", "figure", "rows", "gain", "at least"], story.decision.gains.iter().map(gain_cells));
     for (set, comparison) in story.comparisons {
         page += &pictures(set, comparison);
         page += &parts(set, comparison);
+    }
+    if !story.estimates.is_empty() {
+        page += "<h2>Accuracy of the champion, and what was said of it without labels</h2>\n";
+        page += &table(&Estimate::HEAD, story.estimates.iter().map(Estimate::cells));
     }
     page += "<h2>Data</h2>\n";
     let splits = story.dataset.splits.iter().map(|(side, split)| {
@@ -204,132 +242,7 @@ fn parts(set: &str, comparison: &Comparison) -> String {
     page
 }
 
-fn pictures(set: &str, comparison: &Comparison) -> String {
-    let mut page = String::new();
-    for (task, pair) in &comparison.pairs {
-        page += &format!("<h2>{} on {set}</h2>\n<div class=\"pictures\">\n", escape(task));
-        for (who, report) in [("champion", &pair.champion), ("candidate", &pair.candidate)] {
-            page += &framed(&matrix(&report.confusion), &format!("{who}: {}", summary(report)));
-        }
-        if let Some((before, after)) = comparison.sure.get(task) {
-            page += &framed(
-                &reliability(before, after),
-                "how often right (up), by how sure (across): champion grey, candidate blue",
-            );
-        }
-        page += "</div>\n";
-    }
-    page
-}
-
-fn summary(report: &TaskReport) -> String {
-    format!(
-        "{} rows, accuracy {:.3}, macro F1 {:.3}, calibration error {:.3}",
-        report.n, report.accuracy, report.macro_f1, report.ece
-    )
-}
-
-fn framed(svg: &str, caption: &str) -> String {
-    format!("<figure>{svg}<figcaption>{}</figcaption></figure>\n", escape(caption))
-}
-
-/// Truth down, answer across; the darker the more, a row at a time.
-fn matrix(confusion: &Confusion) -> String {
-    let count = confusion.labels.len();
-    let (side, left) = (if count > 8 { 18 } else { 48 }, 110);
-    // The names of the columns lean out to the lower right.
-    let (width, height) = (left + side * count + 40, side * count + 90);
-    let mut svg = format!(
-        "<svg width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"confusion matrix: truth down, answer across\">"
-    );
-    for (down, (row, label)) in confusion.rows.iter().zip(&confusion.labels).enumerate() {
-        let all: usize = row.iter().sum();
-        let y = down * side;
-        let _ = write!(
-            svg,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-            left - 6,
-            y + side / 2 + 4,
-            escape(label)
-        );
-        for (across, hits) in row.iter().enumerate() {
-            let (x, share) = (left + across * side, *hits as f64 / all.max(1) as f64);
-            let colour = if down == across { "#2166ac" } else { "#b2182b" };
-            let _ = write!(
-                svg,
-                "<rect x=\"{x}\" y=\"{y}\" width=\"{side}\" height=\"{side}\" fill=\"{colour}\" fill-opacity=\"{share:.2}\" stroke=\"#ddd\"/>"
-            );
-            if *hits > 0 {
-                let _ = write!(
-                    svg,
-                    "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{hits}</text>",
-                    x + side / 2,
-                    y + side / 2 + 4
-                );
-            }
-        }
-    }
-    for (across, label) in confusion.labels.iter().enumerate() {
-        let (x, y) = (left + across * side + side / 2, side * count + 8);
-        let _ = write!(svg, "<text x=\"{x}\" y=\"{y}\" transform=\"rotate(60 {x} {y})\">{}</text>", escape(label));
-    }
-    svg + "</svg>"
-}
-
-/// Share of right answers by confidence; on the diagonal it is as often right as it is sure.
-fn reliability(champion: &[Sure], candidate: &[Sure]) -> String {
-    const SIDE: f64 = 220.0;
-    let mut svg = format!(
-        "<svg width=\"{0}\" height=\"{0}\" role=\"img\" aria-label=\"reliability diagram\"><rect width=\"{SIDE}\" height=\"{SIDE}\" x=\"30\" y=\"10\" fill=\"none\" stroke=\"#999\"/>",
-        SIDE + 50.0
-    );
-    let at = |x: f64, y: f64| (30.0 + x * SIDE, 10.0 + (1.0 - y) * SIDE);
-    let ((x1, y1), (x2, y2)) = (at(0.0, 0.0), at(1.0, 1.0));
-    let _ =
-        write!(svg, "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"#999\" stroke-dasharray=\"4\"/>");
-    for share in [0.0, 0.5, 1.0] {
-        let ((x, below), (left, y)) = (at(share, 0.0), at(0.0, share));
-        let (below, left, y) = (below + 15.0, left - 5.0, y + 4.0);
-        let _ = write!(
-            svg,
-            "<text x=\"{x}\" y=\"{below}\" text-anchor=\"middle\">{share}</text><text x=\"{left}\" y=\"{y}\" text-anchor=\"end\">{share}</text>"
-        );
-    }
-    for (answers, colour) in [(champion, "#888"), (candidate, "#2166ac")] {
-        let points: Vec<String> = bins(answers)
-            .into_iter()
-            .map(|(sure, right)| {
-                let (x, y) = at(sure, right);
-                format!("{x:.1},{y:.1}")
-            })
-            .collect();
-        let _ = write!(
-            svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-            points.join(" ")
-        );
-        for point in points {
-            let (x, y) = point.split_once(',').unwrap_or_default();
-            let _ = write!(svg, "<circle cx=\"{x}\" cy=\"{y}\" r=\"3\" fill=\"{colour}\"/>");
-        }
-    }
-    svg + "</svg>"
-}
-
-/// Mean confidence and share of right answers in each bin that has any.
-fn bins(answers: &[Sure]) -> Vec<(f64, f64)> {
-    let mut bins = [(0_usize, 0.0_f64, 0_usize); BINS];
-    for (sure, right) in answers {
-        let place = ((f64::from(*sure) * BINS as f64) as usize).min(BINS - 1);
-        if let Some(bin) = bins.get_mut(place) {
-            bin.0 += 1;
-            bin.1 += f64::from(*sure);
-            bin.2 += usize::from(*right);
-        }
-    }
-    bins.iter().filter(|bin| bin.0 > 0).map(|(n, sure, right)| (sure / *n as f64, *right as f64 / *n as f64)).collect()
-}
-
-fn escape(text: &str) -> String {
+/// A text of a stranger between tags.
+pub(super) fn escape(text: &str) -> String {
     html_escape::encode_text(text).into_owned()
 }

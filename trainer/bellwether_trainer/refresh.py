@@ -36,22 +36,22 @@ _SOFT = train.Recipe(unlabelled_weight=1.0)
 class Recipe:
     """How a refresh learns; it is written into the manifest as it is."""
 
-    epochs: int = 4
+    epochs: int = 6
     batch: int = 32
-    learning_rate: float = 3e-5
+    learning_rate: float = 5e-5
     layer_decay: float = 0.9
-    head_learning_rate: float = 1e-4
+    head_learning_rate: float = 1e-3
     warm_up: float = 0.1
     weight_decay: float = 0.01
     dropout: float = 0.1
     varied_share: float = 0.3
     """The share of texts that each kind of augmentation changes."""
-    champion_share: float = 0.2
+    champion_share: float = 0.3
     """How much the champion's answer weighs beside a new label of the same task."""
-    replay: float = 2.0
+    replay: float = 1.0
     """Unlabelled texts an epoch, as a multiple of the labelled ones; each epoch takes the next."""
     unlabelled_max: int = 4000
-    patience: int = 1
+    patience: int = 2
     """Epochs without a better validation loss after which it stops."""
     gradient_norm_max: float = 1.0
     seed: int = 7

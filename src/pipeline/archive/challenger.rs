@@ -158,8 +158,8 @@ mod tests {
     fn witness() -> (Witness, Metrics) {
         let metrics = Metrics::new().unwrap();
         let (board, clock) = (Arc::new(Board::new("test")), Arc::new(ManualClock::default()));
-        let waiting = Arc::default();
-        (Witness { metrics: metrics.clone(), board, clock, tape: None, tape_waits: false, waiting }, metrics)
+        let (waiting, drift) = (Arc::default(), Arc::default());
+        (Witness { metrics: metrics.clone(), board, clock, tape: None, tape_waits: false, waiting, drift }, metrics)
     }
 
     fn shown(metrics: &Metrics, line: &str) -> bool {

@@ -323,8 +323,15 @@ fn a_label_that_cannot_be_read_counts_against_the_limit_and_the_figure_says_how_
     let metrics = crate::telemetry::Metrics::new().unwrap();
     let board = Arc::new(crate::web::Board::new("test"));
     let clock = Arc::new(crate::time::ManualClock::default());
-    let witness =
-        Witness { metrics: metrics.clone(), board, clock, tape: None, tape_waits: false, waiting: Arc::default() };
+    let witness = Witness {
+        metrics: metrics.clone(),
+        board,
+        clock,
+        tape: None,
+        tape_waits: false,
+        waiting: Arc::default(),
+        drift: Arc::default(),
+    };
     assert_eq!(come_as(&mut core, &lease, 0..1, 10, b"no label"), []);
     core.tell(&witness);
     let shown = metrics.render();

@@ -1,6 +1,7 @@
 //! The second half of scoring a pool: ask the model, and make the records.
 
 use crate::event::{DeadLetter, Reason, ScoredPost, Verdict};
+use crate::model::Encoded;
 use crate::pipeline::limit::Fate;
 use crate::pipeline::score::outputs::Finding;
 use crate::pipeline::score::{Draft, Prepared, Routes};
@@ -34,6 +35,8 @@ pub struct ScoredNote {
     pub scored: ScoredPost,
     /// Symbols and instruments that were left out because there were too many.
     pub dropped: usize,
+    /// What the model was asked.
+    pub tokens: Option<Encoded>,
 }
 
 /// Scores a prepared pool and makes its records.
@@ -81,7 +84,8 @@ pub fn finish(prepared: Prepared, routes: &Routes, clock: &dyn Clock) -> Result<
                     scored_at,
                 };
                 let (scored, outputs) = routes.scored(&finding);
-                Row { outputs, note: ScoreNote::Scored(Box::new(ScoredNote { scored, dropped: draft.dropped })) }
+                let (dropped, tokens) = (draft.dropped, draft.question.ok());
+                Row { outputs, note: ScoreNote::Scored(Box::new(ScoredNote { scored, dropped, tokens })) }
             }
             Err(message) => {
                 let letter = DeadLetter { record: draft.record, stage: "score", reason: Reason::NotScorable, message };

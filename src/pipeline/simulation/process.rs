@@ -144,8 +144,15 @@ impl Site {
         let csv = "id,name,aliases\nXNAS:AAA,Aaa,\nXNAS:BBB,Bbb,\nXNYS:CCC,Ccc,\nXNYS:DDD,Ddd,\n";
         let linker = Arc::new(Linker::new(&Instruments::parse(csv).unwrap()));
         let (metrics, board) = (Metrics::new().unwrap(), Arc::new(Board::new(PIPELINE)));
-        let witness =
-            Witness { metrics, board, clock: clock.clone(), tape: None, tape_waits: false, waiting: Arc::default() };
+        let witness = Witness {
+            metrics,
+            board,
+            clock: clock.clone(),
+            tape: None,
+            tape_waits: false,
+            waiting: Arc::default(),
+            drift: Arc::default(),
+        };
         Self { log, clock, disk: SickDisk::default(), delivery, settings, linker, witness }
     }
 

@@ -1,0 +1,86 @@
+//! What a model was judged on, for pipelines that look whether posts and answers still look so.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Answer, Verdict};
+use crate::model::{Encoded, Judged, Profile, Reference, Scorer, Seen, Task, question};
+use crate::retrain::{EvaluateError, LabelledRow};
+
+/// Rows that are scored together.
+const POOL_ROWS: usize = 1_024;
+
+/// Asks about all rows, labelled or not, as a pipeline does.
+///
+/// # Errors
+/// At the first row on which the model fails.
+pub fn reference(scorer: &dyn Scorer, tasks: &[Task], rows: &[LabelledRow]) -> Result<Reference, EvaluateError> {
+    let (mut profile, mut answers) = (Profile::default(), BTreeMap::new());
+    for pool in rows.chunks(POOL_ROWS) {
+        let failed = |row: &LabelledRow, failure| EvaluateError::Failed { line: row.line.clone(), failure };
+        let ask = |row: &LabelledRow| question(&row.text, scorer).map_err(|failure| failed(row, failure));
+        let questions = pool.iter().map(ask).collect::<Result<Vec<_>, _>>()?;
+        let asked: Vec<Encoded> = questions.iter().flatten().cloned().collect();
+        let mut verdicts = scorer.score(&asked).into_iter();
+        for (row, question) in pool.iter().zip(&questions) {
+            let (tokens, unasked) = (question.as_ref().ok(), question.as_ref().err().copied());
+            let verdict = tokens.and_then(|_| verdicts.next()).transpose().map_err(|failure| failed(row, failure))?;
+            let best = |of: fn(&Verdict) -> &Answer| verdict.as_ref().and_then(|verdict| of(verdict).best());
+            let said = [("sentiment", best(|it| &it.sentiment)), ("topic", best(|it| &it.topic))];
+            profile.note(&Seen { tokens, unasked, said }, scorer.unknown_token());
+            for (name, class, sure) in
+                said.iter().filter_map(|(name, best)| best.map(|(class, sure)| (*name, class, sure)))
+            {
+                let label = if name == "topic" { &row.topic } else { &row.sentiment };
+                let task = tasks.iter().find(|task| task.name == name);
+                if let Some(truth) = task.zip(label.as_deref()).and_then(|(task, label)| task.resolve(label)) {
+                    answers.entry(name.to_owned()).or_insert_with(Vec::new).push((sure, truth == &**class));
+                }
+            }
+        }
+    }
+    let judged = answers.into_iter().filter_map(|(task, answers)| Some((task, Judged::of(&answers)?))).collect();
+    Ok(Reference { profile, judged })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use crate::model::StubScorer;
+    use crate::retrain::Line;
+
+    #[test]
+    fn labelled_rows_say_how_good_it_is_and_all_rows_what_they_look_like() {
+        let task = |name: &str, labels: &[&str]| Task {
+            name: name.to_owned(),
+            output: format!("{name}_logits"),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            temperature: 1.0,
+            abstain_below: 0.0,
+            aliases: [("Bullish".to_owned(), "positive".to_owned())].into(),
+        };
+        let tasks = [task("sentiment", &["negative", "neutral", "positive"]), task("topic", &["earnings"])];
+        let row = |text: &str, sentiment: Option<&str>| LabelledRow {
+            line: Line { file: "rows".into(), number: 1 },
+            text: text.to_owned(),
+            sentiment: sentiment.map(str::to_owned),
+            topic: None,
+            source: None,
+            published_at: None,
+        };
+        let rows = [
+            row("Aurora Mills beats, shares surge", Some("Bullish")),
+            row("Aurora Mills falls, shares plunge", Some("positive")),
+            row("Aurora Mills cuts its forecast", None),
+            row("", Some("negative")),
+        ];
+        let found = reference(&StubScorer::new(), &tasks, &rows).unwrap();
+        assert_eq!((found.profile.posts, found.judged.len()), (4, 1));
+        assert_eq!(
+            (found.judged["sentiment"].rows, found.judged["sentiment"].accuracy.to_bits()),
+            (2, 0.5_f64.to_bits())
+        );
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Reference>(&text).unwrap(), found);
+    }
+}
