@@ -20,6 +20,7 @@ mod corpus;
 mod dataset;
 mod dead_letters;
 mod demo;
+mod drift;
 mod explain;
 mod faults;
 mod fuzz;

@@ -175,7 +175,8 @@ pub(crate) fn assembly(
 ) -> Result<Assembly> {
     let scorer = Arc::new(bundle(&settings.model, wall.clone())?);
     let champion = Champion::after(&scorer, &settings.model, wall.clone());
-    Ok(assembly_with(scorer, settings, service, (clock, wall), tape)?.with_champion(champion))
+    let joined = assembly_with(scorer.clone(), settings, service, (clock, wall), tape)?;
+    Ok(joined.answering(scorer.tasks()).with_champion(champion))
 }
 
 /// The same with a model that is there.

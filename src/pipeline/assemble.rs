@@ -8,7 +8,7 @@ use crate::archive::{ArchiveError, Store};
 use crate::codec::Envelope;
 use crate::entity::{Instruments, Linker};
 use crate::metrics;
-use crate::model::{Scorer, Slot};
+use crate::model::{Scorer, Slot, Task};
 use crate::onnx::Champion;
 use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, Challenger, Seat, Segment, SegmentDone, Worker};
 use crate::pipeline::reload::announce;
@@ -65,6 +65,8 @@ pub struct Assembly {
     pub linker: Arc<Linker>,
     /// The model.
     pub slot: Arc<Slot>,
+    /// What labels may answer; anything where it is empty.
+    pub tasks: Arc<[Task]>,
     /// Who is tried beside it.
     pub seat: Seat,
     /// Where the next one comes from; `None`: this one answers for good.
@@ -90,7 +92,23 @@ impl Assembly {
         let linker = Arc::new(Linker::new(&instruments));
         announce(&witness, &*scorer);
         let slot = Arc::new(Slot::new(scorer));
-        Ok(Self { settings, instruments, linker, slot, seat: Seat::default(), champion: None, witness, clock })
+        Ok(Self {
+            settings,
+            instruments,
+            linker,
+            slot,
+            tasks: Arc::default(),
+            seat: Seat::default(),
+            champion: None,
+            witness,
+            clock,
+        })
+    }
+
+    /// With labels of these tasks alone.
+    #[must_use]
+    pub fn answering(self, tasks: &[Task]) -> Self {
+        Self { tasks: tasks.into(), ..self }
     }
 
     /// With a champion that replaces the model while it runs.
@@ -166,7 +184,9 @@ impl Assembly {
             policy: self.settings.sample.clone(),
             until_end,
         };
-        ArchiveCore::new(limits, self.routes(counts)).stopping_at(self.settings.dead_letters)
+        ArchiveCore::new(limits, self.routes(counts))
+            .stopping_at(self.settings.dead_letters)
+            .knowing(self.tasks.clone())
     }
 
     /// The second half of scoring, with the model's figures told to the witness.

@@ -218,9 +218,9 @@ mod tests {
         }
         let hits = rows.iter().map(|(truth, before, after)| (truth == before, truth == after)).collect();
         let loss = |right: bool, sure: f32| -f64::from(if right { sure } else { 1.001 - sure }).ln();
-        let losses = rows.iter().map(|(truth, before, after)| {
-            (loss(truth == before, confidence.0), loss(truth == after, confidence.1))
-        });
+        let losses = rows
+            .iter()
+            .map(|(truth, before, after)| (loss(truth == before, confidence.0), loss(truth == after, confidence.1)));
         let losses = losses.collect();
         Pair { champion: champion.report().unwrap(), candidate: candidate.report().unwrap(), hits, losses }
     }

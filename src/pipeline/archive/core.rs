@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::{decode_label, decode_scored};
-use crate::event::Sample;
 use crate::metrics;
-use crate::pipeline::archive::{ArchiveNote, ArchiveRow, Content, Dataset, Segment, SegmentDone};
+use crate::model::Task;
+use crate::pipeline::archive::reader::Reader;
+use crate::pipeline::archive::{ArchiveNote, ArchiveRow, Dataset, Segment, SegmentDone};
 use crate::pipeline::flow::Flow;
 use crate::pipeline::limit::{DeadLetterLimit, Fate as _, Watch};
 use crate::pipeline::score::Routes;
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
 use crate::pipeline::witness::Witness;
-use crate::sample::{Choice, Kept, Policy};
+use crate::sample::Policy;
 use crate::stream::{Closed, Feed, Lease, Partition, Position, Record, Row};
 use crate::time::Timestamp;
 
@@ -46,9 +46,8 @@ pub struct ArchiveCore {
     published: Vec<Closed<Row<ArchiveNote>>>,
     /// Partitions whose next segment ends where another writer's does.
     ends: BTreeMap<Partition, Position>,
-    labels: Arc<str>,
+    reader: Reader,
     limits: ArchiveLimits,
-    routes: Routes,
 }
 
 impl ArchiveCore {
@@ -61,9 +60,8 @@ impl ArchiveCore {
             writing: Vec::new(),
             published: Vec::new(),
             ends: BTreeMap::new(),
-            labels: routes.topics.labels.clone(),
+            reader: Reader { tasks: Arc::default(), policy: limits.policy.clone(), routes },
             limits,
-            routes,
         }
     }
 
@@ -74,6 +72,12 @@ impl ArchiveCore {
         self
     }
 
+    /// Takes labels for these tasks alone, by their classes or the aliases of those.
+    #[must_use]
+    pub fn knowing(self, tasks: Arc<[Task]>) -> Self {
+        Self { reader: Reader { tasks, ..self.reader }, ..self }
+    }
+
     fn feed(&mut self, feed: Feed, now: Timestamp) -> Vec<ArchiveEffect> {
         match feed {
             Feed::Assigned(assignment) => {
@@ -82,7 +86,7 @@ impl ArchiveCore {
                 self.ends.retain(|at, until| at != partition || *until > assignment.committed);
                 self.flow.assign(&assignment.lease, assignment.committed);
                 for record in &assignment.restored {
-                    let is_dead = row(record, &self.labels, &self.limits.policy, &self.routes).dead().is_some();
+                    let is_dead = self.reader.row(record).dead().is_some();
                     self.flow.watch.remember(partition, is_dead);
                 }
             }
@@ -119,8 +123,8 @@ impl ArchiveCore {
             return Vec::new();
         }
         self.open.entry(lease.partition().clone()).or_insert(now);
-        let (labels, policy, routes) = (&self.labels, &self.limits.policy, &self.routes);
-        let rows = taken.live.map(|record| row(&record, labels, policy, routes));
+        let reader = &self.reader;
+        let rows = taken.live.map(|record| reader.row(&record));
         self.flow.add(rows, now).into_iter().collect()
     }
 
@@ -160,7 +164,11 @@ impl ArchiveCore {
                 self.open.insert(partition.clone(), now);
             }
             if let Some(closed) = closed {
-                let dataset = if partition.topic == self.labels { Dataset::Labels } else { Dataset::Samples };
+                let dataset = if partition.topic == self.reader.routes.topics.labels {
+                    Dataset::Labels
+                } else {
+                    Dataset::Samples
+                };
                 self.writing.push(partition);
                 effects.push(Effect::Work(Segment { dataset, closed }));
             }
@@ -211,27 +219,6 @@ impl ArchiveCore {
         let idle = self.open.is_empty() && self.writing.is_empty() && self.published.is_empty();
         idle && !self.flow.is_committing() && (self.flow.is_finishing() || self.flow.all_ended())
     }
-}
-
-fn row(record: &Record, labels: &Arc<str>, policy: &Policy, routes: &Routes) -> ArchiveRow {
-    let content = if record.partition.topic == *labels {
-        decode_label(record).map(|label| Content::Label(Box::new(label)))
-    } else {
-        decode_scored(record).map(|scored| match policy.decide(&scored.post_id) {
-            Choice::Keep(Kept { reason, probability }) => {
-                Content::Sample(Box::new(Sample { scored, challenge: None, reason, probability }))
-            }
-            Choice::Leave => Content::NotKept,
-            Choice::Later => Content::Candidate(Box::new(scored)),
-        })
-    };
-    let bytes = if matches!(content, Ok(Content::NotKept)) { 0 } else { record.size() };
-    let content = content.unwrap_or_else(|letter| Content::Dead {
-        output: Box::new(routes.dead_letter(&letter)),
-        reason: letter.reason,
-        message: letter.message,
-    });
-    ArchiveRow { appended_at: record.appended_at, next: record.next(), bytes, content }
 }
 
 impl Stage for ArchiveCore {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::codec::Envelope;
+use crate::model::Task;
 use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, ArchiveNote, ArchiveRow, Segment, SegmentDone};
+use crate::pipeline::limit::Fate as _;
 use crate::pipeline::score::Routes;
 use crate::pipeline::stage::{Effect, Event, Stage as _};
 use crate::pipeline::{DeadLetterLimit, Topics, Witness};
@@ -314,6 +316,39 @@ fn a_revoke_waits_until_what_is_written_is_committed() {
     assert!(!is_settled(&core.on(Event::Turn, at(12))));
     assert!(!is_settled(&publish(&mut core, segment, 13)), "it is being committed");
     assert!(is_settled(&core.on(Event::Committed(Outcome::Committed(Vec::new())), at(14))));
+}
+
+#[test]
+fn a_label_of_a_task_or_class_that_there_is_not_is_a_dead_letter_that_names_those_there_are() {
+    let task = Task {
+        name: "sentiment".to_owned(),
+        output: "sentiment_logits".to_owned(),
+        labels: ["negative", "positive"].map(str::to_owned).to_vec(),
+        temperature: 1.0,
+        abstain_below: 0.0,
+        aliases: [("Bullish".to_owned(), "positive".to_owned())].into(),
+    };
+    let mut core = core(false).knowing([task].into());
+    let lease = assign(&mut core, 0, 0);
+    let label = |task: &str, class: &str| {
+        format!(
+            r#"{{"post_id": "p", "task": "{task}", "label": "{class}", "annotator": "kim", "at": "2026-03-02T13:30:00Z"}}"#
+        )
+    };
+    let all = [("sentiment", "negative"), ("sentiment", "Bullish"), ("sentiment", "angry"), ("mood", "negative")];
+    for (offset, (task, class)) in (0..).zip(all) {
+        assert_eq!(come_as(&mut core, &lease, offset..offset + 1, 10, label(task, class).leak().as_bytes()), []);
+    }
+    let closed = core.on(Event::Finish, at(11)).into_iter().find_map(|effect| match effect {
+        Effect::Work(segment) => Some(segment.closed),
+        _ => None,
+    });
+    let rows = closed.unwrap();
+    let told: Vec<&str> = rows.rows().iter().map(|row| row.dead().map_or("kept", |(_, message)| message)).collect();
+    let [first, alias, class, task] = told.as_slice() else { unreachable!("four rows") };
+    assert_eq!((*first, *alias), ("kept", "kept"));
+    assert_eq!(*class, "sentiment has no class \"angry\"; it has negative, positive");
+    assert_eq!(*task, "there is no task \"mood\"; there are sentiment");
 }
 
 #[test]

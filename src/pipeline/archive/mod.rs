@@ -7,6 +7,7 @@ mod challenger;
 mod core;
 #[cfg(test)]
 mod core_tests;
+mod reader;
 mod work;
 
 pub use self::core::{ArchiveCore, ArchiveLimits};

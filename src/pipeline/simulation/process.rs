@@ -180,6 +180,7 @@ impl Site {
             instruments: Arc::default(),
             linker: self.linker.clone(),
             slot: slot.clone(),
+            tasks: Arc::default(),
             seat: Seat::default(),
             champion: None,
             witness: self.witness.clone(),
