@@ -30,7 +30,9 @@ rows = connection.execute(f"select count(*), count(original_text), sum(1 / sampl
 assert rows.fetchone() == (5, 3, 20.0, datetime.date(2026, 3, 2))
 challenged = f"select challenger_version, len(challenger_topic_probabilities) from {samples} where post_id = 'post-1'"
 assert set(connection.execute(challenged).fetchall()) == {("2", 4)}
-assert connection.execute(f"select count(challenger_version) from {samples} where post_id = 'post-0'").fetchone() == (0,)
+assert connection.execute(f"select count(challenger_version) from {samples} where post_id = 'post-0'").fetchone() == (
+    0,
+)
 best = f"""
     select any_value(p.label) from (select unnest(topic_probabilities) as p from {samples} where post_id = 'post-1')
     where p.probability > 0.35

@@ -2,15 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use console::{Key, Style, Term};
-use serde::Deserialize;
 
 use crate::archive::Shelf;
 use crate::cli::args::{Global, LabelPosts};
-use crate::cli::{Failure, Input, Output, load};
+use crate::cli::label_files::{export, import};
+use crate::cli::{Failure, Output, load};
 use crate::codec::{Envelope, Payload};
 use crate::config;
 use crate::event::Label;
@@ -19,7 +18,7 @@ use crate::model::Task;
 use crate::onnx::manifest;
 use crate::pipeline::{Settings, Topics};
 use crate::retrain::{Candidate, Labels, worth_a_label};
-use crate::time::{Clock as _, SystemClock, Timestamp};
+use crate::time::{Clock as _, SystemClock};
 
 /// Answers that can be taken back: they are sent when others follow, or at the end.
 const UNDO_MAX: usize = 20;
@@ -35,7 +34,18 @@ pub(crate) fn run(arguments: &LabelPosts, global: &Global) -> Result<(), Failure
     let tasks = manifest(&settings.model).map_err(|error| Failure::unavailable(error.to_string(), ""))?.tasks;
     let annotator = arguments.annotator.clone().or_else(config::user).unwrap_or_else(|| "unknown".to_owned());
     // A file is read to its end before anything is sent: a mistake in it sends nothing.
-    let given = arguments.import.as_deref().map(|path| import(path, &tasks, &annotator)).transpose()?;
+    let tool = arguments.tool.map(|tool| tool.0);
+    if let Some(path) = &arguments.export {
+        let Some(tool) = tool else {
+            return Err(Failure::usage(
+                "nobody is named who reads the file",
+                "add --tool label-studio or --tool argilla",
+            ));
+        };
+        return export(arguments, (path, tool), &settings, &tasks);
+    }
+    let who = (annotator.as_str(), SystemClock::new().now());
+    let given = arguments.import.as_deref().map(|path| import(path, tool, &tasks, who)).transpose()?;
     let mut desk = Desk::open(&settings, &annotator)?;
     match given {
         Some(labels) => labels.iter().try_for_each(|label| desk.send(label))?,
@@ -45,48 +55,6 @@ pub(crate) fn run(arguments: &LabelPosts, global: &Global) -> Result<(), Failure
     let mut output = Output::new();
     output.line(format!("acknowledged: {sent} labels on {}", Topics::of(&settings.name).labels))?;
     output.flush()
-}
-
-/// What a line of an import must be.
-const SHAPE: &str = "a line is {\"post_id\": …, \"task\": …, \"label\": …}, and may have annotator, at and note";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    post_id: Arc<str>,
-    task: Arc<str>,
-    label: String,
-    annotator: Option<Arc<str>>,
-    at: Option<Timestamp>,
-    note: Option<String>,
-}
-
-fn import(path: &Path, tasks: &[Task], annotator: &str) -> Result<Vec<Label>, Failure> {
-    let (mut lines, now) = (Input::open(Some(path))?, SystemClock::new().now());
-    let mut labels = Vec::new();
-    while let Some((number, line)) = lines.next_line()? {
-        labels.push(read(&line, tasks, annotator, now).map_err(|why| lines.bad(number, why, SHAPE))?);
-    }
-    Ok(labels)
-}
-
-fn read(line: &str, tasks: &[Task], annotator: &str, now: Timestamp) -> Result<Label, String> {
-    let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let task = tasks.iter().find(|task| task.name == *line.task).ok_or_else(|| {
-        let known: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-        format!("the model has no task `{}`, only {}", line.task, known.join(" and "))
-    })?;
-    let class = task.resolve(&line.label);
-    let class =
-        class.ok_or_else(|| format!("`{}` is no class of {}: {}", line.label, task.name, task.labels.join(", ")))?;
-    Ok(Label {
-        post_id: line.post_id,
-        task: line.task,
-        label: Arc::from(class),
-        annotator: line.annotator.unwrap_or_else(|| Arc::from(annotator)),
-        at: line.at.unwrap_or(now),
-        note: line.note,
-    })
 }
 
 /// Where answers go.

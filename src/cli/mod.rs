@@ -16,6 +16,7 @@ mod exit;
 mod explain;
 mod input;
 mod label;
+mod label_files;
 mod letter_args;
 mod letter_shown;
 mod lines;

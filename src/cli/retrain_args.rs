@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::retrain::Tool;
+
 /// `bellwether retrain`.
 #[derive(Debug, Clone, Args)]
 pub struct Retrain {
@@ -34,6 +36,28 @@ pub struct LabelPosts {
     /// Take labels from JSON lines; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["task", "count"])]
     pub import: Option<PathBuf>,
+    /// Write the samples most worth a label to a file for an annotation tool, with the model's answers as suggestions
+    #[arg(long, value_name = "FILE", conflicts_with = "import")]
+    pub export: Option<PathBuf>,
+    /// The tool that reads the export, or wrote the file to import: label-studio or argilla (JSON)
+    #[arg(long, value_name = "TOOL")]
+    pub tool: Option<ToolArgument>,
+}
+
+/// An annotation tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolArgument(pub Tool);
+
+impl std::str::FromStr for ToolArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "label-studio" => Ok(Self(Tool::LabelStudio)),
+            "argilla" => Ok(Self(Tool::Argilla)),
+            _ => Err("label-studio and argilla are known".to_owned()),
+        }
+    }
 }
 
 /// `bellwether dataset`.

@@ -8,6 +8,7 @@ mod compare;
 mod cycle;
 mod dataset;
 mod evaluate;
+mod exchange;
 mod gate;
 mod measure;
 mod pictures;
@@ -24,6 +25,7 @@ pub use dataset::{
     make_dataset,
 };
 pub use evaluate::{Answered, EvaluateError, Report, evaluate, evaluate_each};
+pub use exchange::{Answer, Tool, from_tool, label_studio_config, to_tool};
 pub use gate::{Check, Decision, Evidence, Gain, Pair, decide};
 pub use measure::{Class, Confusion, TaskReport};
 pub use reference::reference;

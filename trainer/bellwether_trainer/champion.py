@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import BertConfig
 
 from . import bundle, manifest, parameters, teach
+from .dither import Grid
 from .errors import DataError
 from .network import Classifier, read_tokenizer
 from .tasks import Task
@@ -27,6 +28,8 @@ class Champion:
     tokenizer: Tokenizer
     written: dict
     """Its manifest."""
+    grids: dict[str, Grid]
+    """Where its quantised parameters lie in the graph that answers."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -66,7 +69,9 @@ def load(directory: Path) -> Champion:
     config._attn_implementation = "eager"
     model = Classifier(config, manifest.tasks_of(written))
     model.load_state_dict(weights(directory, written), strict=True)
-    return Champion(model.eval(), read_tokenizer(directory / "tokenizer.json"), written)
+    graph = directory / bundle.trained_file(written)["file"]
+    grids = parameters.grids(graph, written["parameters"])
+    return Champion(model.eval(), read_tokenizer(directory / "tokenizer.json"), written, grids)
 
 
 def weights(directory: Path, written: dict) -> dict[str, Tensor]:

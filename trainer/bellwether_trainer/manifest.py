@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from . import bundle, calibrate, parameters
 from .data import Example
@@ -74,13 +75,13 @@ def finish(
     out: Path,
     typical: Sequence[str] = (),
     kept: Mapping[str, dict[str, float]] | None = None,
-    checkpoint: bool = False,
+    checkpoint: Mapping[str, Tensor] | None = None,
 ) -> dict:
     """Writes `<out>/` (made afresh, renamed into place when whole) and returns the manifest.
 
     Calibration, metrics and golden outputs are measured on the very file that ships. The int8 graph's activations are
     scaled on `typical` texts, which must not be those of the validation cut. Tasks in `kept` are not calibrated but
-    get the temperature and the threshold that stand there. With `checkpoint` the fp32 weights lie beside the graph.
+    get the temperature and the threshold that stand there. The weights in `checkpoint` are laid beside the graph.
     """
     aside = out.with_name(f".making-{out.name}")
     shutil.rmtree(aside, ignore_errors=True)
@@ -108,7 +109,7 @@ def _fill(
     aside: Path,
     typical: Sequence[str],
     kept: Mapping[str, dict[str, float]],
-    checkpoint: bool,
+    checkpoint: Mapping[str, Tensor] | None,
 ) -> dict:
     fp32 = aside / "model.fp32.onnx"
     export(model, fp32)
@@ -120,8 +121,8 @@ def _fill(
     scorer = bundle.Scorer(shipped, tokenizer, max_tokens)
     calibration, metrics = measure(scorer, validation, model.tasks, kept)
     temperatures = {name: values["temperature"] for name, values in calibration.items()}
-    if checkpoint:
-        torch.save({"model": model.state_dict()}, aside / CHECKPOINT)
+    if checkpoint is not None:
+        torch.save({"model": dict(checkpoint)}, aside / CHECKPOINT)
         training = training | {"checkpoint": {"file": CHECKPOINT, "sha256": bundle.sha256(aside / CHECKPOINT)}}
     manifest = {
         "format": bundle.FORMAT,

@@ -12,6 +12,7 @@ import torch
 import onnx
 from onnx import numpy_helper
 
+from .dither import Grid, grid
 from .errors import TrainerError
 from .network import Classifier
 
@@ -64,6 +65,21 @@ def restore(graph: Path, entries: list[dict]) -> dict[str, torch.Tensor]:
             value = value.T
         state[entry["parameter"]] = torch.from_numpy(np.array(value, dtype=np.float32))
     return state
+
+
+def grids(graph: Path, entries: list[dict]) -> dict[str, Grid]:
+    """Where the quantised parameters lie: those of the map that have a scale."""
+    initialisers = _initialisers(graph)
+    values, found = restore(graph, entries), {}
+    for entry in (entry for entry in entries if entry["scale"] is not None):
+        # One for all, or one a column.
+        step = torch.from_numpy(np.array(initialisers[entry["scale"]], dtype=np.float32).reshape(1, -1))
+        if step.shape[1] > 1:
+            if entry["slice"] is not None:
+                step = step[:, entry["slice"][0] : entry["slice"][1]]
+            step = step.T if entry["transpose"] else step
+        found[entry["parameter"]] = grid(values[entry["parameter"]], step)
+    return found
 
 
 def _locate(parameter: str, value: np.ndarray, initialisers: dict[str, np.ndarray]) -> dict | None:

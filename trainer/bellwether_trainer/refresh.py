@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import augment, bundle, dataset, dropout, loop, manifest, train
+from . import augment, bundle, dataset, dither, dropout, loop, manifest, train
 from .champion import Champion, load
 from .dataset import Dataset
 from .errors import UsageError
@@ -48,7 +48,7 @@ class Recipe:
     """The share of texts that each kind of augmentation changes."""
     champion_share: float = 0.3
     """How much the champion's answer weighs beside a new label of the same task."""
-    replay: float = 1.0
+    replay: float = 2.0
     """Unlabelled texts an epoch, as a multiple of the labelled ones; each epoch takes the next."""
     unlabelled_max: int = 4000
     patience: int = 2
@@ -240,6 +240,8 @@ def _write(order: Order, champion: Champion, rows: Dataset, recipe: Recipe, repo
         "run": mark,
     }
     texts = [row.text for row in (*rows.train, *rows.unlabelled)]
+    trained = {name: value.clone() for name, value in champion.model.state_dict().items()}
+    dither.settle(champion.model, champion.grids, recipe.seed)
     return manifest.finish(
         champion.model,
         champion.tokenizer,
@@ -253,7 +255,7 @@ def _write(order: Order, champion: Champion, rows: Dataset, recipe: Recipe, repo
         order.candidate,
         manifest.typical(texts, recipe.seed),
         kept,
-        checkpoint=True,
+        checkpoint=trained,
     )
 
 

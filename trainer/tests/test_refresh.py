@@ -192,7 +192,7 @@ def test_distillation_keeps_old_answers(home: Path, folder: Path, tmp_path: Path
     kept = {}
     for replay in (0.0, 2.0):
         recipe = refresh.Recipe(**vars(RECIPE) | {"replay": replay, "champion_share": 0.0})
-        mine = champion.Champion(copy.deepcopy(before.model), before.tokenizer, before.written)
+        mine = champion.Champion(copy.deepcopy(before.model), before.tokenizer, before.written, before.grids)
         run = tmp_path / str(replay)
         run.mkdir()
         refresh.learn(mine, *refresh.lessons(before, rows, recipe), rows, recipe, run, Log(None))
@@ -206,8 +206,8 @@ def test_a_row_with_one_label_gets_the_champions_answer_to_the_other_task(home: 
     taught, replay = refresh.lessons(before, rows, RECIPE)
     asked = before.ask([taught[0].text])
     torch.testing.assert_close(taught[0].soft[1], asked["topic"][0])
-    wanted = 0.2 * asked["sentiment"][0]
-    wanted[SENTIMENT.index("positive")] += 0.8
+    wanted = RECIPE.champion_share * asked["sentiment"][0]
+    wanted[SENTIMENT.index("positive")] += 1.0 - RECIPE.champion_share
     torch.testing.assert_close(taught[0].soft[0], wanted)
     # What the pipeline said counts as it is; where it said nothing, the champion is asked.
     for row, lesson in zip(rows.unlabelled, replay, strict=True):
@@ -320,7 +320,7 @@ def test_training_stops_where_validation_gets_no_better(
 ) -> None:
     before = champion.load(home / "small" / "1")
     rows = dataset.read(folder, TASKS, 4000)
-    recipe, losses = refresh.Recipe(batch=64), iter([0.5, 0.4, 0.6, 0.1])
+    recipe, losses = refresh.Recipe(batch=64, patience=1), iter([0.5, 0.4, 0.6, 0.1])
     monkeypatch.setattr(refresh, "judge", lambda *_: {"loss": next(losses)})
     report = refresh.learn(before, *refresh.lessons(before, rows, recipe), rows, recipe, tmp_path, Log(None))
     assert report == {"epoch": 2, "loss": 0.4} and next(losses) == 0.1
