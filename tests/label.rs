@@ -99,3 +99,52 @@ fn labels_of_a_file_are_checked_and_sent_with_their_headers() {
     }
     assert_eq!(labels(&trial).len(), 2, "nothing of those was sent");
 }
+
+#[test]
+fn samples_go_to_annotation_tools_and_their_answers_come_back() {
+    let python = std::env::var("BELLWETHER_TEST_PYTHON").expect("BELLWETHER_TEST_PYTHON: see CONTRIBUTING.md");
+    let trial = worked_off("label-tools");
+    let run = |arguments: &[&str]| {
+        let mut running = trial.start(&[&["label", "--annotator", "lee"], arguments].concat());
+        (running.wait().code().unwrap(), running.said())
+    };
+    let path = |name: &str| trial.path(name).to_str().unwrap().to_owned();
+    let (code, said) = run(&["--export", &path("none.json")]);
+    assert!(code == 64 && said.contains("add --tool"), "{said}");
+    for (tool, wanted) in [
+        ("label-studio", vec!["kim@example.org", "label-studio-7"]),
+        ("argilla", vec!["00000000-0000-0000-0000-000000000007"]),
+    ] {
+        let (export, answered) = (path(&format!("{tool}.json")), path(&format!("{tool}-answered.json")));
+        let (code, said) = run(&["--export", &export, "--tool", tool, "--count", "5"]);
+        assert!(code == 0 && said.contains("samples in"), "{said}");
+        let interface = path(&format!("{tool}.xml"));
+        let checked = Command::new(&python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/annotation_tools.py"))
+            .args([tool, &export, &answered, &interface])
+            .output()
+            .unwrap();
+        assert!(checked.status.success(), "{tool}: {}", String::from_utf8_lossy(&checked.stderr));
+        let before = labels(&trial).len();
+        let (code, said) = run(&["--import", &answered, "--tool", tool]);
+        assert_eq!(code, 0, "{said}");
+        let labels = labels(&trial);
+        assert_eq!(labels.len(), before + wanted.len(), "{tool}: who skipped it, or left it, says nothing");
+        let exported: Value = serde_json::from_slice(&std::fs::read(&export).unwrap()).unwrap();
+        let ids = exported.as_array().unwrap().iter().map(|it| it.pointer("/data/post_id").unwrap_or(&it["id"]));
+        let ids: Vec<String> = ids.map(text).collect();
+        let mut annotators: Vec<String> = labels[before..].iter().map(|label| text(&label["annotator"])).collect();
+        annotators.sort();
+        assert_eq!(annotators, wanted);
+        for label in &labels[before..] {
+            assert!(ids.contains(&text(&label["post_id"])) && label["label"] == "positive", "{label}");
+        }
+    }
+    // A class that the model does not have sends nothing.
+    let wrong = std::fs::read_to_string(path("argilla-answered.json")).unwrap().replace("\"positive\"", "\"angry\"");
+    std::fs::write(path("wrong.json"), wrong).unwrap();
+    let before = labels(&trial).len();
+    let (code, said) = run(&["--import", &path("wrong.json"), "--tool", "argilla"]);
+    assert!(code == 65 && said.contains("`angry` is no class of sentiment"), "{said}");
+    assert_eq!(labels(&trial).len(), before);
+}

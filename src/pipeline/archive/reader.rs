@@ -25,9 +25,16 @@ impl Reader {
     /// What a record becomes.
     pub(super) fn row(&self, record: &Record) -> ArchiveRow {
         let content = if record.partition.topic == self.routes.topics.labels {
-            decode_label(record)
-                .and_then(|label| self.known(record, label))
-                .map(|label| Content::Label(Box::new(label)))
+            match decode_label(record) {
+                Ok(label) => match self.objection(&label) {
+                    None => Ok(Content::Label(Box::new(label))),
+                    Some(message) => {
+                        let (record, reason) = (record.clone(), Reason::InvalidField);
+                        Err(DeadLetter { record, stage: "archive", reason, message })
+                    }
+                },
+                Err(letter) => Err(letter),
+            }
         } else {
             decode_scored(record).map(|scored| match self.policy.decide(&scored.post_id) {
                 Choice::Keep(Kept { reason, probability }) => {
@@ -46,18 +53,18 @@ impl Reader {
         ArchiveRow { appended_at: record.appended_at, next: record.next(), bytes, content }
     }
 
-    /// A label of a task and a class that there are.
-    fn known(&self, record: &Record, label: Label) -> Result<Label, DeadLetter> {
-        let tasks = &self.tasks;
-        let message = match tasks.iter().find(|task| task.name == *label.task) {
-            _ if tasks.is_empty() => return Ok(label),
-            Some(task) if task.resolve(&label.label).is_some() => return Ok(label),
-            Some(task) => format!("{} has no class {:?}; it has {}", task.name, label.label, task.labels.join(", ")),
-            None => {
-                let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-                format!("there is no task {:?}; there are {}", label.task, names.join(", "))
+    /// Why a label is of no use: there is no such task, or the task has no such class.
+    fn objection(&self, label: &Label) -> Option<String> {
+        match self.tasks.iter().find(|task| task.name == *label.task) {
+            _ if self.tasks.is_empty() => None,
+            Some(task) if task.resolve(&label.label).is_some() => None,
+            Some(task) => {
+                Some(format!("{} has no class {:?}; it has {}", task.name, label.label, task.labels.join(", ")))
             }
-        };
-        Err(DeadLetter { record: record.clone(), stage: "archive", reason: Reason::InvalidField, message })
+            None => {
+                let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
+                Some(format!("there is no task {:?}; there are {}", label.task, names.join(", ")))
+            }
+        }
     }
 }
