@@ -156,6 +156,18 @@ fn watch(checks: &mut Vec<Check>, set: &str, task: &str, pair: &Pair, gate: &Gat
         bound: format!("at most {rise:.3} more"),
         passed: candidate.ece - champion.ece <= rise + 1e-9,
     });
+    if !pair.losses.is_empty() {
+        let mean = |sum: f64| sum / pair.losses.len() as f64;
+        let before = mean(pair.losses.iter().map(|(before, _)| before).sum());
+        let after = mean(pair.losses.iter().map(|(_, after)| after).sum());
+        checks.push(Check {
+            name: format!("log loss of {task} on {set}"),
+            champion: before,
+            candidate: after,
+            bound: format!("at most {:.3} more", gate.log_loss_rise_max),
+            passed: after - before <= gate.log_loss_rise_max + 1e-9,
+        });
+    }
     for (label, before) in champion.per_class.iter().filter(|(_, class)| class.n >= CLASS_ROWS_MIN) {
         let after = candidate.per_class.get(label).map_or(0.0, |class| class.recall);
         // Half of what it was, or less, is given up; only such a class is worth a line.
@@ -272,10 +284,15 @@ mod tests {
         };
         refuses(worse, "on regression");
         let unsure = |it: &mut Evidence| {
-            let pair = pair(&rows(&[(15, (0, 0, 0)), (15, (1, 1, 1))]), (1.0, 0.9));
+            let pair = pair(&rows(&[(15, (0, 0, 0)), (15, (1, 1, 1))]), (1.0, 0.905));
             it.sets.get_mut("regression").unwrap().insert("sentiment".to_owned(), pair);
         };
         refuses(unsure, "calibration error");
+        let mut flat = better();
+        let pair_of = pair(&rows(&[(15, (0, 0, 0)), (15, (1, 1, 1))]), (0.95, 0.6));
+        flat.sets.get_mut("regression").unwrap().insert("sentiment".to_owned(), pair_of);
+        let reasons = decide(&flat, &GateSettings::default()).reasons();
+        assert!(reasons.iter().any(|reason| reason.starts_with("log loss of sentiment on regression")), "{reasons:?}");
         let no_better = |it: &mut Evidence| {
             let pair = pair(&rows(&[(20, (0, 0, 0)), (17, (1, 1, 1)), (2, (1, 0, 1)), (1, (1, 1, 0))]), (0.95, 0.95));
             it.sets.get_mut("test").unwrap().insert("sentiment".to_owned(), pair);
@@ -312,7 +329,7 @@ mod tests {
     #[test]
     fn one_row_is_never_too_much_and_no_rows_are_no_gain() {
         let mut evidence = better();
-        let pair = pair(&rows(&[(15, (0, 0, 0)), (14, (1, 1, 1)), (1, (1, 1, 0))]), (1.0, 1.0));
+        let pair = pair(&rows(&[(15, (0, 0, 0)), (14, (1, 1, 1)), (1, (1, 1, 0))]), (0.9, 0.9));
         evidence.sets.get_mut("regression").unwrap().insert("sentiment".to_owned(), pair);
         assert!(decide(&evidence, &GateSettings::default()).passed);
         let none = gain("sentiment", "accuracy", &[], 0.95);

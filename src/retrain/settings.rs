@@ -56,6 +56,8 @@ pub struct GateSettings {
     pub macro_f1_drop_max: f64,
     /// How much the expected calibration error may rise.
     pub calibration_rise_max: f64,
+    /// How much the logarithmic loss may rise, nats.
+    pub log_loss_rise_max: f64,
     /// Seconds a text, as a multiple of the champion's.
     pub latency_ratio_max: f64,
     /// Bytes of the graph, as a multiple of the champion's.
@@ -70,6 +72,7 @@ impl Default for GateSettings {
             accuracy_drop_max: 0.01,
             macro_f1_drop_max: 0.03,
             calibration_rise_max: 0.04,
+            log_loss_rise_max: 0.1,
             latency_ratio_max: 1.25,
             size_ratio_max: 1.1,
             confidence: 0.95,
