@@ -7,7 +7,7 @@ use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::Float64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::trial::{Models, Running, Trial, wait_for};
+use crate::trial::{Models, Running, Trial, sum_of, wait_for};
 
 /// Pipelines of which everything is answered twice, and four strategies choose what is kept.
 fn trial(name: &str, models: &Models) -> Trial {
@@ -38,11 +38,13 @@ fn a_challenger_is_tried_and_given_up_while_the_pipeline_runs_and_each_sample_sa
     let asked = |running: &Running| running.metric("bellwether_challenger_posts_total", "outcome=\"asked\"");
     wait_for("answers of the challenger", || (asked(&running) >= 300.0).then_some(()));
     // It is the same model under another name: it agrees, and is as sure.
-    let same = |label: &str| running.metric("bellwether_challenger_answers_total", label);
-    assert!(same("agrees=\"yes\"") >= 600.0 && same("agrees=\"no\"") == 0.0);
-    let sure = |who: &str| running.metric("bellwether_challenger_confidence_sum", &format!("model=\"{who}\""));
-    assert!((sure("champion") - sure("challenger")).abs() < 0.01 * sure("champion"));
-    assert!(running.metric("bellwether_challenger_inference_seconds_count", "") > 0.0);
+    let page = running.metrics();
+    let same = |label: &str| sum_of(&page, "bellwether_challenger_answers_total", label);
+    assert!(same("agrees=\"yes\"") >= 600.0 && same("agrees=\"no\"") == 0.0, "{page}");
+    let sure = |who: &str| sum_of(&page, "bellwether_challenger_confidence_sum", &format!("model=\"{who}\""));
+    // A post may stand between the two.
+    assert!((sure("champion") - sure("challenger")).abs() < 2.0, "{} and {}", sure("champion"), sure("challenger"));
+    assert!(sum_of(&page, "bellwether_challenger_inference_seconds_count", "") > 0.0, "{page}");
     // One that cannot be loaded leaves the seat empty, and the champion where it is.
     models.edit("3", "\"version\": \"3\"", "\"version\": \"4\"");
     models.challenge("3");
@@ -61,7 +63,7 @@ fn a_challenger_is_tried_and_given_up_while_the_pipeline_runs_and_each_sample_sa
     assert!(kept.iter().all(|row| row.asked == row.challenger.is_some()), "answers and their version go together");
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &kept {
-        assert!((0.2..=1.0).contains(&row.probability), "as likely as by chance alone, or more: {}", row.probability);
+        assert!((0.2 - 1e-9..=1.0).contains(&row.probability), "as likely as by chance alone, or more: {}", row.probability);
         *reasons.entry(&row.reason).or_default() += 1;
     }
     assert!(reasons["random"] > 20 && reasons.len() > 1, "{reasons:?}");

@@ -92,7 +92,7 @@ fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_
     assert!(html.matches("<svg").count() >= 3 && html.ends_with("</html>\n"), "{html}");
     assert!(run.join("figures.json").is_file());
     let history = std::fs::read_to_string(models.tiny().join("history.jsonl")).unwrap();
-    assert!(history.contains("retrained: sentiment +"), "{history}");
+    assert!(history.contains("retrained: sentiment accuracy +"), "{history}");
 
     let nonsense = tempfile::tempdir().unwrap();
     archive(nonsense.path(), 240, |number, _| MOODS[number * 7 / 5 % 3].0);

@@ -203,7 +203,14 @@ pub(super) fn reach<C: ConsumerContext>(
             let left = settings.start_timeout.saturating_sub(clock.monotonic().saturating_sub(began));
             match client.fetch_metadata(Some(topic), left.min(ASK)) {
                 Ok(metadata) => {
-                    let it = metadata.topics().iter().find(|it| it.name() == &**topic && it.error().is_none());
+                    let it = metadata.topics().iter().find(|it| it.name() == &**topic);
+                    // It is there, and has no leader while a broker starts or was not heard of for a while.
+                    let leaderless = Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+                    if it.is_some_and(|it| it.error() == leaderless) && !left.is_zero() {
+                        clock.pause(left.min(Duration::from_millis(200)));
+                        continue;
+                    }
+                    let it = it.filter(|it| it.error().is_none());
                     found.push((topic.clone(), it.map_or(0, |it| i32::try_from(it.partitions().len()).unwrap_or(0))));
                     break;
                 }

@@ -21,7 +21,7 @@ pub use load::post;
 pub use models::Models;
 pub use outcome::{Outcome, connect, header, ids, json_of, place_of_dead, text};
 pub use reading::ends;
-pub use running::Running;
+pub use running::{Running, sum_of};
 
 use std::fs::File;
 use std::path::PathBuf;

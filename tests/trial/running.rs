@@ -97,13 +97,12 @@ impl Running {
 
     /// The sum of a metric over all its labels that have `label` among them; zero before it is there.
     pub fn metric(&self, name: &str, label: &str) -> f64 {
-        let page = self.ask("/metrics").map(|(_, page)| page).unwrap_or_default();
-        let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
-        let of_it = lines.filter(|(key, _)| {
-            let (family, labels) = key.split_once('{').unwrap_or((key, ""));
-            family == name && labels.contains(label)
-        });
-        of_it.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+        sum_of(&self.metrics(), name, label)
+    }
+
+    /// All metrics at one moment; nothing where nobody answers.
+    pub fn metrics(&self) -> String {
+        self.ask("/metrics").map(|(_, page)| page).unwrap_or_default()
     }
 
     /// Partitions that a stage has now.
@@ -129,4 +128,14 @@ impl Drop for Running {
 pub fn signal(name: &str, id: u32) {
     let sent = Command::new("kill").args([name, &id.to_string()]).status().unwrap();
     assert!(sent.success(), "kill {name} {id}");
+}
+
+/// The sum of a family's series on a page of metrics, of those whose labels contain this.
+pub fn sum_of(page: &str, name: &str, label: &str) -> f64 {
+    let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+    let of_it = lines.filter(|(key, _)| {
+        let (family, labels) = key.split_once('{').unwrap_or((key, ""));
+        family == name && labels.contains(label)
+    });
+    of_it.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
 }

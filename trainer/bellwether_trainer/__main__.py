@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from . import devices, manifest, pretrain, refresh, steps, tiny, train
+from . import devices, manifest, pretrain, refresh, steps, tiny, train, variants
 from .errors import TrainerError, UsageError
 
 
@@ -105,6 +105,10 @@ def _parser() -> _Parser:
     command = commands.add_parser("tiny", help="write the tiny model of the tests")
     command.add_argument("--out", type=Path, required=True, help="the model's directory, models/tiny/1")
     command.set_defaults(run=lambda options: tiny.build(options.out))
+    command = commands.add_parser("variant", help="add a graph in fp32 or fp16 for CUDA to a version")
+    command.add_argument("directory", type=Path)
+    command.add_argument("--precision", choices=variants.PRECISIONS, default="fp16")
+    command.set_defaults(run=lambda options: print(variants.add(options.directory, options.precision)))
     command = commands.add_parser("verify", help="check a model directory: hashes and golden inputs")
     command.add_argument("directory", type=Path)
     command.set_defaults(run=lambda options: manifest.verify(options.directory))

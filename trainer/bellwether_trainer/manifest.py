@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from . import bundle, calibrate, parameters
+from . import bundle, calibrate, parameters, teach
 from .data import Example
 from .errors import DataError, TrainerError
 from .export import OPSET, export
@@ -22,6 +22,9 @@ from .tasks import Task
 
 PROBABILITY_TOLERANCE = 0.02
 """How far a golden probability may lie from the recorded one; the label must be the same."""
+
+PARITY_TEXTS, PARITY_TOLERANCE = 200, 1e-3
+"""On so many texts the fp32 graph must give the model's probabilities, within this."""
 
 CHECKPOINT = "checkpoint.pt"
 """The weights before quantising, for the next training; no part of what is loaded to answer."""
@@ -113,6 +116,8 @@ def _fill(
 ) -> dict:
     fp32 = aside / "model.fp32.onnx"
     export(model, fp32)
+    sample = [*texts, *typical, *(example.text for example in validation)][:PARITY_TEXTS]
+    parity(model, fp32, tokenizer, sample, max_tokens)
     shipped = aside / f"model.{identity.precision}.onnx"
     if identity.precision == "int8":
         quantise(fp32, shipped, model.tasks, bundle.feeds(tokenizer, typical, max_tokens))
@@ -153,6 +158,16 @@ def _fill(
     bundle.write_json(aside / "manifest.json", manifest)
     verify(aside)
     return manifest
+
+
+def parity(model: Classifier, graph: Path, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> None:
+    """Raises TrainerError where the fp32 graph gives other probabilities than the model that it was made of."""
+    asked = teach.ask(model, tokenizer, texts, max_tokens)
+    logits = bundle.Scorer(graph, tokenizer, max_tokens).logits(texts, model.tasks)
+    for task in model.tasks:
+        far = np.abs(calibrate.softmax(logits[task.name], 1.0) - asked[task.name].detach().numpy()).max()
+        if far > PARITY_TOLERANCE:
+            raise TrainerError(f"{graph.name} answers otherwise than the model: {task.name} by up to {far:.4f}")
 
 
 def measure(
@@ -211,7 +226,8 @@ def verify(directory: Path) -> None:
         if not (directory / name).is_file() or bundle.sha256(directory / name) != expected:
             raise DataError(f"{directory / name}: missing or altered")
     tokenizer = read_tokenizer(directory / "tokenizer.json")
-    for variant in manifest["variants"]:
+    # What is for other devices alone may use what the processor cannot.
+    for variant in (variant for variant in manifest["variants"] if "cpu" in variant["devices"]):
         scorer = bundle.Scorer(directory / variant["file"], tokenizer, manifest["max_tokens"])
         found = bundle.golden(scorer, [entry["text"] for entry in variant["golden"]], tasks, temperatures)
         for entry, again in zip(variant["golden"], found, strict=True):

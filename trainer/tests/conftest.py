@@ -10,6 +10,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from bellwether_trainer import data, manifest, tiny
+from bellwether_trainer.network import Classifier
+from transformers import BertConfig
+
 COMPANIES = ("Northwind", "Calder", "Halden", "Pinecrest", "Quartz", "Larkspur", "Fenwick", "Merrow")
 GOOD = ("beats the outlook", "raises the dividend", "shares jump and rises", "record profit")
 BAD = ("misses the outlook", "cuts the dividend", "shares drop and falls", "weak loss")
@@ -60,3 +64,22 @@ def write_sets(folder: Path) -> Path:
         topics.append({"text": f"{chance.choice(COMPANIES)} {chance.choice(COMPANIES)} {TOPICS[name]}", "topic": name})
     write(folder / "twitter_financial_news_topic.jsonl", topics)
     return folder
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An int8 version whose weights nobody trained."""
+    folder = tmp_path_factory.mktemp("version")
+    split, tokenizer = data.load(write_sets(folder / "clean"), 0.3), tiny.tokenizer()
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=64, num_hidden_layers=1, num_attention_heads=4,
+        intermediate_size=128, max_position_embeddings=32, initializer_range=0.1,
+    )  # fmt: skip
+    config._attn_implementation = "eager"
+    out, identity = folder / "models" / "small" / "1", manifest.Identity("small", "1")
+    texts = [example.text for example in split.train]
+    manifest.finish(
+        Classifier(config).eval(), tokenizer, split.validation, tiny.TEXTS, identity, {"data": []}, 32, out, texts
+    )
+    return out

@@ -2,31 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 from bellwether_trainer import bundle, champion, data, dither, manifest, parameters, tiny
-from bellwether_trainer.network import Classifier
 from conftest import write_sets
-from transformers import BertConfig
-
-
-@pytest.fixture(scope="module")
-def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An int8 version whose weights nobody trained."""
-    folder = tmp_path_factory.mktemp("dither")
-    split, tokenizer = data.load(write_sets(folder / "clean"), 0.3), tiny.tokenizer()
-    torch.manual_seed(3)
-    config = BertConfig(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=64, num_hidden_layers=1, num_attention_heads=4,
-        intermediate_size=128, max_position_embeddings=32, initializer_range=0.1,
-    )  # fmt: skip
-    config._attn_implementation = "eager"
-    out, identity = folder / "models" / "small" / "1", manifest.Identity("small", "1")
-    texts = [example.text for example in split.train]
-    manifest.finish(
-        Classifier(config).eval(), tokenizer, split.validation, tiny.TEXTS, identity, {"data": []}, 32, out, texts
-    )
-    return out
 
 
 def test_a_move_of_a_twentieth_of_a_step_is_kept_on_average_and_rounding_to_the_nearest_loses_it(version: Path) -> None:
