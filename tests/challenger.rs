@@ -63,7 +63,11 @@ fn a_challenger_is_tried_and_given_up_while_the_pipeline_runs_and_each_sample_sa
     assert!(kept.iter().all(|row| row.asked == row.challenger.is_some()), "answers and their version go together");
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &kept {
-        assert!((0.2 - 1e-9..=1.0).contains(&row.probability), "as likely as by chance alone, or more: {}", row.probability);
+        assert!(
+            (0.2 - 1e-9..=1.0).contains(&row.probability),
+            "as likely as by chance alone, or more: {}",
+            row.probability
+        );
         *reasons.entry(&row.reason).or_default() += 1;
     }
     assert!(reasons["random"] > 20 && reasons.len() > 1, "{reasons:?}");

@@ -9,6 +9,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as Theirs;
+use rdkafka::types::RDKafkaRespErr;
 
 use crate::kafka::{KafkaError, KafkaSettings, desk, outlet, source};
 use crate::time::Clock;

@@ -1,7 +1,7 @@
 //! The gate: whether a candidate may take the champion's place. Pure: figures in, checks out, each with its bound.
 //!
-//! A candidate must be better at something by more than chance explains, worse at nothing beyond a bound, with no class
-//! given up, and about as well calibrated, quick and small as what it is to replace.
+//! A candidate must be better at something (accuracy or log loss) by more than chance explains, worse at nothing beyond a
+//! bound, with no class given up, and about as well calibrated, quick and small as what it is to replace.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ use crate::retrain::{GateSettings, TaskReport};
 
 /// Resamples of the paired bootstrap (Efron and Tibshirani, 1993, chapter 16; Koehn, 2004, for paired systems).
 const RESAMPLES: usize = 2_000;
+/// Standard errors beyond which a share is larger by more than chance explains: one-sided, 95 %.
+const SURE: f64 = 1.645;
 /// Rows of a class from which its recall is watched.
 const CLASS_ROWS_MIN: usize = 5;
 
@@ -105,6 +107,9 @@ pub fn decide(evidence: &Evidence, gate: &GateSettings) -> Decision {
             watch(&mut checks, set, task, pair, gate);
         }
     }
+    for (task, pair) in evidence.sets.get("test").into_iter().flatten() {
+        checks.push(informed(task, pair));
+    }
     checks.push(ratio("seconds a text", evidence.seconds, gate.latency_ratio_max));
     checks.push(ratio("bytes of the graph", (evidence.bytes.0 as f64, evidence.bytes.1 as f64), gate.size_ratio_max));
     let test = || evidence.sets.get("test").into_iter().flatten();
@@ -180,6 +185,21 @@ fn watch(checks: &mut Vec<Check>, set: &str, task: &str, pair: &Pair, gate: &Gat
                 passed: false,
             });
         }
+    }
+}
+
+/// Where labels are nonsense, who shrugs has the better log loss. Nobody may answer who is not more often right than
+/// one who always names the most frequent class, by more than chance explains.
+fn informed(task: &str, pair: &Pair) -> Check {
+    let (rows, report) = (pair.candidate.n.max(1) as f64, &pair.candidate);
+    let most = report.per_class.values().map(|class| class.n).max().unwrap_or(0) as f64 / rows;
+    let bound = most + SURE * (most * (1.0 - most) / rows).sqrt();
+    Check {
+        name: format!("accuracy of {task} on test, beside always the same answer"),
+        champion: pair.champion.accuracy,
+        candidate: report.accuracy,
+        bound: format!("above {bound:.3}, where the most frequent class is {most:.3}"),
+        passed: report.accuracy > bound,
     }
 }
 
