@@ -37,7 +37,8 @@ pub(crate) fn run(arguments: &Evaluate, global: &Global) -> Result<(), Failure> 
             .map_err(|error| Failure::data(error.to_string(), remedy(&error)))?;
         let path = bundle.directory().join(REFERENCE);
         let json = serde_json::to_vec(&found).map_err(|error| Failure::internal(error.to_string()))?;
-        std::fs::write(&path, json).map_err(|error| {
+        let aside = path.with_extension("new");
+        std::fs::write(&aside, json).and_then(|()| std::fs::rename(&aside, &path)).map_err(|error| {
             Failure::unavailable(format!("{}: {error}", path.display()), "make the folder writable")
         })?;
     }

@@ -44,6 +44,9 @@ pub(crate) fn run(arguments: &LabelPosts, global: &Global) -> Result<(), Failure
         };
         return export(arguments, (path, tool), &settings, &tasks);
     }
+    if tool.is_some() && arguments.import.is_none() {
+        return Err(Failure::usage("--tool says who reads or wrote a file", "add --import FILE or --export FILE"));
+    }
     let who = (annotator.as_str(), SystemClock::new().now());
     let given = arguments.import.as_deref().map(|path| import(path, tool, &tasks, who)).transpose()?;
     let mut desk = Desk::open(&settings, &annotator)?;

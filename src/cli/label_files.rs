@@ -44,7 +44,11 @@ pub(super) fn import(
     let Some(tool) = tool else { return lines(path, tasks, (who, now)) };
     let name = path.display().to_string();
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+    };
     let remedy = "give the tool's JSON export: an array, or one object a line";
     read.map_err(|error| Failure::data(format!("{name}: {error}"), remedy))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {

@@ -94,9 +94,11 @@ fn failure(error: RetrainError) -> Failure {
             message,
             remedy: "run it again: it goes on where it was, and the champion answers meanwhile".to_owned(),
         },
-        RetrainError::Score(_) | RetrainError::Model(_) | RetrainError::Registry(_) | RetrainError::File { .. } => {
-            Failure::unavailable(message, "")
-        }
+        RetrainError::Archive(_)
+        | RetrainError::Score(_)
+        | RetrainError::Model(_)
+        | RetrainError::Registry(_)
+        | RetrainError::File { .. } => Failure::unavailable(message, ""),
     }
 }
 

@@ -39,7 +39,8 @@ pub struct LabelPosts {
     /// Write the samples most worth a label to a file for an annotation tool, with the model's answers as suggestions
     #[arg(long, value_name = "FILE", conflicts_with = "import")]
     pub export: Option<PathBuf>,
-    /// The tool that reads the export, or wrote the file to import: label-studio or argilla (JSON)
+    /// The tool that reads the export, or wrote the file to import: label-studio or argilla (JSON). Argilla does not say when
+    /// an answer was given: it counts as given now
     #[arg(long, value_name = "TOOL")]
     pub tool: Option<ToolArgument>,
 }

@@ -57,6 +57,29 @@ pub struct TopicRecord {
     pub distribution: BTreeMap<Arc<str>, f32>,
 }
 
+/// Calibrated probability by class.
+type Odds = BTreeMap<Arc<str>, f32>;
+
+fn best(odds: &Odds) -> Option<(&Arc<str>, f32)> {
+    odds.iter().max_by(|one, other| one.1.total_cmp(other.1)).map(|(class, odd)| (class, *odd))
+}
+
+impl AnswerRecord {
+    /// The likeliest class, also where it abstained; `None` where the model was not asked.
+    #[must_use]
+    pub fn best(&self) -> Option<(&Arc<str>, f32)> {
+        best(&self.probabilities)
+    }
+}
+
+impl TopicRecord {
+    /// As [`AnswerRecord::best`].
+    #[must_use]
+    pub fn best(&self) -> Option<(&Arc<str>, f32)> {
+        best(&self.distribution)
+    }
+}
+
 impl From<&Answer> for AnswerRecord {
     fn from(answer: &Answer) -> Self {
         Self {

@@ -115,8 +115,11 @@ impl Profile {
             of("length", &self.length, &from.length),
             of("unknown-tokens", &self.unknown_tokens, &from.unknown_tokens),
             of("vocabulary", &self.vocabulary, &from.vocabulary),
-            ("language".to_owned(), distance(&named(&self.asked, &from.asked))),
         ];
+        // Where nobody was left unasked, it was not looked at who is.
+        if from.asked.len() > 1 {
+            distances.push(("language".to_owned(), distance(&named(&self.asked, &from.asked))));
+        }
         let (none, nothing) = (BTreeMap::new(), Vec::new());
         for (task, answers) in &from.answers {
             let ours = self.answers.get(task).unwrap_or(&none);
@@ -178,6 +181,8 @@ pub struct Drift {
     unknown: Option<u32>,
     reference: Option<Arc<Reference>>,
     blocks: VecDeque<Block>,
+    /// What was found last.
+    told: Option<Findings>,
 }
 
 #[derive(Debug, Default)]
@@ -188,9 +193,16 @@ struct Block {
 }
 
 impl Drift {
-    /// Begins anew with the model that answers from now on.
-    pub fn begin(&mut self, version: &Arc<str>, reference: Option<Arc<Reference>>, unknown: Option<u32>) {
-        *self = Self { version: Some(version.clone()), unknown, reference, blocks: VecDeque::new() };
+    /// Begins anew with the model that answers from now on; what was told of the one before, which is over.
+    pub fn begin(
+        &mut self,
+        version: &Arc<str>,
+        reference: Option<Arc<Reference>>,
+        unknown: Option<u32>,
+    ) -> Option<Findings> {
+        let told = self.told.take();
+        *self = Self { version: Some(version.clone()), unknown, reference, ..Self::default() };
+        told
     }
 
     /// Counts a post that `version` answered; findings each time that a block is full and there are enough posts.
@@ -211,7 +223,9 @@ impl Drift {
                 *surer += u64::from(sure >= judged.threshold);
             }
         }
-        (block.profile.posts >= BLOCK.0).then(|| self.findings(&reference)).flatten()
+        let found = (block.profile.posts >= BLOCK.0).then(|| self.findings(&reference)).flatten()?;
+        self.told = Some(found.clone());
+        Some(found)
     }
 
     fn findings(&mut self, reference: &Reference) -> Option<Findings> {
@@ -314,7 +328,7 @@ mod tests {
         let usual = posts(2_000, 100, |number| 0.5 + (number % 50) as f32 / 100.0);
         let reference = profile(&usual);
         let near = profile(&posts(1_200, 100, |number| 0.5 + (number % 50) as f32 / 100.0)).distances(&reference);
-        assert_eq!(near.len(), 6);
+        assert_eq!(near.len(), 5);
         assert!(near.iter().all(|(_, distance)| *distance < 0.02), "{near:?}");
 
         let words = profile(&posts(1_200, 90_000, |number| 0.5 + (number % 50) as f32 / 100.0)).distances(&reference);
@@ -334,7 +348,11 @@ mod tests {
             said: [("sentiment", None), ("topic", None)],
         };
         (0..1_000).for_each(|_| foreign.note(&unasked, None));
-        assert!(of(&foreign.distances(&reference), "language") > 0.25);
+        let silent = foreign.distances(&reference);
+        assert!(silent.iter().all(|(feature, _)| feature != "language"), "it was not looked at: {silent:?}");
+        let mut some = reference.clone();
+        some.note(&unasked, None);
+        assert!(of(&foreign.distances(&some), "language") > 0.25);
     }
 
     #[test]
@@ -352,7 +370,7 @@ mod tests {
         let one: Arc<str> = Arc::from("1");
         let mut drift = Drift::default();
         assert_eq!(drift.note(&one, &seen(&usual[0])), None, "nobody was judged");
-        drift.begin(&one, Some(reference), None);
+        assert_eq!(drift.begin(&one, Some(reference), None), None, "nothing was told");
         assert_eq!(drift.note(&Arc::from("2"), &seen(&usual[0])), None, "another model's answer");
         let told: Vec<Findings> = usual.iter().filter_map(|post| drift.note(&one, &seen(post))).collect();
         assert_eq!(told.len(), 1, "once, when there are a thousand: {told:?}");
@@ -364,5 +382,7 @@ mod tests {
         let last = unsure.iter().filter_map(|post| drift.note(&one, &seen(post))).last().unwrap();
         assert!((last.accuracy[0].1 - 0.5).abs() < 0.01, "{last:?}");
         assert!(drift.blocks.len() <= BLOCK.1);
+        assert_eq!(drift.begin(&Arc::from("2"), None, None), Some(last), "it is over with the model");
+        assert_eq!(drift.note(&Arc::from("2"), &seen(&usual[0])), None);
     }
 }

@@ -42,7 +42,8 @@ pub(in crate::pipeline) fn reload_challenger(assembly: &Assembly, stopped: Recei
     if assembly.settings.model.challenger_share == 0.0 {
         return Ok(());
     }
-    let mut trial = Trial { champion, seat: assembly.seat.clone(), witness: assembly.witness.clone(), seen: None };
+    let (slot, seat, witness) = (assembly.slot.clone(), assembly.seat.clone(), assembly.witness.clone());
+    let mut trial = Trial { champion, slot, seat, witness, seen: None };
     let look = move || {
         while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             trial.look();
@@ -54,6 +55,7 @@ pub(in crate::pipeline) fn reload_challenger(assembly: &Assembly, stopped: Recei
 /// Who sits in the challenger's seat.
 struct Trial {
     champion: Arc<Champion>,
+    slot: Arc<Slot>,
     seat: Seat,
     witness: Witness,
     /// What was named when it was looked at last, whether that could be loaded or not.
@@ -67,10 +69,12 @@ impl Trial {
             // It is being written, or holds nonsense: who sits there stays.
             Err(error) => return tracing::debug!(%error, "looking for a challenger"),
         };
+        // Who answers is not tried beside itself.
+        let named = named.filter(|named| *named.version != *self.slot.get().id().version);
         if named == self.seen {
             return;
         }
-        // The seat is given up first, so that two challengers are never in memory.
+        // The seat is given up first: whoever is being asked leaves when it has answered.
         if let Some(before) = self.seat.get() {
             self.seat.set(None);
             self.witness.metrics.forget(&metrics::CHALLENGER_INFO, &labels(&*before));
@@ -149,7 +153,13 @@ pub(in crate::pipeline) fn announce(witness: &Witness, scorer: &dyn Scorer) {
     witness.metrics.set(&metrics::MODEL_INFO, &labels(scorer), 1.0);
     witness.board.model(told(scorer));
     let mut drift = witness.drift.lock().unwrap_or_else(PoisonError::into_inner);
-    drift.begin(&scorer.id().version, scorer.reference(), scorer.unknown_token());
+    let over = drift.begin(&scorer.id().version, scorer.reference(), scorer.unknown_token());
+    for (feature, _) in over.iter().flat_map(|found| &found.distances) {
+        witness.metrics.forget(&metrics::DRIFT, &[feature]);
+    }
+    for (task, ..) in over.iter().flat_map(|found| &found.accuracy) {
+        ["estimated", "judged"].iter().for_each(|kind| witness.metrics.forget(&metrics::ACCURACY, &[task, kind]));
+    }
 }
 
 fn told(scorer: &dyn Scorer) -> String {

@@ -2,7 +2,6 @@
 //!
 //! It sees rows only after their commit was acknowledged, and nothing waits for it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -161,7 +160,9 @@ impl Told for ScoreNote {
                 witness.metrics.add(&metrics::SUBJECTS_DROPPED, &[], u64::try_from(note.dropped).unwrap_or(0));
                 witness.metrics.add(&metrics::TEXTS_TRUNCATED, &[], u64::from(note.scored.truncated));
                 scored(witness, &note.scored, now);
-                drift(witness, note);
+                if note.scored.action != Action::Deleted {
+                    drift(witness, note);
+                }
             }
             Self::Dead(reason, message) => witness.dead("score", *reason, message, now),
             Self::Tick => witness.metrics.add(&metrics::TICKS, &[], 1),
@@ -202,16 +203,10 @@ fn scored(witness: &Witness, post: &ScoredPost, now: Timestamp) {
 
 /// Whether posts and answers still look as they did where the model was judged.
 fn drift(witness: &Witness, ScoredNote { scored, tokens, .. }: &ScoredNote) {
-    let best = |odds: &BTreeMap<Arc<str>, f32>| -> Option<(Arc<str>, f32)> {
-        let best = odds.iter().max_by(|one, other| one.1.total_cmp(other.1));
-        best.map(|(class, sure)| (class.clone(), *sure))
-    };
-    let (sentiment, topic) = (best(&scored.sentiment.probabilities), best(&scored.topic.distribution));
-    let said = [("sentiment", &sentiment), ("topic", &topic)];
     let seen = Seen {
         tokens: tokens.as_ref(),
         unasked: if tokens.is_some() { None } else { scored.sentiment.reason },
-        said: said.map(|(task, best)| (task, best.as_ref().map(|(class, sure)| (class, *sure)))),
+        said: [("sentiment", scored.sentiment.best()), ("topic", scored.topic.best())],
     };
     let mut drift = witness.drift.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(Findings { distances, accuracy }) = drift.note(&scored.model.version, &seen) else { return };

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::archive::Shelf;
-use crate::model::{Device, ModelSettings, ScoreFailure};
+use crate::archive::{ArchiveError, Shelf};
+use crate::model::{Device, ModelSettings, Reference, ScoreFailure};
 use crate::onnx::{Bundle, BundleError, REFERENCE, Runtime, manifest_of};
 use crate::retrain::compare::{Comparison, Contender, compare, read_rows, time};
 use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, Side, make_dataset};
 use crate::retrain::gate::{Decision, Evidence, Gain, decide};
+use crate::retrain::reference::{POSTS_MIN, usual};
 use crate::retrain::verdict::{Estimate, Story, html, markdown};
 use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant, reference};
 use crate::time::Clock;
@@ -90,6 +91,9 @@ pub enum Ending {
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum RetrainError {
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The data set could not be made.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -331,9 +335,12 @@ fn judge(it: &Retraining<'_>, champion: &Path, candidate: &Path, run: &Path) -> 
     if regression.is_file() {
         comparisons.insert("regression", compare(&old, &new, &read_rows(&regression)?)?);
     }
-    let unlabelled = read_rows(&run.join("dataset/unlabelled.jsonl"))?;
-    let known: Vec<_> = read_rows(&test)?.into_iter().chain(unlabelled).take(it.settings.unlabelled_max).collect();
-    write(&candidate.join(REFERENCE), &json(&reference(new.scorer, new.tasks, &known)?))?;
+    let judged = reference(new.scorer, new.tasks, &read_rows(&test)?)?.judged;
+    let profile = reference(new.scorer, new.tasks, &usual(it.shelf, it.settings.unlabelled_max)?)?.profile;
+    // Of few posts chance alone would look like a change later.
+    if profile.posts >= POSTS_MIN {
+        write(&candidate.join(REFERENCE), &json(&Reference { profile, judged }))?;
+    }
     let texts: Vec<String> = comparisons.values().flat_map(|comparison| comparison.texts.iter().cloned()).collect();
     let estimates = comparisons.get("test").map(|test| estimates(&old, test)).unwrap_or_default();
     let seconds = time((&old, &new), &texts, &*it.clock)?;

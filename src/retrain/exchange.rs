@@ -75,7 +75,9 @@ fn to_task(tool: Tool, sample: &Candidate, tasks: &[Task]) -> Value {
 #[must_use]
 pub fn label_studio_config(tasks: &[Task]) -> String {
     let choices = tasks.iter().map(|task| {
-        let choice = |label: &String| format!("    <Choice value=\"{label}\"/>\n");
+        let choice = |label: &String| {
+            format!("    <Choice value=\"{}\"/>\n", html_escape::encode_double_quoted_attribute(label))
+        };
         let all: String = task.labels.iter().map(choice).collect();
         format!("  <Choices name=\"{}\" toName=\"text\" choice=\"single-radio\">\n{all}  </Choices>\n", task.name)
     });

@@ -2,12 +2,33 @@
 
 use std::collections::BTreeMap;
 
+use crate::archive::{ArchiveError, Shelf};
 use crate::event::{Answer, Verdict};
 use crate::model::{Encoded, Judged, Profile, Reference, Scorer, Seen, Task, question};
-use crate::retrain::{EvaluateError, LabelledRow};
+use crate::retrain::{EvaluateError, LabelledRow, Line};
 
 /// Rows that are scored together.
 const POOL_ROWS: usize = 1_024;
+
+/// Posts without which there is no reference: of fewer, chance alone would look like a change later.
+pub(super) const POSTS_MIN: u64 = 1_000;
+
+/// Archived posts as they come, none that was kept for what was answered to it; at most `count`.
+///
+/// # Errors
+/// When the archive cannot be read.
+pub(super) fn usual(shelf: &Shelf, count: usize) -> Result<Vec<LabelledRow>, ArchiveError> {
+    let mut rows = Vec::new();
+    shelf.each_post(|post| {
+        let is_plain = ["all", "hash", "random"].contains(&post.reason.as_str());
+        if is_plain && !post.is_deleted && rows.len() < count {
+            let line = Line { file: "the archive".into(), number: rows.len() + 1 };
+            let (sentiment, topic, source, published_at) = (None, None, None, None);
+            rows.push(LabelledRow { line, text: post.text, sentiment, topic, source, published_at });
+        }
+    })?;
+    Ok(rows)
+}
 
 /// Asks about all rows, labelled or not, as a pipeline does.
 ///
@@ -47,7 +68,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use crate::model::StubScorer;
-    use crate::retrain::Line;
 
     #[test]
     fn labelled_rows_say_how_good_it_is_and_all_rows_what_they_look_like() {

@@ -234,7 +234,7 @@ impl Registry {
     /// Has a version tried beside the champion, or none any more. Whether it can be used is the caller's to find out.
     ///
     /// # Errors
-    /// [`RegistryError::Already`] when it is tried, or answers, already; and what cannot be written.
+    /// [`RegistryError::Already`] when it answers already; and what cannot be written.
     pub fn challenge(&self, version: Option<String>, warrant: Warrant) -> Result<Change, RegistryError> {
         let champion = self.champion()?;
         if let Some(version) = version.as_ref().filter(|version| **version == champion) {

@@ -57,13 +57,10 @@ pub(super) fn fresh(posts: &[(&ScoredPost, Option<&Challenge>)]) -> Vec<bool> {
 
 /// 1 less the distance of the two best classes; 0 where the model was not asked.
 fn closeness(odds: &Odds) -> f64 {
-    let (best, second) =
-        odds.values().fold(
-            (0.0_f32, 0.0_f32),
-            |(best, second), odd| {
-                if *odd > best { (*odd, best) } else { (best, second.max(*odd)) }
-            },
-        );
+    let (mut best, mut second) = (0.0_f32, 0.0_f32);
+    for odd in odds.values() {
+        (best, second) = if *odd > best { (*odd, best) } else { (best, second.max(*odd)) };
+    }
     if odds.len() < 2 { 0.0 } else { f64::from(1.0 - (best - second)).clamp(0.0, 1.0) }
 }
 
@@ -80,29 +77,31 @@ fn entropy(odds: &Odds) -> f64 {
 /// same classes.
 fn apart(post: &ScoredPost, other: &Challenge) -> f64 {
     let distance = |one: &Odds, two: &Odds| -> f64 {
-        if best(one) == best(two) {
-            return 0.0;
-        }
-        one.iter().map(|(class, odd)| f64::from((odd - two.get(class).copied().unwrap_or_default()).abs())).sum::<f64>()
-            / 2.0
+        let apart =
+            |(class, odd): (&Arc<str>, &f32)| f64::from((odd - two.get(class).copied().unwrap_or_default()).abs());
+        one.iter().map(apart).sum::<f64>() / 2.0
     };
-    let sentiment = distance(&post.sentiment.probabilities, &other.sentiment.probabilities);
-    sentiment.max(distance(&post.topic.distribution, &other.topic.distribution))
+    let differ =
+        |one: Option<(&Arc<str>, f32)>, two: Option<(&Arc<str>, f32)>| one.map(|it| it.0) != two.map(|it| it.0);
+    let (mut sentiment, mut topic) = (0.0, 0.0);
+    if differ(post.sentiment.best(), other.sentiment.best()) {
+        sentiment = distance(&post.sentiment.probabilities, &other.sentiment.probabilities);
+    }
+    if differ(post.topic.best(), other.topic.best()) {
+        topic = distance(&post.topic.distribution, &other.topic.distribution);
+    }
+    sentiment.max(topic)
 }
 
 /// One over the number of posts with the same answer, the greater of the two tasks: each class is wanted equally often.
 fn rareness(posts: &[(&ScoredPost, Option<&Challenge>)]) -> Vec<f64> {
-    let classes = |of: fn(&ScoredPost) -> &Odds| -> Vec<f64> {
-        let answers: Vec<Option<&Arc<str>>> = posts.iter().map(|(post, _)| best(of(post))).collect();
+    fn shares(answers: &[Option<&Arc<str>>]) -> Vec<f64> {
         let mut counts: HashMap<&Arc<str>, usize> = HashMap::new();
         answers.iter().flatten().for_each(|class| *counts.entry(class).or_default() += 1);
         let share = |class: &Arc<str>| counts.get(class).map_or(0.0, |count| 1.0 / *count as f64);
-        answers.into_iter().map(|class| class.map_or(0.0, share)).collect()
-    };
-    let sentiment = classes(|post| &post.sentiment.probabilities);
-    sentiment.into_iter().zip(classes(|post| &post.topic.distribution)).map(|(one, other)| one.max(other)).collect()
-}
-
-fn best(odds: &Odds) -> Option<&Arc<str>> {
-    odds.iter().max_by(|one, other| one.1.total_cmp(other.1)).map(|(class, _)| class)
+        answers.iter().map(|class| class.map_or(0.0, share)).collect()
+    }
+    let sentiment: Vec<_> = posts.iter().map(|(post, _)| post.sentiment.best().map(|(class, _)| class)).collect();
+    let topic: Vec<_> = posts.iter().map(|(post, _)| post.topic.best().map(|(class, _)| class)).collect();
+    shares(&sentiment).into_iter().zip(shares(&topic)).map(|(one, other)| one.max(other)).collect()
 }

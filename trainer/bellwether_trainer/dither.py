@@ -3,7 +3,7 @@
 They lie on the steps of that graph, and a refresh moves them by a few hundredths of a step: rounded to the nearest
 one, all of them would fall back to where they were, and nothing would have been learnt. Rounded up with the probability
 of what is left over (stochastic rounding, Gupta et al., 2015) they are where they should be on average, and a product
-of hundreds of them is nearly right. What has not moved stays. The least and the greatest of each scale stay too, so
+of hundreds of them is nearly right. What lies on a step stays. The least and the greatest of each scale stay too, so
 that the quantiser finds the same scale again.
 """
 

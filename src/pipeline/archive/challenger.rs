@@ -67,8 +67,7 @@ impl Challenger {
     pub fn ask(&self, posts: &[&ScoredPost]) -> Vec<Option<Challenge>> {
         let mut challenges = vec![None; posts.len()];
         let Some(scorer) = self.seat.get() else { return challenges };
-        let drawn = |post: &ScoredPost| is_drawn(&post.post_id, self.share) && !post.sentiment.probabilities.is_empty();
-        let mut drawn: Vec<_> = posts.iter().zip(&mut challenges).filter(|(post, _)| drawn(post)).collect();
+        let mut drawn: Vec<_> = posts.iter().zip(&mut challenges).filter(|(post, _)| self.is_drawn(post)).collect();
         let (mut left, began) = (drawn.len(), self.clock.monotonic());
         for some in drawn.chunks_mut(ASKED_AT_ONCE) {
             if self.is_pressed() || self.clock.monotonic().saturating_sub(began) >= ASK_MAX {
@@ -79,6 +78,18 @@ impl Challenger {
         }
         self.count("dropped", left);
         challenges
+    }
+
+    /// Asks about nothing, since somebody waits; what it would have been asked counts as dropped.
+    pub fn pass(&self, posts: &[&ScoredPost]) -> Vec<Option<Challenge>> {
+        if self.seat.get().is_some() {
+            self.count("dropped", posts.iter().filter(|post| self.is_drawn(post)).count());
+        }
+        vec![None; posts.len()]
+    }
+
+    fn is_drawn(&self, post: &ScoredPost) -> bool {
+        is_drawn(&post.post_id, self.share) && !post.sentiment.probabilities.is_empty()
     }
 
     fn ask_some(&self, scorer: &dyn Scorer, posts: &mut [(&&ScoredPost, &mut Option<Challenge>)]) {
@@ -105,19 +116,16 @@ impl Challenger {
     fn compare(&self, post: &ScoredPost, other: &Challenge) {
         let Some(Witness { metrics, .. }) = &self.witness else { return };
         let pairs = [
-            ("sentiment", &post.sentiment.probabilities, &other.sentiment.probabilities),
-            ("topic", &post.topic.distribution, &other.topic.distribution),
+            ("sentiment", post.sentiment.best(), other.sentiment.best()),
+            ("topic", post.topic.best(), other.topic.best()),
         ];
         for (task, champion, challenger) in pairs {
-            let best = |odds: &std::collections::BTreeMap<Arc<str>, f32>| {
-                let best = odds.iter().max_by(|one, other| one.1.total_cmp(other.1));
-                best.map_or((None, 0.0), |(class, odd)| (Some(class.clone()), f64::from(*odd)))
-            };
-            let ((ours, sure), (theirs, how_sure)) = (best(champion), best(challenger));
-            let agree = if ours == theirs { "yes" } else { "no" };
+            let class = |best: Option<(&Arc<str>, f32)>| best.map(|(class, _)| class.clone());
+            let sure = |best: Option<(&Arc<str>, f32)>| best.map_or(0.0, |(_, odd)| f64::from(odd));
+            let agree = if class(champion) == class(challenger) { "yes" } else { "no" };
             metrics.add(&metrics::CHALLENGER_ANSWERS, &[task, agree], 1);
-            metrics.observe(&metrics::CHALLENGER_CONFIDENCE, &[task, "champion"], sure);
-            metrics.observe(&metrics::CHALLENGER_CONFIDENCE, &[task, "challenger"], how_sure);
+            metrics.observe(&metrics::CHALLENGER_CONFIDENCE, &[task, "champion"], sure(champion));
+            metrics.observe(&metrics::CHALLENGER_CONFIDENCE, &[task, "challenger"], sure(challenger));
         }
     }
 
@@ -198,6 +206,8 @@ mod tests {
         assert!(shown(&metrics, "bellwether_challenger_posts_total{outcome=\"dropped\"} 1"), "{}", metrics.render());
         witness.paused(&Command::Resume);
         assert!(challenger.ask(&[&post])[0].is_some());
+        assert_eq!(challenger.pass(&[&post]), [None], "somebody waits for the segment");
+        assert!(shown(&metrics, "bellwether_challenger_posts_total{outcome=\"dropped\"} 2"), "{}", metrics.render());
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl ArchiveCore {
                     Dataset::Samples
                 };
                 self.writing.push(partition);
-                effects.push(Effect::Work(Segment { dataset, closed }));
+                effects.push(Effect::Work(Segment { dataset, closed, in_haste: leaving }));
             }
         }
         effects

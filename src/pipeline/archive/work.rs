@@ -120,6 +120,8 @@ pub struct Segment {
     pub dataset: Dataset,
     /// Its rows with their span.
     pub closed: Closed<ArchiveRow>,
+    /// Whether somebody waits for it: the partition goes, or the stage ends.
+    pub in_haste: bool,
 }
 
 /// What is said about a committed segment.
@@ -206,11 +208,11 @@ impl Worker {
 
     /// Asks the challenger, and decides of the candidates.
     fn decide(&mut self, segment: Segment) -> Segment {
-        let Segment { dataset, closed } = segment;
+        let Segment { dataset, closed, in_haste } = segment;
         let (quotas, challenger) = (&self.quotas, &mut self.challenger);
         let closed = closed.transform(|mut rows| {
             let posts: Vec<&ScoredPost> = rows.iter().filter_map(|row| row.content.scored()).collect();
-            let mut challenges = challenger.ask(&posts);
+            let mut challenges = if in_haste { challenger.pass(&posts) } else { challenger.ask(&posts) };
             let asked: Vec<_> = posts.into_iter().zip(challenges.iter().map(Option::as_ref)).collect();
             let mut chosen = choose(&asked, quotas).into_iter();
             let mut challenges = challenges.drain(..);
@@ -219,7 +221,7 @@ impl Worker {
             }
             rows
         });
-        Segment { dataset, closed }
+        Segment { dataset, closed, in_haste }
     }
 
     fn publish(&mut self, segment: &Segment) -> Result<Published, String> {
@@ -322,7 +324,7 @@ mod tests {
             content: Content::Label(Box::new(label(record.offset))),
         });
         ledger.add(rows).unwrap();
-        Segment { dataset: Dataset::Labels, closed: ledger.close_part(&partition).unwrap() }
+        Segment { dataset: Dataset::Labels, closed: ledger.close_part(&partition).unwrap(), in_haste: false }
     }
 
     fn worker(disk: &SickDisk, clock: &Arc<ManualClock>, on_failure: Box<dyn FnMut(&str) + Send>) -> Worker {
