@@ -49,7 +49,7 @@ fn red(running: &mut Running) {
 
 fn recovered(trial: &Trial, running: &mut Running, follower: &Follower, (what, figures): (&'static str, &mut Figures)) {
     let back = Moment::now();
-    wait_within(SOON * 2, "new scored posts", || {
+    wait_within(SOON * 3, "new scored posts", || {
         revive(trial, running, figures);
         follower.has_recovered(back).then_some(())
     });

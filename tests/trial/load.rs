@@ -64,7 +64,8 @@ impl Trial {
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
-            producer.flush(SOON).unwrap();
+            // A broker that hung may take minutes to lead its partitions again.
+            producer.flush(SOON * 3).unwrap();
             sent
         });
         Load { stop, thread: Some(thread) }
