@@ -111,6 +111,8 @@ fn samples_go_to_annotation_tools_and_their_answers_come_back() {
     let path = |name: &str| trial.path(name).to_str().unwrap().to_owned();
     let (code, said) = run(&["--export", &path("none.json")]);
     assert!(code == 64 && said.contains("add --tool"), "{said}");
+    let (code, said) = run(&["--export", &path("none.json"), "--tool", "argilla", "--task", "mood"]);
+    assert!(code == 64 && said.contains("the model has no task `mood`"), "{said}");
     for (tool, wanted) in [
         ("label-studio", vec!["kim@example.org", "label-studio-7"]),
         ("argilla", vec!["00000000-0000-0000-0000-000000000007"]),

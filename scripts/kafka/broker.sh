@@ -6,7 +6,8 @@
 #   broker.sh kill DIR     SIGKILL: what a test of faults wants
 #
 # DIR/bootstrap holds HOST:PORT, DIR/pid the process, DIR/log what it said. Any number may run side by side.
-# BELLWETHER_TEST_KAFKA_HEAP is the heap of one (512m unless set).
+# BELLWETHER_TEST_KAFKA_HEAP is the heap of one (512m unless set), BELLWETHER_TEST_KAFKA_SESSION the milliseconds after
+# which its controller takes it for dead (3000 unless set; Kafka's own default is 9000).
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 . "$here/../say.sh"
@@ -86,7 +87,7 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=4
 # Fast where a test would wait: the start after a SIGKILL (the controller first waits for the broker that died),
 # the first rebalance, time-outs of transactions, compaction, retention.
-broker.session.timeout.ms=3000
+broker.session.timeout.ms=${BELLWETHER_TEST_KAFKA_SESSION:-3000}
 broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000

@@ -91,6 +91,22 @@ impl Desk {
 
 /// Shows one sample after the other and takes a key for each.
 fn ask(arguments: &LabelPosts, settings: &Settings, tasks: &[Task], desk: &mut Desk) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("there is no terminal to ask in", "take labels from a file with --import FILE"));
+    }
+    let (task, waiting) = hardest(arguments, settings, tasks)?;
+    Session { term: Term::stdout(), task, waiting: &waiting, given: VecDeque::new(), place: 0 }.run(desk)
+}
+
+/// The samples most worth a label of the task that is asked for; there is one at least.
+///
+/// # Errors
+/// With 64 for a task that the model does not have, with 65 without a sample, with 69 when the archive cannot be read.
+pub(super) fn hardest<'a>(
+    arguments: &LabelPosts,
+    settings: &Settings,
+    tasks: &'a [Task],
+) -> Result<(&'a Task, Vec<Candidate>), Failure> {
     let task = tasks.iter().find(|task| task.name == arguments.task).ok_or_else(|| {
         let known: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
         Failure::usage(
@@ -98,9 +114,6 @@ fn ask(arguments: &LabelPosts, settings: &Settings, tasks: &[Task], desk: &mut D
             format!("use --task {}", known.join(" or ")),
         )
     })?;
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("there is no terminal to ask in", "take labels from a file with --import FILE"));
-    }
     let archive = |error: crate::archive::ArchiveError| Failure::unavailable(error.to_string(), "");
     let shelf = Shelf::open(&settings.archive).map_err(archive)?;
     let mut labels = Labels::default();
@@ -113,7 +126,7 @@ fn ask(arguments: &LabelPosts, settings: &Settings, tasks: &[Task], desk: &mut D
             "run the pipeline longer, or keep more samples ([sample] in the pipeline file)",
         ));
     }
-    Session { term: Term::stdout(), task, waiting: &waiting, given: VecDeque::new(), place: 0 }.run(desk)
+    Ok((task, waiting))
 }
 
 /// One person in front of a terminal.

@@ -6,13 +6,13 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::archive::Shelf;
 use crate::cli::args::LabelPosts;
+use crate::cli::label::hardest;
 use crate::cli::{Failure, Input, Output};
 use crate::event::Label;
 use crate::model::Task;
 use crate::pipeline::Settings;
-use crate::retrain::{Answer, Labels, Tool, from_tool, label_studio_config, to_tool, worth_a_label};
+use crate::retrain::{Answer, Tool, from_tool, label_studio_config, to_tool};
 use crate::time::Timestamp;
 
 /// The largest file of a tool that is read.
@@ -87,19 +87,14 @@ fn lines(path: &Path, tasks: &[Task], (who, now): (&str, Timestamp)) -> Result<V
 /// Writes the samples most worth a label of `arguments.task` for a tool, and for Label Studio its interface beside them.
 ///
 /// # Errors
-/// With 69 when the archive cannot be read or the file cannot be written.
+/// As [`hardest`], and with 69 when the file cannot be written.
 pub(super) fn export(
     arguments: &LabelPosts,
     (path, tool): (&Path, Tool),
     settings: &Settings,
     tasks: &[Task],
 ) -> Result<(), Failure> {
-    let archive = |error: crate::archive::ArchiveError| Failure::unavailable(error.to_string(), "");
-    let shelf = Shelf::open(&settings.archive).map_err(archive)?;
-    let mut labels = Labels::default();
-    shelf.each_label(|label| labels.take(label, tasks)).map_err(archive)?;
-    let samples =
-        worth_a_label(&shelf, &labels, &arguments.task, arguments.count, settings.index.near_copy).map_err(archive)?;
+    let (_, samples) = hardest(arguments, settings, tasks)?;
     let write = |path: &Path, text: String| {
         std::fs::write(path, text).map_err(|error| {
             Failure::unavailable(format!("{}: {error}", path.display()), "name a file that can be written")

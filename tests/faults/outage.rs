@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Figures, is_long, patient, times};
-use crate::trial::{Broker, Follower, Moment, Running, SOON, Trial, wait_for, wait_within};
+use crate::trial::{Broker, Follower, Moment, Running, Trial, wait_for};
 
 /// How long a broker hangs: in the short form no longer than until it is noticed.
 const HANG: Duration = Duration::from_secs(30);
@@ -26,14 +26,14 @@ fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
         red(&mut running);
         figures.span("killed: red", began.elapsed());
         broker.run("start");
-        recovered(&trial, &mut running, &follower, ("killed: new output after it is back", &mut figures));
+        recovered(&mut running, &follower, "killed: new output after it is back", &mut figures);
         let began = Instant::now();
         broker.signal("-STOP");
         red(&mut running);
         figures.span("hangs: red", began.elapsed());
         wait_for("the end of its sleep", || (!is_long() || began.elapsed() >= HANG).then_some(()));
         broker.signal("-CONT");
-        recovered(&trial, &mut running, &follower, ("hung: new output after it goes on", &mut figures));
+        recovered(&mut running, &follower, "hung: new output after it goes on", &mut figures);
     }
     let sent = load.stop();
     running.stop();
@@ -47,22 +47,12 @@ fn red(running: &mut Running) {
     });
 }
 
-fn recovered(trial: &Trial, running: &mut Running, follower: &Follower, (what, figures): (&'static str, &mut Figures)) {
+fn recovered(running: &mut Running, follower: &Follower, what: &'static str, figures: &mut Figures) {
     let back = Moment::now();
-    wait_within(SOON * 3, "new scored posts", || {
-        revive(trial, running, figures);
+    wait_for("new scored posts", || {
+        running.assert_runs();
         follower.has_recovered(back).then_some(())
     });
     figures.span(what, follower.recovery(back));
     running.wait_ready();
-}
-
-/// Nobody exits but who had no answer inside a commit for fifty seconds: that one is started again, as it should be.
-fn revive(trial: &Trial, running: &mut Running, figures: &mut Figures) {
-    if let Some(status) = running.ended() {
-        let said = running.said();
-        assert!(status.code() == Some(70) && said.contains("no answer to the"), "it ended with {status}: {said}");
-        figures.note("ended inside a commit after 50 s, started again");
-        *running = trial.run_as("only");
-    }
 }

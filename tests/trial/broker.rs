@@ -18,7 +18,10 @@ impl Broker {
     /// `start`, on the data and the port that it has; `stop`; `kill`.
     pub fn run(&self, command: &str) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka/broker.sh");
-        let done = Command::new(script).arg(command).arg(self.0.path()).output().unwrap();
+        // One that hangs for some seconds is not taken for dead, as with Kafka's own settings.
+        let mut script = Command::new(script);
+        let script = script.env("BELLWETHER_TEST_KAFKA_SESSION", "18000");
+        let done = script.arg(command).arg(self.0.path()).output().unwrap();
         assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }

@@ -64,8 +64,7 @@ impl Trial {
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
-            // A broker that hung may take minutes to lead its partitions again.
-            producer.flush(SOON * 3).unwrap();
+            producer.flush(SOON).unwrap();
             sent
         });
         Load { stop, thread: Some(thread) }
