@@ -262,6 +262,19 @@ fn a_model_that_is_not_in_its_directory_is_a_mistake_with_its_place() {
 }
 
 #[test]
+fn nobody_is_tried_beside_a_version_that_the_file_names() {
+    let share =
+        |model: &str| load_with(&format!("{SMALL}\n[model]\n{model}"), &[]).unwrap().settings.model.challenger_share;
+    assert_eq!((share(""), share("version = \"2\"")), (0.1, 0.0));
+    let disagreement = "[sample]\npolicy = \"mixed\"\n[[sample.strategy]]\nby = \"disagreement\"\n";
+    assert!(load_with(&format!("{SMALL}\n{disagreement}"), &[]).is_ok());
+    let told = report(&format!("{SMALL}\n[model]\nversion = \"2\"\n{disagreement}"), &[]);
+    assert!(told.contains("there is no challenger to disagree with"), "{told}");
+    let told = report(&format!("{SMALL}\n[model]\nversion = \"2\"\nchallenger_share = 0.1"), &[]);
+    assert!(told.contains("a model whose version is named here has no challenger"), "{told}");
+}
+
+#[test]
 fn a_rule_about_a_topic_that_the_model_does_not_know_is_a_mistake() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let with = |directory: &str, subjects: &str| {

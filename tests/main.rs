@@ -25,6 +25,7 @@ mod explain;
 mod faults;
 mod fuzz;
 mod guarantees;
+mod import;
 mod kafka;
 mod label;
 mod layering;

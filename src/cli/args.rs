@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use crate::cli::letter_args::{DeadLetters, LetterChoice, ListLetters, Moment, ReplayLetters, ShowLetter};
-pub use crate::cli::model_args::{Model, ModelAction, WarrantArguments};
+pub use crate::cli::model_args::{Import, Model, ModelAction, WarrantArguments};
 use crate::cli::play::Speed;
 pub use crate::cli::retrain_args::{Dataset, LabelPosts, Retrain};
 use crate::pipeline::StageName;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::cli::Failure;
 use crate::cli::serve::runtime_hints;
-use crate::model::{Device, ModelSettings};
-use crate::onnx::{Bundle, BundleError, runtime};
-use crate::time::SystemClock;
+use crate::model::{Device, Manifest, ModelSettings};
+use crate::onnx::{Bundle, BundleError, Import, ImportError, runtime};
+use crate::time::{Clock, SystemClock};
 
 /// The folder of a model's versions, or of one version; without one, the shipped model.
 ///
@@ -24,6 +24,16 @@ pub(crate) fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Fail
         Bundle::load(&settings, &runtime, clock)
     };
     bundle.map_err(|error| told(&error, folder))
+}
+
+/// Makes a model directory of an export, and loads it on the processor.
+///
+/// # Errors
+/// What is wrong with the export, or that ONNX Runtime is missing.
+pub(crate) fn import(import: &Import) -> Result<Manifest, ImportError> {
+    let runtime = runtime(&runtime_hints()).map_err(BundleError::from)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    import.run(&settings_of(&import.model, Device::Cpu), &runtime, &clock)
 }
 
 /// The folder that is meant; without one, the shipped model's.

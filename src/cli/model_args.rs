@@ -61,12 +61,50 @@ pub enum ModelAction {
         #[command(flatten)]
         warrant: WarrantArguments,
     },
+    /// Make a version of a text classifier in Hugging Face's form: model.onnx, config.json, tokenizer.json
+    ///
+    /// Who answers does not change. Its probabilities are taken as they are: bellwether evaluate says how well
+    /// they are calibrated.
+    Import(Import),
     /// Name the version before the champion again
     Rollback {
         /// Who names it, when and why
         #[command(flatten)]
         warrant: WarrantArguments,
     },
+}
+
+/// `bellwether model import`.
+#[derive(Debug, Clone, Args)]
+pub struct Import {
+    /// The exporter's folder
+    #[arg(value_name = "DIR")]
+    pub from: PathBuf,
+    /// The version to make
+    pub version: String,
+    /// What it answers: sentiment or topic
+    #[arg(long, default_value = "sentiment", value_parser = ["sentiment", "topic"])]
+    pub task: String,
+    /// What a class of the model is for us, such as LABEL_0=negative (once a class; plain names are known)
+    #[arg(long = "class", value_name = "NAME=CLASS", value_parser = class)]
+    pub classes: Vec<(String, String)>,
+    /// The graph, below the folder (default: where exporters put it)
+    #[arg(long, value_name = "FILE")]
+    pub graph: Option<PathBuf>,
+    /// Tokens of the longest text; what is longer is cut (default: what the model takes, at most 512)
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// The probability of its best class below which it abstains
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub abstain_below: f32,
+    /// A language that it knows, such as en (once a language; default: any)
+    #[arg(long = "language", value_name = "CODE")]
+    pub languages: Vec<String>,
+}
+
+fn class(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, class)| !name.is_empty() && !class.is_empty());
+    pair.map(|(name, class)| (name.to_owned(), class.to_owned())).ok_or_else(|| "expected NAME=CLASS".to_owned())
 }
 
 /// Who changes the champion, and why.

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::args::{Global, Model, ModelAction, WarrantArguments};
+use crate::cli::args::{self, Global, Model, ModelAction, WarrantArguments};
 use crate::cli::{Exit, Failure, Output, model, start_quiet_log};
 use crate::config;
 use crate::model::{Manifest, Task};
-use crate::onnx::{is_version, manifest_of};
+use crate::onnx::{Import, ImportError, is_version, manifest_of};
 use crate::retrain::{Action, Change, Passed, Registry, RegistryError, Version, Warrant, gate_of};
 use crate::time::{Clock as _, SystemClock};
 
@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
                 None => format!("nobody is tried beside version {} any more", change.champion),
             })?;
         }
+        ModelAction::Import(arguments) => import(arguments, &folder, &mut output)?,
         ModelAction::Rollback { warrant } => {
             check(&registry, &folder, &registry.before().map_err(told)?, warrant, &mut output)?;
             let change = registry.rollback(warrant_of(warrant)).map_err(told)?;
@@ -49,6 +50,37 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
         }
     }
     output.flush()
+}
+
+/// Makes a version of somebody else's export.
+fn import(arguments: &args::Import, folder: &Path, output: &mut Output) -> Result<(), Failure> {
+    let import = Import {
+        from: arguments.from.clone(),
+        graph: arguments.graph.clone(),
+        model: folder.to_owned(),
+        version: arguments.version.clone(),
+        task: arguments.task.clone(),
+        classes: arguments.classes.iter().cloned().collect(),
+        tokens_max: arguments.max_tokens,
+        abstain_below: arguments.abstain_below,
+        languages: arguments.languages.clone(),
+    };
+    let manifest = model::import(&import).map_err(|error| match error {
+        ImportError::Version { .. } => Failure::usage(error.to_string(), "nothing was changed"),
+        ImportError::File { .. } => Failure::unavailable(error.to_string(), "check the path"),
+        ImportError::Export { .. } | ImportError::Manifest(_) => Failure::data(error.to_string(), ""),
+        ImportError::Bundle(error) => Failure::unavailable(error.to_string(), ""),
+    })?;
+    let place = folder.join(&manifest.version);
+    let classes = manifest.tasks.iter().flat_map(|task| &task.labels).cloned().collect::<Vec<_>>().join(", ");
+    output.line(format!("{}: {} ({classes}), at most {} tokens", place.display(), import.task, manifest.max_tokens))?;
+    output.line(format!(
+        "look what it is worth: bellwether evaluate --model {0}; let it answer: bellwether model promote {1} --model {2} \
+         --force --reason TEXT",
+        place.display(),
+        manifest.version,
+        folder.display()
+    ))
 }
 
 /// Only what a gate let pass is named without more ado.

@@ -80,14 +80,14 @@ fn straight(path: &Path) -> PathBuf {
 }
 
 /// Reads `[sample]`.
-pub(super) fn read_sample(mut sample: Section<'_>) -> Policy {
+pub(super) fn read_sample(mut sample: Section<'_>, challenger_asked: bool) -> Policy {
     let policy = sample.or("policy", "hash".to_owned());
     let share = if sample.has("share") || policy == "hash" { Some(sample.or("share", 0.05_f64)) } else { None };
     if let Some(share) = share {
         check_share(&sample, share);
     }
     let _ = sample.value("share");
-    let quotas = read_strategies(&mut sample);
+    let quotas = read_strategies(&mut sample, challenger_asked);
     if policy != "hash" && share.is_some() {
         sample.problem(
             "share",
@@ -118,7 +118,7 @@ pub(super) fn read_sample(mut sample: Section<'_>) -> Policy {
     chosen
 }
 
-fn read_strategies(sample: &mut Section<'_>) -> Vec<Quota> {
+fn read_strategies(sample: &mut Section<'_>, challenger_asked: bool) -> Vec<Quota> {
     let mut quotas: Vec<Quota> = Vec::new();
     for mut section in sample.sections("strategy") {
         let by = section.required::<String>("by", "\"margin\"");
@@ -136,6 +136,10 @@ fn read_strategies(sample: &mut Section<'_>) -> Vec<Quota> {
             }
             (_, Some(strategy)) if quotas.iter().any(|quota| quota.strategy == strategy) => {
                 section.problem("by", format!("{} stands twice", quoted(strategy.as_str())), "give it one share");
+            }
+            (_, Some(Strategy::Disagreement)) if !challenger_asked => {
+                let message = "there is no challenger to disagree with: model.challenger_share is 0";
+                section.problem("by", message, "give it a share (and name no model.version), or remove the strategy");
             }
             (_, Some(strategy)) => quotas.push(Quota { strategy, share }),
             (None, None) => {}

@@ -93,6 +93,7 @@ fn read(mut root: Section<'_>) -> (Settings, RetrainSettings, Vec<TestCase>) {
     }
     let (model, manifest) = model::read(root.section("model"));
     let instruments = instruments::read(root.section("instruments"));
+    let challenger_asked = model.challenger_share > 0.0;
     let settings = Settings {
         kafka,
         sources,
@@ -101,7 +102,7 @@ fn read(mut root: Section<'_>) -> (Settings, RetrainSettings, Vec<TestCase>) {
         rules: rule::read(root.sections("rule"), rule::Known { instruments: &instruments, model: manifest.as_ref() }),
         instruments: instruments.path,
         archive: archive::read(root.section("archive")),
-        sample: archive::read_sample(root.section("sample")),
+        sample: archive::read_sample(root.section("sample"), challenger_asked),
         dead_letters: dead_letters(root.section("dead_letters")),
         web: web(root.section("web")),
         log: log(root.section("log")),

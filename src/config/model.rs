@@ -1,5 +1,6 @@
 //! The sections `[model]` and `[index]`.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,21 +20,33 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The manifest is there where the directory is, and nothing is wrong: a file may be checked where the models are not.
 pub(super) fn read(mut model: Section<'_>) -> (ModelSettings, Option<Manifest>) {
     let is = ModelSettings::default();
+    let version: Option<String> = model.optional("version");
+    // Nobody is tried beside a version that is named here: there is no file to say who.
+    let challenger_share = if version.is_some() { 0.0 } else { is.challenger_share };
     let settings = ModelSettings {
         directory: directory(&mut model, is.directory),
         name: model.or("name", is.name),
-        version: model.optional("version"),
+        version,
         device: model.or("device", is.device),
         sessions: model.within("sessions", is.sessions, 0..=256),
         threads: model.within("threads", is.threads, 0..=256),
+        cuda_memory_max: bytes(&mut model, "cuda_memory_max", is.cuda_memory_max, 64 << 20..=1 << 40),
         batch_tokens_max: model.within("batch_tokens_max", is.batch_tokens_max, 64..=1_048_576),
         batch_rows_max: model.within("batch_rows_max", is.batch_rows_max, 1..=4_096),
         pool_posts_max: model.within("pool_posts_max", is.pool_posts_max, 1..=65_536),
-        pool_bytes_max: pool_bytes(&mut model, is.pool_bytes_max),
+        pool_bytes_max: bytes(&mut model, "pool_bytes_max", is.pool_bytes_max, 1 << 16..=1 << 30),
         pool_wait_max: model.within("pool_wait_max", is.pool_wait_max, Duration::ZERO..=Duration::from_secs(10)),
         cache_texts: model.within("cache_texts", is.cache_texts, 0..=10_000_000),
-        challenger_share: model.within("challenger_share", is.challenger_share, 0.0..=1.0),
+        challenger_share: model.within("challenger_share", challenger_share, 0.0..=1.0),
     };
+    if settings.version.is_some() && settings.challenger_share > 0.0 {
+        let message = "a model whose version is named here has no challenger".to_owned();
+        model.problem(
+            "challenger_share",
+            message,
+            "take it out, or `version`: then the file champion says who answers",
+        );
+    }
     let mut plain = true;
     for (key, name) in [("name", Some(&settings.name)), ("version", settings.version.as_ref())] {
         if name.is_some_and(|name| !super::is_kafka_name(name, 64) || name.starts_with('.')) {
@@ -111,8 +124,8 @@ pub(super) fn objection(manifest: &Manifest, pattern: &str) -> Option<(String, S
     Some((message, remedy))
 }
 
-fn pool_bytes(model: &mut Section<'_>, default: usize) -> usize {
-    model.within("pool_bytes_max", ByteSize(default), ByteSize(1 << 16)..=ByteSize(1 << 30)).0
+fn bytes(model: &mut Section<'_>, key: &'static str, default: usize, range: RangeInclusive<usize>) -> usize {
+    model.within(key, ByteSize(default), ByteSize(*range.start())..=ByteSize(*range.end())).0
 }
 
 fn directory(model: &mut Section<'_>, default: PathBuf) -> PathBuf {

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::finite::finite;
+use crate::event::shared::{shared, shared_if_any};
 use crate::event::{Origin, Subject};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, from_text};
 
 /// 32 minima of four bits each over the shingles of a text: the share of equal ones estimates how alike two texts are.
 /// On the wire: 32 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Sketch(pub u128);
 
 impl fmt::Display for Sketch {
@@ -21,17 +21,15 @@ impl fmt::Display for Sketch {
     }
 }
 
-impl From<Sketch> for String {
-    fn from(sketch: Sketch) -> Self {
-        sketch.to_string()
+impl Serialize for Sketch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl TryFrom<String> for Sketch {
-    type Error = std::num::ParseIntError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        u128::from_str_radix(&text, 16).map(Self)
+impl<'de> Deserialize<'de> for Sketch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, |text| u128::from_str_radix(text, 16).map(Self))
     }
 }
 
@@ -41,6 +39,7 @@ pub struct Mention {
     /// Deterministic: the post's origin and the subject, `topic+partition+offset+subject`.
     pub id: String,
     /// The post's id.
+    #[serde(deserialize_with = "shared")]
     pub post_id: Arc<str>,
     /// The post's revision: the highest wins.
     pub revision: Timestamp,
@@ -50,6 +49,7 @@ pub struct Mention {
     #[serde(deserialize_with = "finite")]
     pub score: f32,
     /// `negative`, `neutral` or `positive`; null when the model abstained (then it weighs nothing).
+    #[serde(default, deserialize_with = "shared_if_any")]
     pub label: Option<Arc<str>>,
     /// Probability of the best class.
     #[serde(deserialize_with = "finite")]
@@ -60,13 +60,16 @@ pub struct Mention {
     /// Event time.
     pub published_at: Timestamp,
     /// Who delivered the post.
+    #[serde(deserialize_with = "shared")]
     pub source: Arc<str>,
     /// The kind of source.
+    #[serde(deserialize_with = "shared")]
     pub kind: Arc<str>,
     /// The start of the text, at most 160 characters.
+    #[serde(deserialize_with = "shared")]
     pub excerpt: Arc<str>,
     /// A link to the post.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "shared_if_any", skip_serializing_if = "Option::is_none")]
     pub url: Option<Arc<str>>,
     /// For finding near-copies.
     pub sketch: Sketch,

@@ -14,6 +14,7 @@ mod post;
 mod replay;
 mod sample;
 mod scored;
+mod shared;
 mod subject;
 mod verdict;
 

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::shared::shared;
+
 /// The place of one record on a log. Its `Display`, `topic+partition+offset`, is the id of what was made from it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// Topic name.
+    #[serde(deserialize_with = "shared")]
     pub topic: Arc<str>,
     /// Partition number.
     pub partition: i32,

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::finite::finite;
+use crate::time::from_text;
 
 /// An instrument (`XNAS:AAPL`: ISO 10383 MIC and ticker), a topic (`topic:earnings`) or `market`. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(Arc<str>);
 
 /// A text that is no subject.
@@ -74,17 +74,15 @@ impl fmt::Display for Subject {
     }
 }
 
-impl TryFrom<String> for Subject {
-    type Error = InvalidSubject;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text)
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
-impl From<Subject> for String {
-    fn from(subject: Subject) -> Self {
-        subject.0.as_ref().to_owned()
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, Self::parse)
     }
 }
 

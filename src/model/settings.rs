@@ -30,6 +30,8 @@ pub struct ModelSettings {
     pub sessions: usize,
     /// Threads a session; 0: 1 on the CPU.
     pub threads: usize,
+    /// Bytes of a GPU's memory that a session may take for weights and activations.
+    pub cuda_memory_max: usize,
     /// Padded tokens in one batch of the model.
     pub batch_tokens_max: usize,
     /// Rows in one batch of the model.
@@ -55,6 +57,7 @@ impl Default for ModelSettings {
             device: Device::Auto,
             sessions: 0,
             threads: 0,
+            cuda_memory_max: 2 << 30,
             batch_tokens_max: 512,
             batch_rows_max: 64,
             pool_posts_max: 1_024,

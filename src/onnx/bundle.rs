@@ -298,7 +298,9 @@ impl Choice<'_> {
         let path = self.folder.join(&variant.file);
         headroom::check(&path, 1 + SESSION_FILES * sessions as u64)?;
         let bytes = read_verified(&path, &variant.sha256)?;
-        let plan = GraphPlan { path, place, threads, heads: self.heads.clone(), padding: self.padding };
+        let cuda_memory_max = self.settings.cuda_memory_max;
+        let plan =
+            GraphPlan { path, place, threads, cuda_memory_max, heads: self.heads.clone(), padding: self.padding };
         let graphs: Result<Vec<Graph>, BundleError> =
             (0..sessions).map(|_| Graph::open(self.runtime, &bytes, &plan)).collect();
         Ok((variant.clone(), plan, graphs?))

@@ -201,13 +201,19 @@ pub fn manifest_of(folder: &Path) -> Result<Manifest, BundleError> {
 pub(super) fn read_verified(path: &Path, sha256: &str) -> Result<Vec<u8>, BundleError> {
     headroom::check(path, 1)?;
     let bytes = std::fs::read(path).map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
-    let mut found = String::with_capacity(64);
-    for byte in Sha256::digest(&bytes) {
-        // Writing to a string cannot fail.
-        let _ = write!(found, "{byte:02x}");
-    }
+    let found = sha256_of(&bytes);
     if found == sha256 {
         return Ok(bytes);
     }
     Err(BundleError::Altered { path: path.to_owned(), expected: sha256.to_owned(), found })
+}
+
+/// SHA-256 in hexadecimal, as manifests have it.
+pub(super) fn sha256_of(bytes: &[u8]) -> String {
+    let mut found = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a string cannot fail.
+        let _ = write!(found, "{byte:02x}");
+    }
+    found
 }

@@ -51,6 +51,8 @@ pub(super) struct GraphPlan {
     pub(super) place: Place,
     /// Threads inside an operator; 0: as many as ONNX Runtime likes.
     pub(super) threads: usize,
+    /// Bytes of a GPU's memory that it may take.
+    pub(super) cuda_memory_max: usize,
     /// Output name and number of classes of each task.
     pub(super) heads: Vec<(String, usize)>,
     /// The id that fills rows up.
@@ -166,12 +168,35 @@ fn open_session(runtime: &Runtime, bytes: &[u8], plan: &GraphPlan) -> Result<Ses
         Place::Cuda(device) => {
             preload_cuda(&runtime.info().path);
             let id = i32::try_from(device).unwrap_or(i32::MAX);
-            let provider = ort::ep::CUDA::default().with_device_id(id).build().error_on_failure();
+            let provider = ort::ep::CUDA::default().with_device_id(id);
+            // Without a bound, and grown by doubling, its arena takes what others on that GPU need.
+            let provider = provider.with_memory_limit(plan.cuda_memory_max);
+            let provider = provider.with_arena_extend_strategy(ort::ep::ArenaExtendStrategy::SameAsRequested);
+            let provider = provider.build().error_on_failure();
             let missing = |reason: String| BundleError::NoDevice { device: plan.place.to_string(), reason };
             builder.with_execution_providers([provider]).map_err(|error| missing(error.to_string()))?
         }
     };
     builder.commit_from_memory(bytes).map_err(|error| unusable(error.to_string()))
+}
+
+/// The outputs of a graph that can hold logits: rows of float32.
+///
+/// # Errors
+/// [`BundleError::Unusable`] when it cannot be opened on the processor, or has inputs that we do not have.
+pub(super) fn outputs_of(runtime: &Runtime, bytes: &[u8], path: &Path) -> Result<Vec<String>, BundleError> {
+    let plan = GraphPlan {
+        path: path.to_owned(),
+        place: Place::Cpu,
+        threads: 1,
+        cuda_memory_max: 0,
+        heads: Vec::new(),
+        padding: 0,
+    };
+    let session = open_session(runtime, bytes, &plan)?;
+    discover_inputs(&session).map_err(|reason| BundleError::Unusable { path: path.to_owned(), reason })?;
+    let rows = |outlet: &&ort::value::Outlet| matches!(outlet.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } if shape.len() == 2);
+    Ok(session.outputs().iter().filter(rows).map(|outlet| outlet.name().to_owned()).collect())
 }
 
 /// CUDA's and cuDNN's libraries may lie beside ONNX Runtime's; else the system's loader finds them, or the provider

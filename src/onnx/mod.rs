@@ -2,7 +2,7 @@
 //!
 //! [`runtime`] loads ONNX Runtime's library, once a process. [`Bundle`] is a model directory, loaded and checked as one.
 //! Inside it `lanes` spread a pool over sessions, `graph` runs one batch, `cache` remembers the texts scored a moment
-//! ago; `bare` measures the sessions with nothing around them. What a batch is and what logits mean is `model`'s.
+//! ago; `bare` measures the sessions with nothing around them. [`Import`] makes a directory of what others exported. What a batch is and what logits mean is `model`'s.
 //!
 //! A dynamically quantised graph rounds activations by the largest of the whole batch, so a text's probabilities move
 //! with its neighbours. The shipped one is quantised with fixed scales: there they do not, as in full precision.
@@ -14,6 +14,7 @@ mod champion;
 mod directory;
 mod graph;
 mod headroom;
+mod import;
 mod lanes;
 mod reference;
 mod runtime;
@@ -24,5 +25,6 @@ pub use bundle::Bundle;
 pub use champion::{Champion, Named};
 pub use directory::{BundleError, champion_of, graph_bytes, is_version, manifest, manifest_of};
 pub use headroom::SESSION_FILES;
+pub use import::{Import, ImportError};
 pub use reference::REFERENCE;
 pub use runtime::{Runtime, RuntimeError, RuntimeHints, RuntimeInfo, runtime};

@@ -56,6 +56,7 @@ pub const OWNED: &[(&str, &[&str])] = &[
     ("rdkafka", &["kafka"]),
     ("ort", &["onnx"]),
     ("tokenizers", &["onnx"]),
+    ("prost", &["onnx"]),
     ("arrow", &["archive"]),
     ("parquet", &["archive"]),
     ("object_store", &["archive"]),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from . import devices, manifest, pretrain, refresh, steps, tiny, train, variants
-from .errors import TrainerError, UsageError
+from . import devices, manifest, one_head, pretrain, refresh, steps, tiny, train, variants
+from .errors import TrainerError, UsageError, shortage
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,6 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
+        return TrainerError.exit_code
+    except (MemoryError, RuntimeError) as error:
+        told = shortage(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
         return TrainerError.exit_code
     return 0
 
@@ -75,9 +81,6 @@ def _parser() -> _Parser:
     command.add_argument("--epochs", type=int, default=3)
     for name in ("ablate", "methods", "search"):
         commands.choices[name].set_defaults(start=None)
-    for name in ("pretrain", "train", "ablate", "methods", "search"):
-        told = "a project of Weights & Biases that hears of it as well"
-        commands.choices[name].add_argument("--wandb", metavar="PROJECT", default=os.getenv("WANDB_PROJECT"), help=told)
     command = commands.choices["search"]
     command.add_argument("--trials", type=int, default=20, help="of all calls together")
     command.add_argument("--minutes", type=float, default=60.0, help="of this call, looked at after each epoch")
@@ -102,9 +105,15 @@ def _parser() -> _Parser:
     command.add_argument("--json", action="store_true", help="progress as JSON lines")
     command.set_defaults(run=steps.refresh_champion)
     _settings(command, refresh.Recipe)
+    for name in ("pretrain", "train", "ablate", "methods", "search", "refresh"):
+        told = "a project of Weights & Biases that hears of it as well"
+        commands.choices[name].add_argument("--wandb", metavar="PROJECT", default=os.getenv("WANDB_PROJECT"), help=told)
     command = commands.add_parser("tiny", help="write the tiny model of the tests")
     command.add_argument("--out", type=Path, required=True, help="the model's directory, models/tiny/1")
     command.set_defaults(run=lambda options: tiny.build(options.out))
+    command = commands.add_parser("one-head", help="write a small classifier as others export it, for the tests")
+    command.add_argument("--out", type=Path, required=True, help="the export's directory")
+    command.set_defaults(run=lambda options: one_head.build(options.out))
     command = commands.add_parser("variant", help="add a graph in fp32 or fp16 for CUDA to a version")
     command.add_argument("directory", type=Path)
     command.add_argument("--precision", choices=variants.PRECISIONS, default="fp16")

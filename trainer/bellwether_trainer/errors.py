@@ -23,3 +23,16 @@ class MissingPieceError(TrainerError):
     """Something that we need (the encoder's weights, say) is not installed."""
 
     exit_code = 69
+
+
+def shortage(error: Exception) -> str | None:
+    """What torch ran out of, and the remedy; None for any other trouble. It says memory and disk in RuntimeErrors."""
+    said = str(error).strip().splitlines()
+    first = said[0] if said else type(error).__name__
+    if isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "out of memory")):
+        return f"there is too little memory ({first}); set --batch or --max-tokens lower, or free some"
+    if any(words in str(error) for words in ("PytorchStreamWriter", "iostream", "unexpected pos")):
+        return (
+            f"a checkpoint cannot be written ({first}); look whether there is room in the --run-dir and --out folders"
+        )
+    return None

@@ -189,7 +189,10 @@ def refresh_champion(options: argparse.Namespace) -> None:
         options.dataset, options.champion, options.run_dir, options.out, options.name, options.version
     )
     options.run_dir.mkdir(parents=True, exist_ok=True)
-    refresh.refresh(order, recipe, Log(options.run_dir / "log.jsonl", options.json))
+    trackers = tracking.of_run(options.run_dir, options.wandb)
+    log = Log(options.run_dir / "log.jsonl", options.json, trackers)
+    refresh.refresh(order, recipe, log)
+    log.close()
 
 
 def _held_out(options: argparse.Namespace) -> tuple[dict, data.Split, list[data.Example]]:

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 from bellwether_trainer import bundle, champion, data, dataset, loop, manifest, network, refresh, teach, tiny, train
 from bellwether_trainer.__main__ import main
-from bellwether_trainer.errors import DataError
+from bellwether_trainer.errors import DataError, shortage
 from bellwether_trainer.log import Log
 from bellwether_trainer.tasks import SENTIMENT, TASKS
 from conftest import BAD, COMPANIES, GOOD, PLAIN, write, write_sets
+from test_tracking import curve
 from transformers import BertConfig
 
 RISEN, FALLEN = "fine growth", "user recall"
@@ -140,6 +142,8 @@ def test_new_labels_become_a_candidate(
     names = [event["event"] for event in events]
     assert names[:2] == ["start", "epoch"] and names[-2:] == ["write", "done"]
     assert events[0]["labelled"] == 60 and events[0]["unlabelled"] == 60 and events[0]["validation"] == 12
+    losses = {event["epoch"]: event["loss"] for event in events if event["event"] == "epoch"}
+    assert len(losses) > 1 and curve(tmp_path / "run", "epoch/loss") == pytest.approx(losses)
     out = tmp_path / "models" / "small" / "2"
     assert events[-1]["directory"] == str(out) and set(events[-1]["seconds"]) == {"read", "answers", "train", "write"}
     assert {path.name for path in out.parent.iterdir()} == {"2"}
@@ -313,6 +317,30 @@ def test_a_killed_refresh_leaves_no_version_and_goes_on(
     assert "step" not in events and [path.name for path in out.iterdir()] == ["2"]
     assert main([*asked, "--version", "3"]) == 64
     assert "name another --run-dir" in capfd.readouterr().err
+
+
+def test_a_full_disk_is_said_in_a_line_leaves_no_version_and_is_got_over(
+    home: Path, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, asked = tmp_path / "models" / "small", command(home, folder, tmp_path / "run", "--epochs", "2")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file of this process grows beyond that: the log fits, a checkpoint does not.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        assert main(asked) == 70
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "error: a checkpoint cannot be written" in capfd.readouterr().err
+    assert not out.exists() or list(out.iterdir()) == []
+    assert main(asked) == 0
+    manifest.verify(out / "2")
+
+
+def test_what_torch_runs_out_of_is_told_with_a_remedy() -> None:
+    with pytest.raises(RuntimeError) as much:
+        torch.empty(1 << 55)
+    assert "--batch" in shortage(much.value) and "--batch" in shortage(MemoryError())
+    assert shortage(RuntimeError("a shape is wrong")) is None
 
 
 def test_training_stops_where_validation_gets_no_better(

@@ -69,20 +69,26 @@ impl Load<'_> {
     fn send(&mut self, producer: &mut Sender) -> Result<()> {
         let index = self.sent % self.records.len().max(1);
         let record = self.records.get(index).context("there are no posts")?;
-        let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&record.value)?;
-        object.insert("id".to_owned(), format!("bench-{}", self.sent).into());
-        object.remove("updated_at");
-        for name in ["published_at", "created_at"] {
-            if object.contains_key(name) {
-                object.insert(name.to_owned(), self.clock.now().to_string().into());
-            }
-        }
         let topic = format!("{}.{}", self.site.settings.name, record.topic);
         let key = format!("bench-{}", self.sent);
-        let value = serde_json::Value::Object(object).to_string();
-        producer.send(&topic, key.as_bytes(), value.as_bytes())?;
+        producer.send(&topic, key.as_bytes(), &self.anew(record, &key))?;
         self.sent += 1;
         Ok(())
+    }
+
+    /// The same post under another id, published now. What is no JSON object is sent as it is, to end as a dead letter.
+    fn anew(&self, record: &PlayRecord, id: &str) -> Vec<u8> {
+        let Ok(mut object) = serde_json::from_slice::<serde_json::Map<_, _>>(&record.value) else {
+            return record.value.to_vec();
+        };
+        object.insert("id".to_owned(), id.into());
+        object.remove("updated_at");
+        for name in ["published_at", "created_at"] {
+            if let Some(at) = object.get_mut(name) {
+                *at = self.clock.now().to_string().into();
+            }
+        }
+        serde_json::Value::Object(object).to_string().into_bytes()
     }
 
     /// Waits until `count` more posts are scored or dead.
