@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::cli::args::{Evaluate, Global};
 use crate::cli::{Failure, Input, Output, model, start_quiet_log};
 use crate::onnx::REFERENCE;
-use crate::retrain::{EvaluateError, LabelledRow, Line, Report, TaskReport, evaluate, reference};
+use crate::retrain::{EvaluateError, Judging, LabelledRow, Line, Report, TaskReport, evaluate};
 
 /// Runs the command.
 ///
@@ -24,17 +24,20 @@ pub(crate) fn run(arguments: &Evaluate, global: &Global) -> Result<(), Failure> 
             None
         }
     });
-    let mut kept = Vec::new();
-    let rows = rows.inspect(|row| kept.extend(row.as_ref().ok().filter(|_| arguments.reference).cloned()));
+    let mut judging = arguments.reference.then(|| Judging::new(&bundle, bundle.tasks()));
+    let rows = rows.map(|row| {
+        let row = row?;
+        judging.as_mut().map_or(Ok(()), |judging| judging.note(row.clone()))?;
+        Ok(row)
+    });
     let result = evaluate(&bundle, bundle.tasks(), rows);
     if let Some(failure) = unread {
         return Err(failure);
     }
     let report = result.map_err(|error| Failure::data(error.to_string(), remedy(&error)))?;
     let mut output = Output::new();
-    if arguments.reference {
-        let found = reference(&bundle, bundle.tasks(), &kept)
-            .map_err(|error| Failure::data(error.to_string(), remedy(&error)))?;
+    if let Some(judging) = judging {
+        let found = judging.finish().map_err(|error| Failure::data(error.to_string(), remedy(&error)))?;
         let path = bundle.directory().join(REFERENCE);
         let json = serde_json::to_vec(&found).map_err(|error| Failure::internal(error.to_string()))?;
         let aside = path.with_extension("new");

@@ -28,7 +28,7 @@ pub use evaluate::{Answered, EvaluateError, Report, evaluate, evaluate_each};
 pub use exchange::{Answer, Tool, from_tool, label_studio_config, to_tool};
 pub use gate::{Check, Decision, Evidence, Gain, Pair, decide};
 pub use measure::{Class, Confusion, TaskReport};
-pub use reference::reference;
+pub use reference::{Judging, reference};
 pub use registry::{Action, Change, Registry, RegistryError, Version, Warrant};
 pub use row::{LabelledRow, Line};
 pub use settings::{GateSettings, RetrainSettings};

@@ -35,32 +35,75 @@ pub(super) fn usual(shelf: &Shelf, count: usize) -> Result<Vec<LabelledRow>, Arc
 /// # Errors
 /// At the first row on which the model fails.
 pub fn reference(scorer: &dyn Scorer, tasks: &[Task], rows: &[LabelledRow]) -> Result<Reference, EvaluateError> {
-    let (mut profile, mut answers) = (Profile::default(), BTreeMap::new());
-    for pool in rows.chunks(POOL_ROWS) {
+    let mut judging = Judging::new(scorer, tasks);
+    rows.iter().try_for_each(|row| judging.note(row.clone()))?;
+    judging.finish()
+}
+
+/// A reference in the making, of rows as they come: no more of them are held than are scored together.
+pub struct Judging<'a> {
+    scorer: &'a dyn Scorer,
+    tasks: &'a [Task],
+    waiting: Vec<LabelledRow>,
+    profile: Profile,
+    /// By task, how sure each answer was and whether it was right.
+    answers: BTreeMap<String, Vec<(f32, bool)>>,
+}
+
+impl<'a> Judging<'a> {
+    /// Nothing asked yet.
+    #[must_use]
+    pub fn new(scorer: &'a dyn Scorer, tasks: &'a [Task]) -> Self {
+        Self { scorer, tasks, waiting: Vec::new(), profile: Profile::default(), answers: BTreeMap::new() }
+    }
+
+    /// Takes a row in.
+    ///
+    /// # Errors
+    /// When the model fails on it or on one of those before it.
+    pub fn note(&mut self, row: LabelledRow) -> Result<(), EvaluateError> {
+        self.waiting.push(row);
+        if self.waiting.len() < POOL_ROWS {
+            return Ok(());
+        }
+        self.ask()
+    }
+
+    /// What all rows say.
+    ///
+    /// # Errors
+    /// When the model fails on one of the last.
+    pub fn finish(mut self) -> Result<Reference, EvaluateError> {
+        self.ask()?;
+        let judged = self.answers.into_iter().filter_map(|(task, answers)| Some((task, Judged::of(&answers)?)));
+        Ok(Reference { profile: self.profile, judged: judged.collect() })
+    }
+
+    fn ask(&mut self) -> Result<(), EvaluateError> {
+        let pool = std::mem::take(&mut self.waiting);
         let failed = |row: &LabelledRow, failure| EvaluateError::Failed { line: row.line.clone(), failure };
-        let ask = |row: &LabelledRow| question(&row.text, scorer).map_err(|failure| failed(row, failure));
+        let ask = |row: &LabelledRow| question(&row.text, self.scorer).map_err(|failure| failed(row, failure));
         let questions = pool.iter().map(ask).collect::<Result<Vec<_>, _>>()?;
         let asked: Vec<Encoded> = questions.iter().flatten().cloned().collect();
-        let mut verdicts = scorer.score(&asked).into_iter();
+        let mut verdicts = self.scorer.score(&asked).into_iter();
         for (row, question) in pool.iter().zip(&questions) {
             let (tokens, unasked) = (question.as_ref().ok(), question.as_ref().err().copied());
             let verdict = tokens.and_then(|_| verdicts.next()).transpose().map_err(|failure| failed(row, failure))?;
             let best = |of: fn(&Verdict) -> &Answer| verdict.as_ref().and_then(|verdict| of(verdict).best());
             let said = [("sentiment", best(|it| &it.sentiment)), ("topic", best(|it| &it.topic))];
-            profile.note(&Seen { tokens, unasked, said }, scorer.unknown_token());
+            self.profile.note(&Seen { tokens, unasked, said }, self.scorer.unknown_token());
             for (name, class, sure) in
                 said.iter().filter_map(|(name, best)| best.map(|(class, sure)| (*name, class, sure)))
             {
                 let label = if name == "topic" { &row.topic } else { &row.sentiment };
-                let task = tasks.iter().find(|task| task.name == name);
+                let task = self.tasks.iter().find(|task| task.name == name);
                 if let Some(truth) = task.zip(label.as_deref()).and_then(|(task, label)| task.resolve(label)) {
-                    answers.entry(name.to_owned()).or_insert_with(Vec::new).push((sure, truth == &**class));
+                    self.answers.entry(name.to_owned()).or_default().push((sure, truth == &**class));
                 }
             }
         }
+        Ok(())
     }
-    let judged = answers.into_iter().filter_map(|(task, answers)| Some((task, Judged::of(&answers)?))).collect();
-    Ok(Reference { profile, judged })
 }
 
 #[cfg(test)]

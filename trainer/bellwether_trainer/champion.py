@@ -61,8 +61,13 @@ class Champion:
 
 def load(directory: Path) -> Champion:
     """Checks the directory as `verify` does and rebuilds the model. Raises DataError where something is missing."""
-    manifest.verify(directory)
     written = manifest.read(directory)
+    if not written.get("parameters"):
+        raise DataError(
+            f"{directory}: it was imported, and its manifest does not say which weights lie where;"
+            " only what the trainer made can be trained further"
+        )
+    manifest.verify(directory)
     shape = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     config = BertConfig(**{key: shape[key] for key in manifest.SHAPE if key != "model_type"})
     # "eager" is the one form of attention that ONNX Runtime's optimiser fuses.

@@ -19,6 +19,9 @@ from .tasks import Task
 LABELLED_MIN = 10
 """Labelled training rows below which there is nothing to learn from."""
 
+LABELLED_MAX = 200_000
+"""Labelled rows of a file that are held in memory; a desk that has more trains anew."""
+
 WRITER = "bellwether dataset"
 
 
@@ -64,8 +67,9 @@ def examples(rows: Sequence[Labelled]) -> list[Example]:
     return [Example(row.text, task, label, 1.0, WRITER) for row in rows for task, label in row.labels.items()]
 
 
-def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int) -> Dataset:
-    """The whole of it; of the unlabelled texts at most `unlabelled_max`, chosen and ordered by a hash of the text.
+def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int, labelled_max: int = LABELLED_MAX) -> Dataset:
+    """The whole of it; of the unlabelled texts at most `unlabelled_max`, chosen and ordered by a hash of the text, and
+    of each file of labelled ones at most `labelled_max`, chosen likewise.
 
     Unlabelled near-copies of labelled texts are left out, so that no old answer speaks against a new label. Raises
     DataError on a bad row, on fewer than ten labelled training rows, and where a task has labels of one class only.
@@ -74,7 +78,7 @@ def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int) -> Dataset
     if not note.is_file():
         raise DataError(f"{note}: no such file; write the directory with `{WRITER}`")
     paths = [directory / "data" / "train.jsonl", directory / "data" / "validation.jsonl"]
-    train, validation = (_labelled(path, tasks) for path in paths)
+    train, validation = (_labelled(path, tasks, labelled_max) for path in paths)
     answered = directory / "unlabelled.jsonl"
     taken = {data.near_copy_key(row.text) for row in (*train, *validation)}
     unlabelled = _answered(answered, tasks, taken, unlabelled_max) if answered.is_file() else []
@@ -91,8 +95,8 @@ def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int) -> Dataset
     return found
 
 
-def _labelled(path: Path, tasks: Sequence[Task]) -> list[Labelled]:
-    found = []
+def _labelled(path: Path, tasks: Sequence[Task], most: int) -> list[Labelled]:
+    found: dict[tuple[bytes, int], Labelled] = {}
     for number, row in data.json_rows(path, WRITER):
         labels = {}
         for task in tasks:
@@ -104,8 +108,12 @@ def _labelled(path: Path, tasks: Sequence[Task]) -> list[Labelled]:
                 raise DataError(f"{path}:{number}: unknown {task.name} label {raw!r}")
             labels[task.name] = place
         if labels and row["text"].strip():
-            found.append(Labelled(row["text"], labels))
-    return found
+            found[hashlib.sha256(row["text"].encode()).digest(), number] = Labelled(row["text"], labels)
+        if len(found) > 2 * most:
+            found = _first(found, most)
+    # In the order of the file, all of them or those that were chosen.
+    kept = _first(found, most) if len(found) > most else found
+    return [kept[key] for key in sorted(kept, key=lambda key: key[1])]
 
 
 def _answered(path: Path, tasks: Sequence[Task], taken: set[str], most: int) -> list[Answered]:
@@ -125,7 +133,7 @@ def _answered(path: Path, tasks: Sequence[Task], taken: set[str], most: int) -> 
     return list(_first(found, most).values())
 
 
-def _first(found: dict[bytes, Answered], most: int) -> dict[bytes, Answered]:
+def _first(found: dict, most: int) -> dict:
     return {key: found[key] for key in sorted(found)[:most]}
 
 

@@ -4,6 +4,7 @@ import copy
 import json
 import random
 import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -260,6 +261,15 @@ def unknown_answer(folder: Path) -> None:
     write(folder / "unlabelled.jsonl", [{"id": "1", "text": "Calder", "sentiment_probabilities": {"good": 1.0}}])
 
 
+def test_no_more_labelled_rows_are_held_than_there_is_room_for(folder: Path) -> None:
+    whole = dataset.read(folder, TASKS, 10)
+    some = dataset.read(folder, TASKS, 10, labelled_max=20)
+    assert (len(whole.train), len(some.train), some.validation) == (60, 20, whole.validation)
+    places = [whole.train.index(row) for row in some.train]
+    assert places == sorted(places) and places != list(range(20))
+    assert dataset.read(folder, TASKS, 10, labelled_max=20).train == some.train
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -334,6 +344,17 @@ def test_a_full_disk_is_said_in_a_line_leaves_no_version_and_is_got_over(
     assert not out.exists() or list(out.iterdir()) == []
     assert main(asked) == 0
     manifest.verify(out / "2")
+
+
+def test_what_was_imported_cannot_be_trained_further(
+    home: Path, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    imported = tmp_path / "small" / "1"
+    shutil.copytree(home / "small" / "1", imported)
+    told = json.loads((imported / "manifest.json").read_text())
+    (imported / "manifest.json").write_text(json.dumps(told | {"parameters": None}))
+    assert main(command(tmp_path, folder, tmp_path / "run")) == 65
+    assert "only what the trainer made can be trained further" in capfd.readouterr().err
 
 
 def test_what_torch_runs_out_of_is_told_with_a_remedy() -> None:
