@@ -556,3 +556,15 @@ fn a_partition_count_that_differs_from_the_file_is_said_and_stops_the_run() {
     assert_eq!(code(&output), 64, "{}", stderr(&output));
     assert!(stderr(&output).contains("it has 2 partitions and kafka.partitions is 3"), "{}", stderr(&output));
 }
+
+#[test]
+fn the_bench_takes_the_demos_posts_as_they_are_broken_ones_among_them() {
+    let servers = std::env::var("BELLWETHER_TEST_KAFKA")
+        .expect("BELLWETHER_TEST_KAFKA is not set: run the tests with `make test`, which starts a broker for them");
+    let mut bench = bellwether(&["bench", "--only", "state", "--rebuild-mentions", "1000"]);
+    let output = bench.env("BELLWETHER__KAFKA__BOOTSTRAP_SERVERS", servers).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(said.contains("mentions in one partition, read back"), "{said}");
+    assert!(said.contains("start to the first alert after it"), "{said}");
+}

@@ -374,6 +374,12 @@ fn is_post(record: &Record, row: &Row<ScoreNote>, value_bytes_max: usize) -> boo
             assert!(letter.headers.starts_with(&record.headers), "{place}");
             let whole = record.value.as_ref().map(|value| value.slice(..value.len().min(value_bytes_max)));
             assert_eq!(letter.value, whole, "{place}");
+            let told = letter.headers.iter().rev().find(|(name, _)| name == "bellwether.truncated");
+            let told =
+                told.and_then(|(_, value)| value.clone()).map(|value| String::from_utf8_lossy(&value).into_owned());
+            let length = record.value.as_ref().map_or(0, |value| value.len());
+            let cut = (length > value_bytes_max).then(|| length.to_string());
+            assert_eq!(told, cut, "{place}: the length of what was cut, and of nothing else");
             false
         }
         ScoreNote::Tick => panic!("{place}: a tick"),

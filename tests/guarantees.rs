@@ -53,7 +53,7 @@ fn each_failure_has_a_test_and_says_what_to_do() {
 }
 
 #[test]
-fn each_sentence_names_a_test_that_is_there() {
+fn each_test_that_is_named_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("GUARANTEES.md")).unwrap();
     let named = named(&page);

@@ -272,8 +272,11 @@ impl<'a> Tries<'a> {
             match call(port) {
                 Err(Fault::Retriable(why)) => {
                     attempt += 1;
-                    if attempt >= self.patience.attempts || !self.wait(attempt) {
+                    if attempt >= self.patience.attempts {
                         return Err(Fault::Fatal(format!("still failing after {attempt} attempts: {why}")));
+                    }
+                    if !self.wait(attempt) {
+                        return Err(Fault::Fatal(format!("the commit deadline passed; last: {why}")));
                     }
                 }
                 done => return done,

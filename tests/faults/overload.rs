@@ -123,7 +123,7 @@ fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_agai
 
 impl Trial {
     /// The memory that a process takes at most, as `check` says.
-    fn memory_bytes_max(&self) -> f64 {
+    pub(super) fn memory_bytes_max(&self) -> f64 {
         let mut check = self.start(&["check", "--json"]);
         assert_eq!(check.wait().code(), Some(0), "{}", check.said());
         let said = check.said();

@@ -158,7 +158,7 @@ impl Bench<'_> {
         let mut load = self.load(&site);
         let before = resident_mib().unwrap_or_default();
         while load.mentions < mentions {
-            load.burst(self.records.len().max(BURST_MIN))?;
+            load.burst(self.records.len().max(BURST_MIN.min(mentions)))?;
         }
         let written = load.mentions;
         let began = self.clock.monotonic();

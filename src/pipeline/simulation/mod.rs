@@ -66,10 +66,11 @@ impl Plan {
         let mut world = World::new(self);
         world.trace = trace.then(|| vec![format!("{:?}", world.site.delivery)]);
         world.suffer(self);
+        let healing = world.now();
         let healed = world.heal();
         let result = match world.outrage.take() {
             Some(outrage) => Err(outrage),
-            None => healed.and_then(|()| oracle::judge(&world.site)),
+            None => healed.and_then(|()| oracle::judge(&world.site, healing)),
         };
         (result, world.trace.take().unwrap_or_default())
     }

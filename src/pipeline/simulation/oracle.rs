@@ -3,7 +3,8 @@
 //! Each topic is held against what follows from the topic before it on the same log: scored posts, mentions and dead
 //! letters from the inputs, index and alerts from the mentions (ticks and append times included), segments from the
 //! scored posts and labels. That is the output of a run in which nothing goes wrong, given the same inputs. The one
-//! thing that it leaves open is when ticks come: they are made of the clock, and a tick may stand twice.
+//! thing that it leaves open is when ticks come: they are made of the clock, and a tick may stand twice. Of them it asks
+//! that they come in the end, to every partition, and exactly once the same to all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::event::{Action, Alert, Index, MentionRecord, Origin};
 use crate::pipeline::Topics;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
 use crate::stream::{Delivery, Position, Record};
+use crate::time::{Clock as _, Timestamp};
 
 type Verdict = Result<(), String>;
 
@@ -56,13 +58,14 @@ fn same(site: &Site, what: &str, expected: Tally, found: &Tally) -> Verdict {
     }
 }
 
-/// Looks at everything.
-pub(super) fn judge(site: &Site) -> Verdict {
+/// Looks at everything; `healing` is when nothing broke any more.
+pub(super) fn judge(site: &Site, healing: Timestamp) -> Verdict {
     let topics = Topics::of(PIPELINE);
     let scored = all(site, &topics.scored);
     let dead = all(site, &topics.dead_letters);
     scored_or_dead(site, &scored, &dead)?;
     mentioned(site, &topics, &scored)?;
+    ticked(site, &topics, healing)?;
     signalled(site, &topics)?;
     archived(site, &topics, &dead)
 }
@@ -107,6 +110,32 @@ fn mentioned(site: &Site, topics: &Topics, scored: &[Record]) -> Verdict {
     let told = mentions.iter().filter(|record| text(record, "ce_type") != "bellwether.tick.v1");
     let expected = tally(expected).into_keys().map(|id| (id, 1)).collect();
     same(site, "mentions", expected, &tally(told.map(|record| text(record, "ce_id"))))
+}
+
+/// Each partition of the mentions got a tick after all was well again, none of a time that has not come, and, where outputs
+/// are committed together, the same ones as the others.
+fn ticked(site: &Site, topics: &Topics, healing: Timestamp) -> Verdict {
+    let is_tick = |record: &Record| text(record, "ce_type") == "bellwether.tick.v1";
+    let mut of_others: Option<Tally> = None;
+    for partition in site.log.partitions(&topics.mentions) {
+        let ticks: Vec<Record> =
+            site.log.read(&partition, Position::at(0), usize::MAX).into_iter().filter(is_tick).collect();
+        if ticks.last().is_none_or(|last| last.appended_at < healing) {
+            return Err(format!("{partition} gets no ticks any more"));
+        }
+        for tick in &ticks {
+            match decode_mention(tick).map_err(|letter| letter.message)? {
+                MentionRecord::Tick(tick) if tick.at <= site.clock.now() => {}
+                other => return Err(format!("{partition} has a tick of another time: {other:?}")),
+            }
+        }
+        let ticks = tally(ticks.iter().map(|tick| text(tick, "ce_id")));
+        if site.delivery == Delivery::ExactlyOnce && of_others.as_ref().is_some_and(|others| *others != ticks) {
+            return Err(format!("{partition} has other ticks than the partition before it"));
+        }
+        of_others = Some(ticks);
+    }
+    Ok(())
 }
 
 /// Index and alerts are what one reader makes of the mentions who never stopped.

@@ -84,7 +84,7 @@ impl Moody {
         let mut verdicts: Vec<_> = rows.iter().map(|_| Err(ScoreFailure::Inference("not done".to_owned()))).collect();
         let mut run = |batch: &[usize]| {
             if batch.len() > rows_max {
-                return Err(ScoreFailure::Inference("sim: out of memory".to_owned()));
+                return Err(ScoreFailure::Inference("out of memory".to_owned()));
             }
             let texts: Vec<Encoded> = batch.iter().map(|row| pool[*row].clone()).collect();
             self.stub.score(&texts).into_iter().collect()

@@ -222,15 +222,16 @@ impl World {
             &[Call::Produce, Call::Flush, Call::CommitOffsets]
         };
         let call = *dice.pick(calls);
-        let why = || "sim: it failed".to_owned();
+        // Nobody may stop for what can be tried again: only a `sim:` excuses that.
+        let (passing, why) = (|| "it failed this time".to_owned(), || "sim: it failed".to_owned());
         let (fault, done) = match dice.below(10) {
-            0..4 => (Fault::Retriable(why()), false),
+            0..4 => (Fault::Retriable(passing()), false),
             // What cannot be aborted is fatal.
-            4..7 if !matches!(call, Call::Begin | Call::Abort) => (Fault::Abortable(why()), false),
-            7 if call == Call::SendOffsets => (Fault::FencedMember(why()), false),
+            4..7 if !matches!(call, Call::Begin | Call::Abort) => (Fault::Abortable(passing()), false),
+            7 if call == Call::SendOffsets => (Fault::FencedMember(passing()), false),
             7 | 8 if matches!(call, Call::Commit | Call::CommitOffsets) => (Fault::Unknown(why()), dice.chance(0.5)),
             9 => (Fault::Fatal(why()), false),
-            _ => (Fault::Retriable(why()), false),
+            _ => (Fault::Retriable(passing()), false),
         };
         self.note(|_| format!("FAULT {call:?} of {} in process {id} will fail: {fault:?} ({done})", STAGES[stage]));
         self.residents[&id].process.actors[stage].script().push(Scripted { call, fault, done });
