@@ -374,7 +374,7 @@ fn is_post(record: &Record, row: &Row<ScoreNote>, value_bytes_max: usize) -> boo
             assert!(letter.headers.starts_with(&record.headers), "{place}");
             let whole = record.value.as_ref().map(|value| value.slice(..value.len().min(value_bytes_max)));
             assert_eq!(letter.value, whole, "{place}");
-            let told = letter.headers.iter().rev().find(|(name, _)| name == "bellwether.truncated");
+            let told = letter.headers[record.headers.len()..].iter().find(|(name, _)| name == "bellwether.truncated");
             let told =
                 told.and_then(|(_, value)| value.clone()).map(|value| String::from_utf8_lossy(&value).into_owned());
             let length = record.value.as_ref().map_or(0, |value| value.len());

@@ -57,8 +57,10 @@ fn a_classifier_with_one_head_answers_as_it_did_where_it_was_made() {
         }
     }
     // Labels under the model's own names are understood.
-    let labelled = json!({ "text": "Oil rises", "sentiment": "Bullish" }).to_string();
-    let (code, said) = run(&["evaluate", "--model", &format!("{model_text}/1"), "--json"], &labelled);
+    let labelled = folder.path().join("labelled.jsonl");
+    std::fs::write(&labelled, json!({ "text": "Oil rises", "sentiment": "Bullish" }).to_string()).unwrap();
+    let data = labelled.to_str().unwrap();
+    let (code, said) = run(&["evaluate", "--model", &format!("{model_text}/1"), "--data", data], "");
     assert_eq!(code, 0, "{said}");
 
     let promote = ["model", "promote", "1", "--model", model_text, "--force", "--reason", "tried by hand"];
@@ -87,7 +89,8 @@ fn an_export_that_cannot_be_taken_is_refused_with_the_remedy_and_leaves_nothing(
     refused(&["--max-tokens", "64"], "it takes 48 tokens, fewer than --max-tokens 64");
     refused(&["--class", "Sideways=neutral"], "has no class `Sideways`");
     refused(&["--class", "Neutral=sideways"], "the labels of `sentiment` must be");
-    refused(&["--graph", "other.onnx"], "other.onnx");
+    let (code, said) = import(&["--graph", "other.onnx"]);
+    assert!(code == 69 && said.contains("other.onnx: No such file"), "{code}: {said}");
 
     let graph = std::fs::read(from.join("model.onnx")).unwrap();
     std::fs::write(from.join("model.onnx"), b"no graph").unwrap();
