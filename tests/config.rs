@@ -262,6 +262,14 @@ fn a_model_that_is_not_in_its_directory_is_a_mistake_with_its_place() {
 }
 
 #[test]
+fn a_gpus_memory_is_bounded_and_the_bound_has_a_least_value() {
+    let read = |size: &str| load_with(&format!("{SMALL}\n[model]\ncuda_memory_max = {size:?}"), &[]);
+    assert_eq!(load_with(SMALL, &[]).unwrap().settings.model.cuda_memory_max, 2 << 30);
+    assert_eq!(read("3GiB").unwrap().settings.model.cuda_memory_max, 3 << 30);
+    assert!(read("63MiB").is_err());
+}
+
+#[test]
 fn nobody_is_tried_beside_a_version_that_the_file_names() {
     let share =
         |model: &str| load_with(&format!("{SMALL}\n[model]\n{model}"), &[]).unwrap().settings.model.challenger_share;

@@ -38,7 +38,12 @@ fn a_classifier_with_one_head_answers_as_it_did_where_it_was_made() {
     let (from, model) = (folder.path().join("export"), folder.path().join("others"));
     export(&from);
     let (from_text, model_text) = (from.to_str().unwrap(), model.to_str().unwrap());
-    let (code, said) = run(&["model", "import", from_text, "1", "--model", model_text, "--language", "en"], "");
+    // Through a link to the folder: the model has the folder's own name.
+    std::fs::create_dir(&model).unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&model, &link).unwrap();
+    let link = link.to_str().unwrap();
+    let (code, said) = run(&["model", "import", from_text, "1", "--model", link, "--language", "en"], "");
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("sentiment (positive, negative, neutral), at most 48 tokens"), "{said}");
 
@@ -65,6 +70,8 @@ fn a_classifier_with_one_head_answers_as_it_did_where_it_was_made() {
 
     let promote = ["model", "promote", "1", "--model", model_text, "--force", "--reason", "tried by hand"];
     let (code, said) = run(&promote, "");
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = run(&["score", "--model", link], &texts[0]);
     assert_eq!(code, 0, "{said}");
     let (code, said) = run(&["model", "import", from_text, "1", "--model", model_text], "");
     assert!(code == 64 && said.contains("it is there; choose another version"), "{code} {said}");
@@ -96,9 +103,6 @@ fn an_export_that_cannot_be_taken_is_refused_with_the_remedy_and_leaves_nothing(
     std::fs::write(from.join("model.onnx"), b"no graph").unwrap();
     refused(&[], "it is no ONNX graph");
     std::fs::write(from.join("model.onnx"), graph).unwrap();
-    std::fs::write(from.join("model.onnx_data"), b"").unwrap();
-    refused(&[], "export it into one file");
-    std::fs::remove_file(from.join("model.onnx_data")).unwrap();
 
     edit(&config, |config| config["problem_type"] = "multi_label_classification".into());
     refused(&[], "only one class a text can be taken");
@@ -115,8 +119,13 @@ fn an_export_that_cannot_be_taken_is_refused_with_the_remedy_and_leaves_nothing(
     std::fs::remove_file(from.join("tokenizer.json")).unwrap();
     refused(&["--task", "topic"], "save the tokeniser as one file");
     std::fs::write(from.join("tokenizer.json"), tokenizer).unwrap();
-    let (code, said) = import(&["--task", "topic"]);
-    assert!(code != 0 && said.contains("has 3 classes, the manifest names 2 labels"), "{code}: {said}");
+    refused(&["--task", "topic"], "has 3 classes, the manifest names 2 labels");
+    for wrong in [["--max-tokens", "0"], ["--abstain-below", "NaN"], ["--language", "eng"], ["--class", "good"]] {
+        let (code, said) = import(&wrong);
+        assert!(code == 64 && (said.contains("expected") || said.contains("3..=8192")), "{code}: {said}");
+    }
+    let (code, said) = import(&["--class", "good=positive", "--class", "good=negative"]);
+    assert!(code == 64 && said.contains("names a class twice"), "{code}: {said}");
     edit(&config, |config| config["id2label"] = json!({ "0": "Fed | Banks", "1": "Oil", "2": "LABEL_2" }));
     let (code, said) = import(&["--task", "topic", "--class", "LABEL_2=other"]);
     assert!(code == 0 && said.contains("topic (fed-banks, oil, other)"), "{code}: {said}");

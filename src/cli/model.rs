@@ -33,7 +33,8 @@ pub(crate) fn open(folder: Option<&Path>, device: Device) -> Result<Bundle, Fail
 pub(crate) fn import(import: &Import) -> Result<Manifest, ImportError> {
     let runtime = runtime(&runtime_hints()).map_err(BundleError::from)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    import.run(&settings_of(&import.model, Device::Cpu), &runtime, &clock)
+    let settings = ModelSettings { sessions: 1, ..settings_of(&import.model, Device::Cpu) };
+    import.run(&settings, &runtime, &clock)
 }
 
 /// The folder that is meant; without one, the shipped model's.

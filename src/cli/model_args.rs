@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 
 use crate::cli::args::DeviceArgument;
@@ -64,7 +65,8 @@ pub enum ModelAction {
     /// Make a version of a text classifier in Hugging Face's form: model.onnx, config.json, tokenizer.json
     ///
     /// Who answers does not change. Its probabilities are taken as they are: bellwether evaluate says how well
-    /// they are calibrated.
+    /// they are calibrated. One that was quantised dynamically answers a little differently beside other texts; fp32
+    /// does not.
     Import(Import),
     /// Name the version before the champion again
     Rollback {
@@ -91,20 +93,30 @@ pub struct Import {
     /// The graph, below the folder (default: where exporters put it)
     #[arg(long, value_name = "FILE")]
     pub graph: Option<PathBuf>,
-    /// Tokens of the longest text; what is longer is cut (default: what the model takes, at most 512)
-    #[arg(long, value_name = "N")]
+    /// Tokens of the longest text, 3 to 8192; what is longer is cut (default: what the model takes, or 512 if that is less)
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(3..=8_192))]
     pub max_tokens: Option<usize>,
-    /// The probability of its best class below which it abstains
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    /// The probability of its best class below which it abstains, 0 to 1
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
     pub abstain_below: f32,
     /// A language that it knows, such as en (once a language; default: any)
-    #[arg(long = "language", value_name = "CODE")]
+    #[arg(long = "language", value_name = "CODE", value_parser = language)]
     pub languages: Vec<String>,
 }
 
 fn class(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, class)| !name.is_empty() && !class.is_empty());
     pair.map(|(name, class)| (name.to_owned(), class.to_owned())).ok_or_else(|| "expected NAME=CLASS".to_owned())
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn language(text: &str) -> Result<String, String> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_lowercase());
+    if is_code { Ok(text.to_owned()) } else { Err("expected an ISO 639-1 code, two small letters".to_owned()) }
 }
 
 /// Who changes the champion, and why.

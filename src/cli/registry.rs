@@ -8,7 +8,7 @@ use crate::cli::args::{self, Global, Model, ModelAction, WarrantArguments};
 use crate::cli::{Exit, Failure, Output, model, start_quiet_log};
 use crate::config;
 use crate::model::{Manifest, Task};
-use crate::onnx::{Import, ImportError, is_version, manifest_of};
+use crate::onnx::{BundleError, Import, ImportError, is_version, manifest_of};
 use crate::retrain::{Action, Change, Passed, Registry, RegistryError, Version, Warrant, gate_of};
 use crate::time::{Clock as _, SystemClock};
 
@@ -65,10 +65,14 @@ fn import(arguments: &args::Import, folder: &Path, output: &mut Output) -> Resul
         abstain_below: arguments.abstain_below,
         languages: arguments.languages.clone(),
     };
+    if import.classes.len() < arguments.classes.len() {
+        return Err(Failure::usage("--class names a class twice", "name each once"));
+    }
     let manifest = model::import(&import).map_err(|error| match error {
         ImportError::Version { .. } => Failure::usage(error.to_string(), "nothing was changed"),
         ImportError::File { .. } => Failure::unavailable(error.to_string(), "check the path"),
         ImportError::Export { .. } | ImportError::Manifest(_) => Failure::data(error.to_string(), ""),
+        ImportError::Bundle(error @ BundleError::Unusable { .. }) => Failure::data(error.to_string(), ""),
         ImportError::Bundle(error) => Failure::unavailable(error.to_string(), ""),
     })?;
     let place = folder.join(&manifest.version);

@@ -86,6 +86,7 @@ pub struct Retraction {
     /// Deterministic: the post's origin and the partition that this copy goes to.
     pub id: String,
     /// The post whose mentions are taken back.
+    #[serde(deserialize_with = "shared")]
     pub post_id: Arc<str>,
     /// Mentions with a revision earlier than this are void. An update retracts what came before its own revision,
     /// a deletion its own revision too (one microsecond later).

@@ -30,7 +30,7 @@ pub struct ModelSettings {
     pub sessions: usize,
     /// Threads a session; 0: 1 on the CPU.
     pub threads: usize,
-    /// Bytes of a GPU's memory that a session may take for weights and activations.
+    /// Bytes of a GPU's memory that the arena of a session may take, for weights and activations.
     pub cuda_memory_max: usize,
     /// Padded tokens in one batch of the model.
     pub batch_tokens_max: usize,

@@ -51,7 +51,7 @@ pub(super) struct GraphPlan {
     pub(super) place: Place,
     /// Threads inside an operator; 0: as many as ONNX Runtime likes.
     pub(super) threads: usize,
-    /// Bytes of a GPU's memory that it may take.
+    /// Bytes of a GPU's memory that its arena may take.
     pub(super) cuda_memory_max: usize,
     /// Output name and number of classes of each task.
     pub(super) heads: Vec<(String, usize)>,

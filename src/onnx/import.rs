@@ -2,6 +2,8 @@
 //! made into a model directory of ours.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,15 +13,19 @@ use serde::Deserialize;
 use crate::model::{Golden, GoldenOutput, Manifest, ManifestError, ModelSettings, Scorer as _, Task, Variant};
 use crate::onnx::directory::sha256_of;
 use crate::onnx::graph::outputs_of;
-use crate::onnx::{Bundle, BundleError, Runtime, headroom, is_version};
+use crate::onnx::headroom::{self, SESSION_FILES};
+use crate::onnx::{Bundle, BundleError, Runtime, is_version};
 use crate::time::Clock;
 
 /// Where exporters put the graph, the first that is there.
 const GRAPHS: [&str; 4] = ["model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx"];
-/// Tokens of the longest input unless told otherwise: what an encoder of this kind has learnt at most.
+/// Tokens of the longest input unless told otherwise: longer ones are rare, and dear.
 const TOKENS_MAX: usize = 512;
-/// Operators that ONNX Runtime has without an extension.
-const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
+/// Bytes of a file of settings, and of a tokeniser; what is larger is neither.
+const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+const TOKENISER_BYTES_MAX: u64 = 64 << 20;
+/// `TensorProto.DataLocation.EXTERNAL`.
+const EXTERNAL: i32 = 1;
 /// How sentiments are called elsewhere.
 const SENTIMENTS: [(&str, &[&str]); 3] = [
     ("negative", &["negative", "neg", "bearish"]),
@@ -51,7 +57,7 @@ pub struct Import {
     pub task: String,
     /// The model's own names of classes, to ours.
     pub classes: BTreeMap<String, String>,
-    /// Tokens of the longest input; without a number, what the model was made for, at most 512.
+    /// Tokens of the longest input; without a number, what the model was made for, but no more than 512.
     pub tokens_max: Option<usize>,
     /// The best probability below which it abstains.
     pub abstain_below: f32,
@@ -104,9 +110,9 @@ struct Config {
     #[serde(default)]
     model_type: String,
     #[serde(default)]
-    max_position_embeddings: Option<usize>,
+    max_position_embeddings: Option<i64>,
     #[serde(default)]
-    pad_token_id: Option<usize>,
+    pad_token_id: Option<i64>,
 }
 
 /// What is read of `tokenizer_config.json`, which may be missing. Some write 10^30 for "no limit".
@@ -119,8 +125,24 @@ struct TokenizerConfig {
 /// What is read of a graph (onnx.proto, `ModelProto`).
 #[derive(Clone, PartialEq, prost::Message)]
 struct GraphFile {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<Nodes>,
     #[prost(message, repeated, tag = "8")]
     opset_import: Vec<OperatorSet>,
+}
+
+/// `GraphProto`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Nodes {
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<Weights>,
+}
+
+/// `TensorProto`, without its numbers.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Weights {
+    #[prost(int32, tag = "14")]
+    data_location: i32,
 }
 
 /// `OperatorSetIdProto`.
@@ -144,21 +166,24 @@ impl Import {
         runtime: &Runtime,
         clock: &Arc<dyn Clock>,
     ) -> Result<Manifest, ImportError> {
-        let place = self.model.join(&self.version);
-        let refused = |reason| ImportError::Version { path: place.clone(), reason };
+        let refused = |reason| ImportError::Version { path: self.model.join(&self.version), reason };
         if !is_version(&self.version) {
             return Err(refused("a version has letters, digits, - and _"));
         }
+        file(&self.model, std::fs::create_dir_all(&self.model))?;
+        // By its own name, as whoever opens it looks for it, and not by that of a link to it.
+        let model = file(&self.model, self.model.canonicalize())?;
+        let place = model.join(&self.version);
         if place.exists() {
             return Err(refused("it is there; choose another version"));
         }
-        let making = self.model.join(format!(".importing-{}", self.version));
-        if making.exists() {
-            file(&making, std::fs::remove_dir_all(&making))?;
-        }
-        file(&making, std::fs::create_dir_all(&making))?;
+        let making = model.join(format!(".importing-{}-{}", self.version, std::process::id()));
+        file(&making, std::fs::create_dir(&making))?;
         let made = self.make(&making, settings, runtime, clock);
-        let made = made.and_then(|manifest| file(&place, std::fs::rename(&making, &place)).map(|()| manifest));
+        let made = made.and_then(|manifest| {
+            file(&place, std::fs::rename(&making, &place).and_then(|()| File::open(&model)?.sync_all()))?;
+            Ok(manifest)
+        });
         if made.is_err() {
             // What failed is what is told.
             let _ = std::fs::remove_dir_all(&making);
@@ -175,25 +200,27 @@ impl Import {
     ) -> Result<Manifest, ImportError> {
         let config: Config = self.read("config.json")?;
         let graph = self.graph_file()?;
-        headroom::check(&graph, 1)?;
-        let bytes = file(&graph, std::fs::read(&graph))?;
+        headroom::check(&graph, 1 + SESSION_FILES)?;
+        let bytes = read(&graph, u64::MAX)?;
         let opset = opset_of(&bytes).map_err(|reason| export(&graph, reason))?;
         let tokenizer = self.from.join("tokenizer.json");
-        let tokens = std::fs::read(&tokenizer).map_err(|error| {
-            export(&tokenizer, format!("{error}; save the tokeniser as one file (use_fast=True, save_pretrained)"))
-        })?;
+        if !tokenizer.exists() {
+            let remedy = "it is missing; save the tokeniser as one file (use_fast=True, save_pretrained)";
+            return Err(export(&tokenizer, remedy.to_owned()));
+        }
+        let tokens = read(&tokenizer, TOKENISER_BYTES_MAX)?;
         let (labels, aliases) = self.labels(&config)?;
         let output = head_of(outputs_of(runtime, &bytes, &graph)?).map_err(|reason| export(&graph, reason))?;
 
         let precision = precision_of(&graph);
         let name = format!("model.{precision}.onnx");
-        file(&making.join(&name), std::fs::write(making.join(&name), &bytes))?;
-        file(&making.join("tokenizer.json"), std::fs::write(making.join("tokenizer.json"), &tokens))?;
+        write(&making.join(&name), &bytes)?;
+        write(&making.join("tokenizer.json"), &tokens)?;
         let devices: &[&str] = if precision == "int8" { &["cpu"] } else { &["cpu", "cuda"] };
         let golden = |text: &&str| Golden { text: (*text).to_owned(), outputs: BTreeMap::new() };
         let mut manifest = Manifest {
             format: 1,
-            name: self.model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            name: settings.name.clone(),
             version: self.version.clone(),
             parent: None,
             created_at: clock.now(),
@@ -222,12 +249,12 @@ impl Import {
         };
         drop(bytes);
         let load = || Bundle::load_from(making, settings, runtime, Arc::clone(clock));
-        write(&manifest, making)?;
+        describe(&manifest, making)?;
         let answers = self.ask(&load()?)?;
         for (golden, answer) in manifest.variants.iter_mut().flat_map(|variant| &mut variant.golden).zip(answers) {
             golden.outputs.insert(self.task.clone(), answer);
         }
-        write(&manifest, making)?;
+        describe(&manifest, making)?;
         load()?;
         Ok(manifest)
     }
@@ -248,26 +275,18 @@ impl Import {
 
     fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, ImportError> {
         let path = self.from.join(name);
-        let json = file(&path, std::fs::read(&path))?;
+        let json = read(&path, SETTINGS_BYTES_MAX)?;
         serde_json::from_slice(&json).map_err(|error| export(&path, error.to_string()))
     }
 
     fn graph_file(&self) -> Result<PathBuf, ImportError> {
-        let found = match &self.graph {
-            Some(graph) => self.from.join(graph),
-            None => {
-                let mut places = GRAPHS.iter().map(|graph| self.from.join(graph));
-                places.find(|graph| graph.is_file()).ok_or_else(|| {
-                    export(&self.from, format!("it has none of {}; name the graph with --graph", GRAPHS.join(", ")))
-                })?
-            }
-        };
-        let beside = |end: &str| PathBuf::from(format!("{}{end}", found.display()));
-        if [beside("_data"), beside(".data")].iter().any(|data| data.exists()) {
-            let reason = "its weights lie in a file beside it; export it into one file".to_owned();
-            return Err(export(&found, reason));
+        if let Some(graph) = &self.graph {
+            return Ok(self.from.join(graph));
         }
-        Ok(found)
+        let mut places = GRAPHS.iter().map(|graph| self.from.join(graph));
+        places.find(|graph| graph.is_file()).ok_or_else(|| {
+            export(&self.from, format!("it has none of {}; name the graph with --graph", GRAPHS.join(", ")))
+        })
     }
 
     /// The classes in the order of the logits by our names, and their own names where those are others.
@@ -301,11 +320,12 @@ impl Import {
     }
 
     fn tokens_max(&self, config: &Config) -> Result<usize, ImportError> {
-        let mut limit = TOKENS_MAX;
+        let mut limit = usize::MAX;
         if let Some(places) = config.max_position_embeddings {
             // RoBERTa and its kin number places from behind the padding's id on.
-            let skipped = if config.model_type.contains("roberta") { config.pad_token_id.unwrap_or(1) + 1 } else { 0 };
-            limit = limit.min(places.saturating_sub(skipped));
+            let is_roberta = config.model_type.contains("roberta");
+            let skipped = if is_roberta { config.pad_token_id.unwrap_or(1).saturating_add(1).max(0) } else { 0 };
+            limit = usize::try_from(places.saturating_sub(skipped)).unwrap_or(0);
         }
         if self.from.join("tokenizer_config.json").exists() {
             let told: TokenizerConfig = self.read("tokenizer_config.json")?;
@@ -316,7 +336,7 @@ impl Import {
                 &self.from.join("config.json"),
                 format!("it takes {limit} tokens, fewer than --max-tokens {wanted}"),
             )),
-            wanted => Ok(wanted.unwrap_or(limit)),
+            wanted => Ok(wanted.unwrap_or(limit.min(TOKENS_MAX))),
         }
     }
 }
@@ -329,11 +349,24 @@ fn file<T>(path: &Path, result: std::io::Result<T>) -> Result<T, ImportError> {
     result.map_err(|source| ImportError::File { path: path.to_owned(), source })
 }
 
-fn write(manifest: &Manifest, folder: &Path) -> Result<(), ImportError> {
+/// The bytes of a plain file: what has no end, or is far too large, is not begun.
+fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ImportError> {
+    let about = file(path, path.metadata())?;
+    if !about.is_file() || about.len() > bytes_max {
+        return Err(export(path, format!("it is no file of at most {bytes_max} bytes")));
+    }
+    file(path, std::fs::read(path))
+}
+
+/// Down to the disk: the version appears under its name only when all of it is there.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ImportError> {
+    file(path, File::create(path).and_then(|mut made| made.write_all(bytes).and_then(|()| made.sync_all())))
+}
+
+fn describe(manifest: &Manifest, folder: &Path) -> Result<(), ImportError> {
     let json = serde_json::to_vec_pretty(manifest).map_err(|error| export(folder, error.to_string()))?;
     Manifest::parse(&json)?;
-    let path = folder.join("manifest.json");
-    file(&path, std::fs::write(&path, json))
+    write(&folder.join("manifest.json"), &json)
 }
 
 /// The output that holds the logits: the only one of two dimensions, or the one with that name.
@@ -350,8 +383,8 @@ fn head_of(outputs: Vec<String>) -> Result<String, String> {
 /// The version of ONNX's own operators that a graph is made of.
 fn opset_of(graph: &[u8]) -> Result<u32, String> {
     let graph = GraphFile::decode(graph).map_err(|error| format!("it is no ONNX graph: {error}"))?;
-    if let Some(stranger) = graph.opset_import.iter().find(|set| !DOMAINS.contains(&set.domain.as_str())) {
-        return Err(format!("it is made of operators of `{}`, which ONNX Runtime does not have", stranger.domain));
+    if graph.graph.iter().flat_map(|nodes| &nodes.initializer).any(|weights| weights.data_location == EXTERNAL) {
+        return Err("its weights lie in a file beside it; export it into one file".to_owned());
     }
     let own = graph.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
     own.and_then(|set| u32::try_from(set.version).ok())
@@ -400,15 +433,48 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_of_strange_operators_is_refused() {
-        let graph = |sets: &[(&str, i64)]| {
+    fn a_graph_names_its_operators_and_has_its_weights_in_itself() {
+        let graph = |sets: &[(&str, i64)], data_location: i32| {
             let set = |(domain, version): &(&str, i64)| OperatorSet { domain: (*domain).to_owned(), version: *version };
-            GraphFile { opset_import: sets.iter().map(set).collect() }.encode_to_vec()
+            let graph = Some(Nodes { initializer: vec![Weights { data_location: 0 }, Weights { data_location }] });
+            GraphFile { graph, opset_import: sets.iter().map(set).collect() }.encode_to_vec()
         };
-        assert_eq!(opset_of(&graph(&[("com.microsoft", 1), ("", 17)])), Ok(17));
-        assert!(opset_of(&graph(&[("", 17), ("my.ops", 1)])).unwrap_err().contains("`my.ops`"));
-        assert!(opset_of(&graph(&[])).unwrap_err().contains("no ONNX graph"));
+        assert_eq!(opset_of(&graph(&[("com.microsoft", 1), ("", 17)], 0)), Ok(17));
+        assert!(opset_of(&graph(&[("", 17)], EXTERNAL)).unwrap_err().contains("export it into one file"));
+        assert!(opset_of(&graph(&[], 0)).unwrap_err().contains("no ONNX graph"));
         assert!(opset_of(b"not a graph").is_err());
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_read() {
+        assert!(read(Path::new("/dev/zero"), u64::MAX).is_err());
+        assert!(read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")), 10).is_err());
+    }
+
+    #[test]
+    fn the_longest_input_is_what_the_model_takes_and_no_more_than_is_usual() {
+        let folder = std::env::temp_dir();
+        let import = |tokens_max| Import {
+            from: folder.join("there-is-no-such-export"),
+            graph: None,
+            model: folder.clone(),
+            version: "1".to_owned(),
+            task: "sentiment".to_owned(),
+            classes: BTreeMap::new(),
+            tokens_max,
+            abstain_below: 0.0,
+            languages: Vec::new(),
+        };
+        let config = |json: &str| serde_json::from_str::<Config>(json).unwrap();
+        for (json, wanted, expected) in [
+            (r#"{"model_type":"roberta","max_position_embeddings":514,"pad_token_id":1}"#, None, Some(512)),
+            (r#"{"model_type":"bert","max_position_embeddings":8192}"#, None, Some(512)),
+            (r#"{"model_type":"bert","max_position_embeddings":8192}"#, Some(1_024), Some(1_024)),
+            (r#"{"model_type":"bert","max_position_embeddings":128}"#, Some(129), None),
+            (r#"{"model_type":"roberta","max_position_embeddings":-1,"pad_token_id":-1}"#, None, Some(0)),
+        ] {
+            assert_eq!(import(wanted).tokens_max(&config(json)).ok(), expected, "{json}");
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ class Dataset:
     train: list[Labelled]
     validation: list[Labelled]
     unlabelled: list[Answered]
+    left_out: int
+    """Labelled rows for which there was no room."""
     sha256: str
     """Of `dataset.json`."""
     contents: str
@@ -71,21 +73,22 @@ def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int, labelled_m
     """The whole of it; of the unlabelled texts at most `unlabelled_max`, chosen and ordered by a hash of the text, and
     of each file of labelled ones at most `labelled_max`, chosen likewise.
 
-    Unlabelled near-copies of labelled texts are left out, so that no old answer speaks against a new label. Raises
+    Unlabelled near-copies of the labelled texts that are kept are left out, so that no old answer speaks against a
+    label. Raises
     DataError on a bad row, on fewer than ten labelled training rows, and where a task has labels of one class only.
     """
     note = directory / "dataset.json"
     if not note.is_file():
         raise DataError(f"{note}: no such file; write the directory with `{WRITER}`")
     paths = [directory / "data" / "train.jsonl", directory / "data" / "validation.jsonl"]
-    train, validation = (_labelled(path, tasks, labelled_max) for path in paths)
+    (train, more), (validation, others) = (_labelled(path, tasks, labelled_max) for path in paths)
     answered = directory / "unlabelled.jsonl"
     taken = {data.near_copy_key(row.text) for row in (*train, *validation)}
     unlabelled = _answered(answered, tasks, taken, unlabelled_max) if answered.is_file() else []
     digest = hashlib.sha256()
     for path in (note, *paths, answered):
         digest.update(bundle.sha256(path).encode() if path.is_file() else b"none")
-    found = Dataset(train, validation, unlabelled, bundle.sha256(note), digest.hexdigest())
+    found = Dataset(train, validation, unlabelled, more + others, bundle.sha256(note), digest.hexdigest())
     if len(train) < LABELLED_MIN:
         raise DataError(f"{paths[0]}: {len(train)} labelled rows; at least {LABELLED_MIN} are needed")
     for task, counts in found.classes(tasks).items():
@@ -95,8 +98,10 @@ def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int, labelled_m
     return found
 
 
-def _labelled(path: Path, tasks: Sequence[Task], most: int) -> list[Labelled]:
+def _labelled(path: Path, tasks: Sequence[Task], most: int) -> tuple[list[Labelled], int]:
+    """The rows, and how many of them were left out."""
     found: dict[tuple[bytes, int], Labelled] = {}
+    seen = 0
     for number, row in data.json_rows(path, WRITER):
         labels = {}
         for task in tasks:
@@ -109,11 +114,12 @@ def _labelled(path: Path, tasks: Sequence[Task], most: int) -> list[Labelled]:
             labels[task.name] = place
         if labels and row["text"].strip():
             found[hashlib.sha256(row["text"].encode()).digest(), number] = Labelled(row["text"], labels)
+            seen += 1
         if len(found) > 2 * most:
             found = _first(found, most)
     # In the order of the file, all of them or those that were chosen.
     kept = _first(found, most) if len(found) > most else found
-    return [kept[key] for key in sorted(kept, key=lambda key: key[1])]
+    return [kept[key] for key in sorted(kept, key=lambda key: key[1])], seen - len(kept)
 
 
 def _answered(path: Path, tasks: Sequence[Task], taken: set[str], most: int) -> list[Answered]:

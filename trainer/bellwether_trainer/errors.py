@@ -30,7 +30,7 @@ def shortage(error: Exception) -> str | None:
     said = str(error).strip().splitlines()
     first = said[0] if said else type(error).__name__
     if isinstance(error, MemoryError) or any(words in str(error) for words in ("allocate memory", "out of memory")):
-        return f"there is too little memory ({first}); set --batch or --max-tokens lower, or free some"
+        return f"there is too little memory ({first}); free some, or set a smaller --batch where there is one"
     if any(words in str(error) for words in ("PytorchStreamWriter", "iostream", "unexpected pos")):
         return (
             f"a checkpoint cannot be written ({first}); look whether there is room in the --run-dir and --out folders"

@@ -105,7 +105,7 @@ def refresh(order: Order, recipe: Recipe, log: Log) -> None:
     clock.lap("read")
     log.write(
         "start", champion=champion.written["version"], version=order.version, labelled=len(rows.train),
-        unlabelled=len(rows.unlabelled), validation=len(rows.validation), epochs=recipe.epochs,
+        left_out=rows.left_out, unlabelled=len(rows.unlabelled), validation=len(rows.validation), epochs=recipe.epochs,
     )  # fmt: skip
     log.write("epoch", epoch=0, epochs=recipe.epochs, **judge(champion, rows), best=False)
     labelled, replay = lessons(champion, rows, recipe)

@@ -191,8 +191,10 @@ def refresh_champion(options: argparse.Namespace) -> None:
     options.run_dir.mkdir(parents=True, exist_ok=True)
     trackers = tracking.of_run(options.run_dir, options.wandb)
     log = Log(options.run_dir / "log.jsonl", options.json, trackers)
-    refresh.refresh(order, recipe, log)
-    log.close()
+    try:
+        refresh.refresh(order, recipe, log)
+    finally:
+        log.close()
 
 
 def _held_out(options: argparse.Namespace) -> tuple[dict, data.Split, list[data.Example]]:

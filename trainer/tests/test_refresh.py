@@ -265,6 +265,7 @@ def test_no_more_labelled_rows_are_held_than_there_is_room_for(folder: Path) -> 
     whole = dataset.read(folder, TASKS, 10)
     some = dataset.read(folder, TASKS, 10, labelled_max=20)
     assert (len(whole.train), len(some.train), some.validation) == (60, 20, whole.validation)
+    assert (whole.left_out, some.left_out) == (0, 40)
     places = [whole.train.index(row) for row in some.train]
     assert places == sorted(places) and places != list(range(20))
     assert dataset.read(folder, TASKS, 10, labelled_max=20).train == some.train
