@@ -7,13 +7,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use prost::Message as _;
 use serde::Deserialize;
 
 use crate::model::{Golden, GoldenOutput, Manifest, ManifestError, ModelSettings, Scorer as _, Task, Variant};
 use crate::onnx::directory::sha256_of;
 use crate::onnx::graph::outputs_of;
 use crate::onnx::headroom::{self, SESSION_FILES};
+use crate::onnx::opset::opset_of;
 use crate::onnx::{Bundle, BundleError, Runtime, is_version};
 use crate::time::Clock;
 
@@ -24,8 +24,6 @@ const TOKENS_MAX: usize = 512;
 /// Bytes of a file of settings, and of a tokeniser; what is larger is neither.
 const SETTINGS_BYTES_MAX: u64 = 1 << 20;
 const TOKENISER_BYTES_MAX: u64 = 64 << 20;
-/// `TensorProto.DataLocation.EXTERNAL`.
-const EXTERNAL: i32 = 1;
 /// How sentiments are called elsewhere.
 const SENTIMENTS: [(&str, &[&str]); 3] = [
     ("negative", &["negative", "neg", "bearish"]),
@@ -120,38 +118,6 @@ struct Config {
 struct TokenizerConfig {
     #[serde(default)]
     model_max_length: Option<f64>,
-}
-
-/// What is read of a graph (onnx.proto, `ModelProto`).
-#[derive(Clone, PartialEq, prost::Message)]
-struct GraphFile {
-    #[prost(message, optional, tag = "7")]
-    graph: Option<Nodes>,
-    #[prost(message, repeated, tag = "8")]
-    opset_import: Vec<OperatorSet>,
-}
-
-/// `GraphProto`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Nodes {
-    #[prost(message, repeated, tag = "5")]
-    initializer: Vec<Weights>,
-}
-
-/// `TensorProto`, without its numbers.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Weights {
-    #[prost(int32, tag = "14")]
-    data_location: i32,
-}
-
-/// `OperatorSetIdProto`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct OperatorSet {
-    #[prost(string, tag = "1")]
-    domain: String,
-    #[prost(int64, tag = "2")]
-    version: i64,
 }
 
 impl Import {
@@ -380,17 +346,6 @@ fn head_of(outputs: Vec<String>) -> Result<String, String> {
     }
 }
 
-/// The version of ONNX's own operators that a graph is made of.
-fn opset_of(graph: &[u8]) -> Result<u32, String> {
-    let graph = GraphFile::decode(graph).map_err(|error| format!("it is no ONNX graph: {error}"))?;
-    if graph.graph.iter().flat_map(|nodes| &nodes.initializer).any(|weights| weights.data_location == EXTERNAL) {
-        return Err("its weights lie in a file beside it; export it into one file".to_owned());
-    }
-    let own = graph.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
-    own.and_then(|set| u32::try_from(set.version).ok())
-        .ok_or_else(|| "it is no ONNX graph: it names no operator set".to_owned())
-}
-
 /// By the names that exporters give.
 fn precision_of(graph: &Path) -> &'static str {
     let name = graph.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -430,19 +385,6 @@ mod tests {
         ] {
             assert_eq!(label_of(task, name).as_deref(), expected, "{name}");
         }
-    }
-
-    #[test]
-    fn a_graph_names_its_operators_and_has_its_weights_in_itself() {
-        let graph = |sets: &[(&str, i64)], data_location: i32| {
-            let set = |(domain, version): &(&str, i64)| OperatorSet { domain: (*domain).to_owned(), version: *version };
-            let graph = Some(Nodes { initializer: vec![Weights { data_location: 0 }, Weights { data_location }] });
-            GraphFile { graph, opset_import: sets.iter().map(set).collect() }.encode_to_vec()
-        };
-        assert_eq!(opset_of(&graph(&[("com.microsoft", 1), ("", 17)], 0)), Ok(17));
-        assert!(opset_of(&graph(&[("", 17)], EXTERNAL)).unwrap_err().contains("export it into one file"));
-        assert!(opset_of(&graph(&[], 0)).unwrap_err().contains("no ONNX graph"));
-        assert!(opset_of(b"not a graph").is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod graph;
 mod headroom;
 mod import;
 mod lanes;
+mod opset;
 mod reference;
 mod runtime;
 mod tokens;
