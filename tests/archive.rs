@@ -175,6 +175,18 @@ fn what_a_crash_left_behind_goes_when_it_is_old_and_readers_never_see_it() {
 }
 
 #[test]
+fn an_archive_that_cannot_be_written_is_known_when_it_is_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("archive");
+    std::fs::create_dir(&place).unwrap();
+    let store = store(&place);
+    store.probe().unwrap();
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::write(&place, b"no folder any more").unwrap();
+    store.probe().unwrap_err();
+}
+
+#[test]
 fn a_file_that_is_no_segment_is_named_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
