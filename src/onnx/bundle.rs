@@ -240,7 +240,8 @@ fn lost() -> ScoreFailure {
     ScoreFailure::Broken("a thread that ran the model died".to_owned())
 }
 
-fn answer_of<'a>(verdict: &'a Verdict, task: &str) -> &'a Answer {
+/// A task's part of a verdict.
+pub(super) fn answer_of<'a>(verdict: &'a Verdict, task: &str) -> &'a Answer {
     if task == "topic" { &verdict.topic } else { &verdict.sentiment }
 }
 

@@ -195,8 +195,12 @@ pub(super) fn outputs_of(runtime: &Runtime, bytes: &[u8], path: &Path) -> Result
     };
     let session = open_session(runtime, bytes, &plan)?;
     discover_inputs(&session).map_err(|reason| BundleError::Unusable { path: path.to_owned(), reason })?;
-    let rows = |outlet: &&ort::value::Outlet| matches!(outlet.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } if shape.len() == 2);
-    Ok(session.outputs().iter().filter(rows).map(|outlet| outlet.name().to_owned()).collect())
+    let has_rows = |kind: &ValueType| match kind {
+        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => shape.len() == 2,
+        _ => false,
+    };
+    let rows = session.outputs().iter().filter(|outlet| has_rows(outlet.dtype()));
+    Ok(rows.map(|outlet| outlet.name().to_owned()).collect())
 }
 
 /// CUDA's and cuDNN's libraries may lie beside ONNX Runtime's; else the system's loader finds them, or the provider

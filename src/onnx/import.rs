@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::model::{Golden, GoldenOutput, Manifest, ManifestError, ModelSettings, Scorer as _, Task, Variant};
+use crate::onnx::bundle::answer_of;
 use crate::onnx::directory::sha256_of;
 use crate::onnx::graph::outputs_of;
 use crate::onnx::headroom::{self, SESSION_FILES};
@@ -186,7 +187,7 @@ impl Import {
         let golden = |text: &&str| Golden { text: (*text).to_owned(), outputs: BTreeMap::new() };
         let mut manifest = Manifest {
             format: 1,
-            name: settings.name.clone(),
+            name: making.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned(),
             version: self.version.clone(),
             parent: None,
             created_at: clock.now(),
@@ -232,8 +233,8 @@ impl Import {
             let encoded = bundle.encode(text).map_err(|failure| failed(failure.to_string()))?;
             let verdict = bundle.score(&[encoded]).pop().ok_or_else(|| failed("nothing came back".to_owned()))?;
             let verdict = verdict.map_err(|failure| failed(failure.to_string()))?;
-            let answer = if self.task == "topic" { verdict.topic } else { verdict.sentiment };
-            let (label, probability) = answer.best().ok_or_else(|| failed("it has no classes".to_owned()))?;
+            let best = answer_of(&verdict, &self.task).best();
+            let (label, probability) = best.ok_or_else(|| failed("it has no classes".to_owned()))?;
             Ok(GoldenOutput { label: label.to_string(), probability })
         };
         GOLDEN.iter().map(answer).collect()

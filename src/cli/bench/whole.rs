@@ -23,7 +23,8 @@ const ROUNDS: usize = 3;
 /// Posts that go through before and while a scorer that costs nothing is timed: a broker that has just started is still
 /// compiling itself, and fewer would be over in a second.
 const FREE_POSTS: (usize, usize) = (50_000, 100_000);
-/// Posts that go through between two looks at how many mentions there are: fewer would wait for their commit most of the time.
+/// Posts that go through between two looks at how many mentions there are: fewer would wait for their commit most of
+/// the time.
 const BURST_MIN: usize = 20_000;
 /// How long a state may take to be read back before the bench gives up.
 const REBUILD_MAX: Duration = Duration::from_secs(300);
