@@ -49,8 +49,8 @@ pub(super) fn fresh(posts: &[(&ScoredPost, Option<&Challenge>)]) -> Vec<bool> {
         // Log time never goes back.
         let at = now.map_or(post.appended_at, |before| post.appended_at.max(before));
         now = Some(at);
-        fresh.push(post.action != Action::Deleted && !post.text.is_empty() && told.count(sketch, at) == 0);
-        told.insert(sketch, at);
+        let copies = told.tell(sketch, at);
+        fresh.push(post.action != Action::Deleted && !post.text.is_empty() && copies == 0);
     }
     fresh
 }

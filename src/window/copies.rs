@@ -17,6 +17,8 @@ const LISTED_FROM: usize = 256;
 const COPIES_MAX: u32 = 99;
 /// Stories looked at in one count, newest first; a bound for subjects full of texts made from one template.
 const LOOKS_MAX: usize = 8_192;
+/// A story with more near-copies than this looks for them each time.
+const NEAR_MAX: usize = 16;
 
 /// The sketches of one subject.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Copies {
     /// Those that have tellings.
     numbers: HashMap<u128, u64>,
     pairs: Option<Pairs>,
+    /// The last story of which not all near-copies were looked for: lists of before it lack it.
+    unsure: u64,
 }
 
 /// Texts with the same sketch: a wire report and all who copied it.
@@ -38,6 +42,21 @@ struct Story {
     sketch: u128,
     /// The oldest first; none when all have left.
     tellings: VecDeque<Timestamp>,
+    /// The numbers of its near-copies (some may be over). Most of what is told was told before, to the letter, and need
+    /// not be looked for again.
+    near: Vec<u64>,
+    /// All near-copies with lower numbers than this are in `near`, and those that were looked for since; 0 for none.
+    near_before: u64,
+}
+
+/// Near-copies that were looked for.
+struct Look {
+    /// The numbers of the stories.
+    near: Vec<u64>,
+    /// Their tellings, at most [`COPIES_MAX`].
+    copies: u32,
+    /// Whether they are all.
+    is_whole: bool,
 }
 
 impl Copies {
@@ -46,45 +65,84 @@ impl Copies {
     #[must_use]
     pub fn new(near_copy: f32, within: Duration) -> Self {
         let (stories, numbers) = (VecDeque::new(), HashMap::new());
-        Self { parts_min: parts_min(near_copy), within, first: 0, stories, numbers, pairs: None }
+        Self { parts_min: parts_min(near_copy), within, first: 0, stories, numbers, pairs: None, unsure: 0 }
     }
 
-    /// How many near-copies of `sketch` came in the time before `now`; at most 99.
-    #[must_use]
-    pub fn count(&self, sketch: Sketch, now: Timestamp) -> u32 {
+    /// Remembers a sketch told at `now` (never earlier than the one before). Returns how many near-copies of it came in
+    /// the time before; at most 99.
+    pub fn tell(&mut self, sketch: Sketch, now: Timestamp) -> u32 {
         let since = now.minus(self.within);
-        let near = |other: u128| equal_parts(other, sketch.0) >= self.parts_min;
-        let mut copies = 0;
-        let Some(pairs) = &self.pairs else {
-            for story in self.stories.iter().filter(|story| near(story.sketch)) {
-                copies += story.told_since(since, COPIES_MAX - copies);
-            }
+        let Some(number) = self.numbers.get(&sketch.0).copied() else {
+            let look = self.look(sketch.0, since, 0);
+            let copies = look.copies;
+            self.begin(sketch.0, now, look);
             return copies;
         };
-        for (pair, number, other) in pairs.like(sketch.0).take(LOOKS_MAX) {
-            // It is met again in each pair that it shares; the first counts.
-            if near(other) && Pairs::first_shared(zero_bytes(other ^ sketch.0)) == Some(pair) {
-                copies += self.story(number).map_or(0, |story| story.told_since(since, COPIES_MAX - copies));
-                if copies >= COPIES_MAX {
-                    break;
-                }
+        let copies = self.story(number).map_or(0, |story| story.told_since(since, COPIES_MAX));
+        let known = self.story(number).filter(|story| story.near_before > self.unsure);
+        let (copies, look) = match known {
+            _ if copies >= COPIES_MAX => (copies, None),
+            Some(story) => {
+                let near = story.near.iter().filter_map(|near| self.story(*near));
+                (near.fold(copies, |copies, near| copies + near.told_since(since, COPIES_MAX - copies)), None)
+            }
+            None => {
+                let look = self.look(sketch.0, since, copies);
+                (look.copies, Some(look))
+            }
+        };
+        let next = self.next();
+        if let Some(story) = self.story_mut(number) {
+            story.tellings.push_back(now);
+            if let Some(look) = look {
+                story.keep(look, next);
             }
         }
         copies
     }
 
-    /// Remembers a sketch told at `now` (never earlier than the one before).
-    pub fn insert(&mut self, sketch: Sketch, now: Timestamp) {
-        if let Some(number) = self.numbers.get(&sketch.0).copied() {
-            if let Some(story) = self.story_mut(number) {
-                story.tellings.push_back(now);
+    /// Looks for the other stories that are near-copies of `sketch`, until there are so many `copies` that no more count.
+    fn look(&self, sketch: u128, since: Timestamp, copies: u32) -> Look {
+        let is_near = |other: u128| other != sketch && equal_parts(other, sketch) >= self.parts_min;
+        let mut look = Look { near: Vec::new(), copies, is_whole: true };
+        let Some(pairs) = &self.pairs else {
+            for (number, story) in (self.first..).zip(&self.stories).filter(|(_, story)| is_near(story.sketch)) {
+                look.found(number, story, since);
             }
-            return;
+            return look;
+        };
+        for (looks, (pair, number, other)) in pairs.like(sketch).enumerate() {
+            // Few are worth looking for to the end, even if no more count: they are kept.
+            if looks >= LOOKS_MAX || (look.copies >= COPIES_MAX && look.near.len() > NEAR_MAX) {
+                look.is_whole = false;
+                break;
+            }
+            // It is met again in each pair that it shares; the first counts.
+            if is_near(other) && Pairs::first_shared(zero_bytes(other ^ sketch)) == Some(pair) {
+                if let Some(story) = self.story(number) {
+                    look.found(number, story, since);
+                }
+            }
         }
-        let number = self.first + self.stories.len() as u64;
-        self.numbers.insert(sketch.0, number);
-        self.stories.push_back(Story { sketch: sketch.0, tellings: VecDeque::from([now]) });
-        let room = self.pairs.as_mut().is_none_or(|pairs| pairs.push(number, sketch.0));
+        look
+    }
+
+    /// A sketch is told for the first time.
+    fn begin(&mut self, sketch: u128, now: Timestamp, look: Look) {
+        let number = self.next();
+        for near in &look.near {
+            if let Some(near) = self.story_mut(*near) {
+                near.join(number);
+            }
+        }
+        if !look.is_whole {
+            self.unsure = number;
+        }
+        let mut story = Story { sketch, tellings: VecDeque::from([now]), near: Vec::new(), near_before: 0 };
+        story.keep(look, number + 1);
+        self.numbers.insert(sketch, number);
+        self.stories.push_back(story);
+        let room = self.pairs.as_mut().is_none_or(|pairs| pairs.push(number, sketch));
         if !room || (self.pairs.is_none() && self.stories.len() > LISTED_FROM) {
             self.tidy();
         }
@@ -99,7 +157,7 @@ impl Copies {
         if !story.tellings.is_empty() {
             return;
         }
-        story.tellings = VecDeque::new();
+        (story.tellings, story.near, story.near_before) = (VecDeque::new(), Vec::new(), 0);
         self.numbers.remove(&sketch.0);
         while self.stories.pop_front_if(|story| story.tellings.is_empty()).is_some() {
             self.first += 1;
@@ -116,9 +174,19 @@ impl Copies {
     /// Drops the stories that are over, and lists the others anew where they are many.
     fn tidy(&mut self) {
         self.stories.retain(|story| !story.tellings.is_empty());
+        // They have other numbers now.
+        for story in &mut self.stories {
+            (story.near, story.near_before) = (Vec::new(), 0);
+        }
+        self.unsure = 0;
         self.numbers = (self.first..).zip(&self.stories).map(|(number, story)| (story.sketch, number)).collect();
         let listed = self.stories.len() > LISTED_FROM && PARTS - self.parts_min <= Pairs::PARTS_APART_MAX;
         self.pairs = listed.then(|| Pairs::of(self.first, self.stories.iter().map(|story| story.sketch)));
+    }
+
+    /// The number of the next story.
+    fn next(&self) -> u64 {
+        self.first + self.stories.len() as u64
     }
 
     fn story(&self, number: u64) -> Option<&Story> {
@@ -130,7 +198,31 @@ impl Copies {
     }
 }
 
+impl Look {
+    fn found(&mut self, number: u64, story: &Story, since: Timestamp) {
+        self.copies += story.told_since(since, COPIES_MAX - self.copies);
+        if !story.tellings.is_empty() {
+            self.near.push(number);
+        }
+    }
+}
+
 impl Story {
+    /// Keeps what was found, if that is all and few.
+    fn keep(&mut self, look: Look, next: u64) {
+        let is_kept = look.is_whole && look.near.len() <= NEAR_MAX;
+        (self.near, self.near_before) = if is_kept { (look.near, next) } else { (Vec::new(), 0) };
+    }
+
+    /// A near-copy has come.
+    fn join(&mut self, number: u64) {
+        if self.near_before > 0 && self.near.len() < NEAR_MAX {
+            self.near.push(number);
+        } else {
+            (self.near, self.near_before) = (Vec::new(), 0);
+        }
+    }
+
     fn told_since(&self, since: Timestamp, most: u32) -> u32 {
         let tellings = self.tellings.iter().rev().take_while(|at| **at >= since).take(most as usize);
         u32::try_from(tellings.count()).unwrap_or(most)
@@ -193,8 +285,7 @@ mod tests {
             let sketch = changed(random(number / 8), member as u32 * 2, number - number % 8 + member);
             let at = Timestamp::from_millis(i64::try_from(number).unwrap_or_default());
             let near = told.iter().filter(|(other, _)| equal_parts(*other, sketch) >= 20).count();
-            assert_eq!(copies.count(Sketch(sketch), at) as usize, near, "{number}");
-            copies.insert(Sketch(sketch), at);
+            assert_eq!(copies.tell(Sketch(sketch), at) as usize, near, "{number}");
             told.push((sketch, at));
             if number % 3 == 0 {
                 let (gone, at) = told.remove((random(number) % told.len() as u128) as usize);
@@ -209,19 +300,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_again_is_counted_as_if_it_were_looked_for_again() {
+        // Families of three, of thirty (more than a story keeps) and one of many hundreds (more than are counted).
+        let sketch = |family: u64, member: u64| changed(random(family), (member % 9) as u32, member);
+        let mut copies = Copies::new(0.6, DAY);
+        let mut told: VecDeque<(u128, Timestamp)> = VecDeque::new();
+        let (mut again, mut full) = (0, 0);
+        for number in 0..20_000_u64 {
+            let chance = |salt: u64, below: u64| (random(number ^ (salt << 40)) % u128::from(below)) as u64;
+            let sketch = match chance(1, 10) {
+                0 => sketch(9_999, chance(2, 700)),
+                1..4 => sketch(chance(2, 20), chance(3, 30)),
+                _ => sketch(1_000 + chance(2, 300), chance(3, 3)),
+            };
+            let at = Timestamp::from_millis(i64::try_from(number).unwrap_or_default());
+            let near = told.iter().filter(|(other, _)| equal_parts(*other, sketch) >= 20).count().min(99);
+            again += u32::from(told.iter().any(|(other, _)| *other == sketch));
+            full += u32::from(near == 99);
+            assert_eq!(copies.tell(Sketch(sketch), at) as usize, near, "{number}");
+            told.push_back((sketch, at));
+            // Of late more leaves than comes, until hardly anything is left.
+            let leaving = (number >= 2_000).then_some(if number < 18_000 { 1 } else { 2 });
+            for _ in 0..leaving.unwrap_or(0) {
+                let gone = if chance(4, 5) == 0 { chance(5, told.len() as u64) as usize } else { 0 };
+                let Some((gone, at)) = told.remove(gone) else { continue };
+                copies.remove(Sketch(gone), at);
+            }
+        }
+        assert!(again > 2_000 && full > 200, "too little happens to prove anything: {again}, {full}");
+    }
+
+    #[test]
     fn a_story_that_is_told_for_ever_does_not_keep_the_others() {
         let mut copies = Copies::new(0.6, DAY);
         let at = |number: u64| Timestamp::from_millis(i64::try_from(number).unwrap_or_default());
-        copies.insert(Sketch(7), at(0));
+        copies.tell(Sketch(7), at(0));
         for number in 1..20_000 {
-            copies.insert(Sketch(7), at(number));
+            assert_eq!(copies.tell(Sketch(7), at(number)), 1);
             copies.remove(Sketch(7), at(number - 1));
-            copies.insert(Sketch(random(number)), at(number));
+            copies.tell(Sketch(random(number)), at(number));
             if number > 100 {
                 copies.remove(Sketch(random(number - 100)), at(number - 100));
             }
             assert!(copies.stories.len() <= 2 * 102 + LISTED_FROM, "{}", copies.stories.len());
-            assert_eq!(copies.count(Sketch(7), at(number)), 1);
         }
     }
 
@@ -229,9 +350,9 @@ mod tests {
     fn a_copy_is_forgotten_after_the_window_and_a_hundred_are_enough() {
         let mut copies = Copies::new(0.6, Duration::from_secs(10));
         for _ in 0..1_000 {
-            copies.insert(Sketch(random(1)), Timestamp::from_millis(0));
+            copies.tell(Sketch(random(1)), Timestamp::from_millis(0));
         }
-        assert_eq!(copies.count(Sketch(random(1)), Timestamp::from_millis(10_000)), COPIES_MAX);
-        assert_eq!(copies.count(Sketch(random(1)), Timestamp::from_millis(10_001)), 0);
+        assert_eq!(copies.tell(Sketch(random(1)), Timestamp::from_millis(10_000)), COPIES_MAX);
+        assert_eq!(copies.tell(Sketch(random(1)), Timestamp::from_millis(10_001)), 1, "the last alone");
     }
 }

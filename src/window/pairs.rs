@@ -33,6 +33,37 @@ pub(super) struct Pairs {
     links: VecDeque<[u32; Self::COUNT]>,
 }
 
+/// One sketch of each list that goes on. All are fetched before the first is looked at: the processor waits for many at
+/// once so, not for one after the other.
+struct Layer {
+    count: usize,
+    links: [(u8, u32); Pairs::COUNT],
+    sketches: [u128; Pairs::COUNT],
+}
+
+impl Default for Layer {
+    fn default() -> Self {
+        Self { count: 0, links: [(0, 0); Pairs::COUNT], sketches: [0; Pairs::COUNT] }
+    }
+}
+
+impl Layer {
+    /// Takes these links with their pairs, but for those that lead nowhere.
+    fn fill(&mut self, pairs: &Pairs, links: impl Iterator<Item = (u8, u32)>) {
+        self.count = 0;
+        for (pair, link) in links {
+            if let Some(free) = self.links.get_mut(self.count) {
+                *free = (pair, link);
+            }
+            // Without a branch: whether a list goes on cannot be foreseen.
+            self.count += usize::from(pairs.place(link) < pairs.links.len());
+        }
+        for ((_, link), sketch) in self.links.iter().take(self.count).zip(&mut self.sketches) {
+            *sketch = pairs.sketches.get(pairs.place(*link)).copied().unwrap_or_default();
+        }
+    }
+}
+
 impl Pairs {
     /// Pairs of bytes within a group.
     pub(super) const COUNT: usize = 35;
@@ -73,36 +104,33 @@ impl Pairs {
     /// The numbers and sketches of those that share a pair, and of a few others, with that pair: first the newest of
     /// each list, then those before them.
     pub(super) fn like(&self, sketch: u128) -> impl Iterator<Item = (usize, u64, u128)> {
-        // List beside list, not one after the other: the processor fetches so what it would wait for in turn.
-        let mut links: [u32; Self::COUNT] =
-            std::array::from_fn(|pair| self.heads.get(self.list_of(sketch, pair)).copied().unwrap_or(0));
-        let mut open: [u8; Self::COUNT] = std::array::from_fn(|pair| pair as u8);
-        let (mut count, mut next) = (Self::COUNT, 0);
+        let heads = (0..Self::COUNT).map(|pair| self.heads.get(self.list_of(sketch, pair)).copied().unwrap_or(0));
+        let mut layer = Layer::default();
+        layer.fill(self, (0..).zip(heads));
+        let mut next = 0;
         std::iter::from_fn(move || {
-            loop {
-                if next >= count {
-                    next = 0;
-                }
-                let pair = usize::from(*open.get(..count)?.get(next)?);
-                let link = links.get_mut(pair)?;
-                let Some((number, other, before)) = self.at(pair, *link) else {
-                    count -= 1;
-                    open.swap(next, count);
-                    continue;
-                };
-                *link = before;
-                next += 1;
-                return Some((pair, number, other));
+            if next >= layer.count {
+                next = 0;
+                let open = layer.links;
+                let befores = open.into_iter().take(layer.count);
+                layer.fill(self, befores.map(|(pair, link)| (pair, self.before(pair, link))));
             }
+            let ((pair, link), other) = (layer.links.get(..layer.count)?.get(next)?, layer.sketches.get(next)?);
+            next += 1;
+            Some((usize::from(*pair), self.base + u64::from(*link) - 1, *other))
         })
     }
 
-    /// The number and the sketch that a link leads to, and the link on from there.
-    fn at(&self, pair: usize, link: u32) -> Option<(u64, u128, u32)> {
-        let number = self.base + u64::from(link.checked_sub(1)?);
-        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let before = self.links.get(place)?.get(pair).copied()?;
-        Some((number, self.sketches.get(place).copied()?, before))
+    /// Where a link leads to; beyond all places when that one is forgotten, or nothing.
+    fn place(&self, link: u32) -> usize {
+        let number = (self.base + u64::from(link)).wrapping_sub(1);
+        usize::try_from(number.wrapping_sub(self.first)).unwrap_or(usize::MAX)
+    }
+
+    /// The link before a link of that pair; 0 at the end.
+    fn before(&self, pair: u8, link: u32) -> u32 {
+        let links = self.links.get(self.place(link));
+        links.and_then(|links| links.get(usize::from(pair))).copied().unwrap_or(0)
     }
 
     /// The first pair of which both bytes are in this set.

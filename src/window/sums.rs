@@ -108,7 +108,12 @@ impl Window {
             return None;
         }
         let oldest = told.range((Excluded(Place::last_of(self.after)), Unbounded)).next();
-        oldest.map(|(place, _)| place.at.plus(self.over))
+        oldest.map(|(place, _)| self.left_at(place.at))
+    }
+
+    /// When a mention of that event time leaves.
+    pub(super) fn left_at(&self, at: Timestamp) -> Timestamp {
+        at.plus(self.over)
     }
 
     /// What it shows.
@@ -231,7 +236,7 @@ mod tests {
             for (number, (seconds, score, relevance)) in told.iter().enumerate() {
                 let now = at(*seconds);
                 book.advance(now);
-                book.tell(&mention(number, *score, *relevance), now, i64::try_from(number).unwrap(), now);
+                book.tell(mention(number, *score, *relevance), now, i64::try_from(number).unwrap(), now);
                 let (mut weights, mut sum, mut inside) = (0.0, 0.0, 0);
                 for (came, score, relevance) in &told[..=number] {
                     let age = now.micros() - at(*came).micros();
@@ -256,10 +261,10 @@ mod tests {
             let now = at(number as f64 * 10.0);
             let told = mention(number, (number % 21) as f32 / 10.0 - 1.0, 0.1 + (number % 9) as f32 / 10.0);
             long.advance(now);
-            long.tell(&told, now, i64::try_from(number).unwrap(), now);
+            long.tell(told.clone(), now, i64::try_from(number).unwrap(), now);
             if number > 2_500 {
                 fresh.advance(now);
-                fresh.tell(&told, now, i64::try_from(number).unwrap(), now);
+                fresh.tell(told, now, i64::try_from(number).unwrap(), now);
             }
         }
         assert_eq!(long.reading(0), fresh.reading(0));

@@ -46,8 +46,9 @@ impl Fate for Row<SignalNote> {
     }
 }
 
-/// From this many records on a thread of its own pays.
-const DECODED_BESIDE: usize = 100;
+/// Records decoded at once, so many before a thread of its own pays. Two threads that took turns at every record would
+/// wait for each other's memory.
+const DECODED_AT_ONCE: usize = 32;
 
 type Figure = fn(&Counts) -> u64;
 type SignalEffect = Effect<(), SignalNote>;
@@ -136,15 +137,20 @@ impl SignalCore {
 /// Hands over what each record says, with its place and append time, in order. Many records are decoded by a thread of
 /// their own while the first are folded in: a state that is read back waits for little but its own arithmetic.
 fn for_each_decoded(records: &[Record], mut take: impl FnMut(&Origin, Timestamp, Result<MentionRecord, DeadLetter>)) {
-    let decoded = |record: &Record| (origin_of(record), record.appended_at, decode_mention(record));
+    let mut take = |record: &Record, mention| take(&origin_of(record), record.appended_at, mention);
+    let (first, rest) = records.split_at(records.len().min(DECODED_AT_ONCE));
     std::thread::scope(|scope| {
-        let (there, queue) = bounded(records.len());
-        let decode = move || records.iter().all(|record| there.send(decoded(record)).is_ok());
+        let (there, queue) = bounded(rest.len().div_ceil(DECODED_AT_ONCE));
+        let mut chunks = rest.chunks(DECODED_AT_ONCE);
+        let decode =
+            move || chunks.all(|chunk| there.send(chunk.iter().map(decode_mention).collect::<Vec<_>>()).is_ok());
         let decoder = std::thread::Builder::new().name("decode".to_owned());
-        if records.len() >= DECODED_BESIDE && decoder.spawn_scoped(scope, decode).is_ok() {
-            queue.into_iter().for_each(|(place, at, mention)| take(&place, at, mention));
+        let beside = !rest.is_empty() && decoder.spawn_scoped(scope, decode).is_ok();
+        first.iter().for_each(|record| take(record, decode_mention(record)));
+        if beside {
+            rest.iter().zip(queue.into_iter().flatten()).for_each(|(record, mention)| take(record, mention));
         } else {
-            records.iter().map(decoded).for_each(|(place, at, mention)| take(&place, at, mention));
+            rest.iter().for_each(|record| take(record, decode_mention(record)));
         }
     });
 }
@@ -252,7 +258,7 @@ mod tests {
     #[test]
     fn what_is_decoded_beside_comes_in_order_with_its_place_and_nothing_is_left_out() {
         let mention = include_bytes!("../../../schemas/examples/mention/v1/topic.json");
-        for count in [0, 1, 99, 100, 1_000] {
+        for count in [0, 1, 32, 33, 1_000] {
             let records: Vec<Record> = (0..count)
                 .map(|offset| Record {
                     partition: Partition::new(&Arc::from("mentions"), 3),

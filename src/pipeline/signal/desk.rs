@@ -117,15 +117,21 @@ impl Desk {
         }
     }
 
-    /// When this desk must be looked at again; an alert that is known beyond this record is looked at with each one.
-    pub(super) fn next_look(&self, moment: Moment<'_>, settings: &SignalSettings) -> Option<Timestamp> {
+    /// When this desk must be looked at again, if that is sooner than what is scheduled; an alert that is known beyond
+    /// this record is looked at with each one.
+    pub(super) fn sooner_look(&mut self, moment: Moment<'_>, settings: &SignalSettings) -> Option<Timestamp> {
+        let new = self.book.take_soonest();
+        // What was there before was scheduled for.
+        let change = if self.scheduled.is_some() { new } else { self.book.next_change() };
         let alerts = self.tracks.iter().filter(|track| !track.life.is_quiet());
         let dues = alerts.filter_map(|track| {
             let ahead = moment.place.offset <= track.known_until;
             let rule = settings.rules.get(track.rule)?;
             if ahead { Some(moment.now) } else { track.life.due(rule) }
         });
-        dues.chain(self.book.next_change()).min()
+        let next = dues.chain(change).chain(self.scheduled).min();
+        debug_assert!(self.book.next_change().is_none_or(|change| next.is_some_and(|next| next <= change)), "{next:?}");
+        next.filter(|_| next != self.scheduled)
     }
 
     /// The rules whose alert is firing.

@@ -140,9 +140,12 @@ impl PartitionState {
             self.resumed_at = self.now;
         }
         let trace = match &record {
-            MentionRecord::Mention(mention) => mention.traceparent.as_ref().map(|trace| (&mention.subject, trace)),
+            MentionRecord::Mention(mention) => {
+                mention.traceparent.clone().map(|trace| (mention.subject.clone(), trace))
+            }
             MentionRecord::Retraction(_) | MentionRecord::Tick(_) => None,
         };
+        let trace = trace.as_ref().map(|(subject, trace)| (subject, trace));
         let moment = Moment { now: self.now, resumed_at: self.resumed_at, place, trace, live };
         let mut findings = Vec::new();
         let mut touched = self.take_due(moment);
@@ -156,9 +159,9 @@ impl PartitionState {
             touched.extend(self.numbers_of(|_| true));
         }
         let is_tick = matches!(record, MentionRecord::Tick(_)) || self.is_overdue(before, moment);
-        match &record {
+        match record {
             MentionRecord::Mention(mention) => self.tell(mention, moment, appended_at, &mut touched),
-            MentionRecord::Retraction(retraction) => self.retract(retraction, moment, &mut touched),
+            MentionRecord::Retraction(retraction) => self.retract(&retraction, moment, &mut touched),
             MentionRecord::Tick(_) => {}
         }
         touched.sort_unstable();
@@ -198,7 +201,7 @@ impl PartitionState {
         counts
     }
 
-    fn tell(&mut self, mention: &Mention, moment: Moment<'_>, appended_at: Timestamp, touched: &mut Vec<u32>) {
+    fn tell(&mut self, mention: Mention, moment: Moment<'_>, appended_at: Timestamp, touched: &mut Vec<u32>) {
         let at = mention.published_at.min(appended_at);
         if at < moment.now.minus(self.settings.lateness_max()) {
             self.counts.late += 1;
@@ -290,9 +293,7 @@ impl PartitionState {
             desk.changed = true;
             self.changed.push(number);
         }
-        if let Some(next) = desk.next_look(moment, &self.settings)
-            && desk.scheduled.is_none_or(|scheduled| next < scheduled)
-        {
+        if let Some(next) = desk.sooner_look(moment, &self.settings) {
             desk.scheduled = Some(next);
             self.due.push(next, number);
         }
