@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
@@ -135,22 +136,33 @@ impl SignalCore {
 }
 
 /// Hands over what each record says, with its place and append time, in order. Many records are decoded by a thread of
-/// their own while the first are folded in: a state that is read back waits for little but its own arithmetic.
+/// their own while others are folded in: a state that is read back waits for little but its own arithmetic. What that
+/// thread has not begun when it is wanted is decoded here.
 fn for_each_decoded(records: &[Record], mut take: impl FnMut(&Origin, Timestamp, Result<MentionRecord, DeadLetter>)) {
     let mut take = |record: &Record, mention| take(&origin_of(record), record.appended_at, mention);
-    let (first, rest) = records.split_at(records.len().min(DECODED_AT_ONCE));
+    let chunks: Vec<&[Record]> = records.chunks(DECODED_AT_ONCE).collect();
+    let begun = &AtomicUsize::new(0);
+    let (there, queue) = bounded(chunks.len());
     std::thread::scope(|scope| {
-        let (there, queue) = bounded(rest.len().div_ceil(DECODED_AT_ONCE));
-        let mut chunks = rest.chunks(DECODED_AT_ONCE);
-        let decode =
-            move || chunks.all(|chunk| there.send(chunk.iter().map(decode_mention).collect::<Vec<_>>()).is_ok());
-        let decoder = std::thread::Builder::new().name("decode".to_owned());
-        let beside = !rest.is_empty() && decoder.spawn_scoped(scope, decode).is_ok();
-        first.iter().for_each(|record| take(record, decode_mention(record)));
-        if beside {
-            rest.iter().zip(queue.into_iter().flatten()).for_each(|(record, mention)| take(record, mention));
-        } else {
-            rest.iter().for_each(|record| take(record, decode_mention(record)));
+        let chunks = &chunks;
+        let decode = move || {
+            while let Some(chunk) = chunks.get(begun.fetch_add(1, Ordering::Relaxed)) {
+                let decoded: Vec<_> = chunk.iter().map(decode_mention).collect();
+                if there.send(decoded).is_err() {
+                    return;
+                }
+            }
+        };
+        if chunks.len() > 1 {
+            let _without = std::thread::Builder::new().name("decode".to_owned()).spawn_scoped(scope, decode);
+        }
+        for (number, chunk) in chunks.iter().enumerate() {
+            let is_mine = begun.compare_exchange(number, number + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            let there = if is_mine { None } else { queue.recv().ok() };
+            match there {
+                Some(decoded) => chunk.iter().zip(decoded).for_each(|(record, mention)| take(record, mention)),
+                None => chunk.iter().for_each(|record| take(record, decode_mention(record))),
+            }
         }
     });
 }
