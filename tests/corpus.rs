@@ -386,8 +386,13 @@ fn is_post(record: &Record, row: &Row<ScoreNote>, value_bytes_max: usize) -> boo
     }
 }
 
-/// Runs records through the stage; returns per kind how many were posts and how many dead letters.
-fn run(numbers: impl Iterator<Item = i64>, value_bytes_max: usize) -> BTreeMap<usize, (i64, i64)> {
+/// Runs records through the stage in pools of so many, and shows what each became.
+fn run(
+    numbers: impl Iterator<Item = i64>,
+    pool_posts: usize,
+    value_bytes_max: usize,
+    mut see: impl FnMut(i64, &Record, &Row<ScoreNote>),
+) {
     let (preparer, routes) = stage(value_bytes_max);
     let clock = ManualClock::new(Timestamp::from_millis(1_772_458_300_000));
     let lease = Lease::grant(Partition::new(&Arc::from("posts"), 0));
@@ -395,9 +400,8 @@ fn run(numbers: impl Iterator<Item = i64>, value_bytes_max: usize) -> BTreeMap<u
     intake.assign(lease.clone(), Position::at(0));
     ledger.assign(lease.clone(), Position::at(0));
     let (mut dice, mut offset) = (Dice(20_260_302), 0);
-    let mut ends: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
     let numbers: Vec<i64> = numbers.collect();
-    for pool in numbers.chunks(POOL) {
+    for pool in numbers.chunks(pool_posts) {
         let mut records = Vec::new();
         for number in pool {
             // The markers of transactions and aborted records own offsets beside those of ours.
@@ -412,17 +416,25 @@ fn run(numbers: impl Iterator<Item = i64>, value_bytes_max: usize) -> BTreeMap<u
         let rows: Vec<&Row<ScoreNote>> = epoch.rows().collect();
         assert_eq!(rows.len(), records.len());
         for ((number, record), row) in pool.iter().zip(&records).zip(rows) {
-            let end = ends.entry(kind(*number)).or_default();
-            if is_post(record, row, value_bytes_max) { end.0 += 1 } else { end.1 += 1 }
+            see(*number, record, row);
         }
         assert_eq!(epoch.parts()[0].span().until, records.last().unwrap().next());
     }
+}
+
+/// Per kind how many records became posts and how many dead letters.
+fn count(numbers: impl Iterator<Item = i64>, value_bytes_max: usize) -> BTreeMap<usize, (i64, i64)> {
+    let mut ends: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
+    run(numbers, POOL, value_bytes_max, |number, record, row| {
+        let end = ends.entry(kind(number)).or_default();
+        if is_post(record, row, value_bytes_max) { end.0 += 1 } else { end.1 += 1 }
+    });
     ends
 }
 
 #[test]
 fn each_record_is_a_post_or_one_dead_letter_with_its_bytes_untouched() {
-    let ends = run(0..RECORDS, 1 << 20);
+    let ends = count(0..RECORDS, 1 << 20);
     assert_eq!(ends.len(), KINDS.len());
     let sum = |of: fn(&(i64, i64)) -> i64| ends.values().map(of).sum::<i64>();
     let (posts, letters) = (sum(|end| end.0), sum(|end| end.1));
@@ -442,7 +454,22 @@ fn each_record_is_a_post_or_one_dead_letter_with_its_bytes_untouched() {
 fn a_pipeline_that_takes_large_records_reads_ten_megabytes_and_a_million_symbols() {
     let large = |number: &i64| ["a string of 10 MB", "a million symbols"].contains(&KINDS[kind(*number)].0);
     let numbers: Vec<i64> = (0..800).filter(large).collect();
-    let ends = run(numbers.iter().copied(), 64 << 20);
+    let ends = count(numbers.iter().copied(), 64 << 20);
     let (posts, letters) = ends.values().fold((0, 0), |sum, end| (sum.0 + end.0, sum.1 + end.1));
     assert_eq!((posts, letters), (numbers.len() as i64, 0));
+}
+
+#[test]
+fn the_same_records_become_the_same_scored_posts_and_mentions_whatever_shares_their_pool() {
+    let outputs = |pool_posts: usize| {
+        let mut outputs: Vec<Output> = Vec::new();
+        run(0..2_000, pool_posts, 1 << 20, |_, _, row| outputs.extend(row.outputs.iter().cloned()));
+        outputs
+    };
+    let (alone, together) = (outputs(1), outputs(POOL));
+    assert!(alone.len() > 3_000, "{} outputs", alone.len());
+    assert_eq!(alone.len(), together.len());
+    for (one, other) in alone.iter().zip(&together) {
+        assert!(one == other, "{one:?}\n{other:?}");
+    }
 }

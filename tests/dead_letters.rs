@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use serde_json::{Value, json};
 
 use crate::corpus;
-use crate::trial::{Trial, header};
+use crate::trial::{Trial, header, sum_of, wait_for};
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -186,6 +186,9 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
     trial.change("[web]", "[dead_letters]\nshare_max = 1.0\n[web]");
     trial.change("kind = \"social\"\nfields = { text = [\"/body\"] }", "kind = \"social\"");
     trial.done(&["topics"]);
+    let mut running = trial.run_as("only");
+    running.wait_ready();
+    let before = running.memory();
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", &trial.servers)
         .set("transactional.id", trial.own("loader"))
@@ -208,7 +211,16 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
             written += chunk.len();
         }
     }
-    trial.done(&["run", "--until-end"]);
+    let mut peak = before;
+    wait_for("each is a post or a dead letter", || {
+        peak = peak.max(running.memory());
+        let page = running.metrics();
+        let done = ["bellwether_scored_posts_total", "bellwether_dead_letters_total"].map(|it| sum_of(&page, it, ""));
+        (done.iter().sum::<f64>() >= written as f64).then_some(())
+    });
+    // They weigh some megabytes themselves; what is made of one must not be many times as much.
+    assert!(peak - before < 200e6, "{} bytes more", peak - before);
+    running.stop();
     let outcome = trial.outcome();
     assert_eq!(outcome.inputs.len(), written);
     assert_eq!(outcome.scored.len() + outcome.dead.len(), written);
