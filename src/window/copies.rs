@@ -10,7 +10,7 @@ use crate::event::Sketch;
 use crate::time::Timestamp;
 use crate::window::pairs::{Pairs, zero_bytes};
 
-const PARTS: u32 = 32;
+pub(super) const PARTS: u32 = 32;
 /// From this many stories on they are listed by pairs.
 const LISTED_FROM: usize = 256;
 /// More copies than this are not counted: the novelty is a hundredth by then.
@@ -237,11 +237,11 @@ pub fn alike(one: Sketch, other: Sketch, near_copy: f32) -> bool {
 }
 
 /// The least number of equal parts whose share of 32 is `near_copy` or more.
-fn parts_min(near_copy: f32) -> u32 {
+pub(super) fn parts_min(near_copy: f32) -> u32 {
     (near_copy.clamp(0.0, 1.0) * PARTS as f32).ceil() as u32
 }
 
-fn equal_parts(one: u128, other: u128) -> u32 {
+pub(super) fn equal_parts(one: u128, other: u128) -> u32 {
     let different = one ^ other;
     let folded = different | (different >> 1);
     let folded = (folded | (folded >> 2)) & 0x1111_1111_1111_1111_1111_1111_1111_1111;

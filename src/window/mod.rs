@@ -7,6 +7,7 @@
 
 mod book;
 mod copies;
+mod near;
 mod pairs;
 mod retractions;
 mod settings;
@@ -14,6 +15,7 @@ mod sums;
 
 pub use book::{Book, Limits, Place, TELLING, Taken, Told};
 pub use copies::{Copies, alike};
+pub use near::NearCopies;
 pub use retractions::{RETRACTIONS_MAX, Retractions};
 pub use settings::IndexSettings;
 pub use sums::{Reading, Window};
