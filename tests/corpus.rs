@@ -307,11 +307,18 @@ fn kind(number: i64) -> usize {
     number as usize % KINDS.len()
 }
 
-/// The hostile values of so many records, without those that are large, for a test on a real broker.
-pub fn values(count: i64) -> Vec<Vec<u8>> {
+/// So many hostile records, without those that a broker would refuse, for a test on a real one.
+pub fn records(count: i64) -> Vec<Record> {
     let mut dice = Dice(20_260_303);
-    let values = (0..count).map(|number| KINDS[kind(number)].2(&mut dice, number));
-    values.filter(|value| value.len() < 200_000).collect()
+    let records = (0..count).map(|number| record(&mut dice, number, number));
+    let small = records.filter(|record| record.size() < 1_000_000);
+    small
+        .map(|record| {
+            // The client takes no header whose name has a NUL.
+            let headers = record.headers.into_iter().filter(|(name, _)| !name.contains('\0')).collect();
+            Record { headers, ..record }
+        })
+        .collect()
 }
 
 fn stage(value_bytes_max: usize) -> (Preparer, Routes) {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::{ClientConfig, Message as _};
 use serde_json::{Value, json};
 
 use crate::corpus;
@@ -195,12 +196,17 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
         .create()
         .unwrap();
     producer.init_transactions(SOON).unwrap();
-    let (values, topic) = (corpus::values(2_000), trial.input("social"));
+    let (records, topic) = (corpus::records(2_000), trial.input("social"));
+    assert!(records.len() > 1_800, "{} are small enough", records.len());
     let mut written = 0;
-    for (number, chunk) in values.chunks(40).enumerate() {
+    for (number, chunk) in records.chunks(40).enumerate() {
         producer.begin_transaction().unwrap();
-        for value in chunk {
-            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).payload(value);
+        for hostile in chunk {
+            let headers = hostile.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header { key, value: value.as_deref() })
+            });
+            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).headers(headers);
+            (record.key, record.payload) = (hostile.key.as_deref(), hostile.value.as_deref());
             producer.send(record).map_err(|(error, _)| error).unwrap();
         }
         if number % 5 == 2 {
@@ -227,6 +233,7 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
     assert!(outcome.scored.len() > written / 4 && outcome.dead.len() > written / 4);
     for dead in &outcome.dead {
         let came = &outcome.inputs[&crate::trial::place_of_dead(dead)];
-        assert_eq!(rdkafka::Message::payload(dead), rdkafka::Message::payload(came));
+        assert_eq!(dead.payload(), came.payload());
+        assert_eq!(dead.key(), came.key());
     }
 }

@@ -78,7 +78,7 @@ impl Placement {
         let tail = self.scout.read(partition, span, usize::MAX, deadline)?;
         let Some(log_time) = tail.iter().map(|record| record.appended_at).max() else { return Ok(None) };
         let since = log_time.minus(back.look_back);
-        Ok(self.scout.since(std::slice::from_ref(partition), since, deadline)?.into_iter().next().flatten())
+        self.scout.since(partition, since, deadline)
     }
 
     fn place_one(

@@ -98,29 +98,28 @@ impl Scout {
 
     /// Where a partition begins and really ends.
     pub(super) fn bounds(&self, at: &Partition, deadline: &Deadline) -> Result<Bounds, KafkaError> {
-        let ask = |limit| self.open.fetch_watermarks(&at.topic, at.number, limit);
-        let (low, high) = deadline.ask(&format!("asking for the end of {at}"), ask)?;
+        let (low, high) = ask(&self.open, at, deadline, "the end of", |limit| {
+            self.open.fetch_watermarks(&at.topic, at.number, limit)
+        })?;
         Ok(Bounds { low, high })
     }
 
-    /// The first position of each partition whose record was appended at or after `since`; none where all are older.
+    /// The first position whose record was appended at or after `since`; none where all are older.
     pub(super) fn since(
         &self,
-        partitions: &[Partition],
+        at: &Partition,
         since: Timestamp,
         deadline: &Deadline,
-    ) -> Result<Vec<Option<i64>>, KafkaError> {
+    ) -> Result<Option<i64>, KafkaError> {
         let mut list = TopicPartitionList::new();
-        for at in partitions {
-            list.add_partition_offset(&at.topic, at.number, Offset::Offset(since.millis().max(0)))?;
+        list.add_partition_offset(&at.topic, at.number, Offset::Offset(since.millis().max(0)))?;
+        let found = ask(&self.open, at, deadline, "a position by time in", |limit| {
+            self.open.offsets_for_times(list.clone(), limit)
+        })?;
+        match found.find_partition(&at.topic, at.number).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => Ok(Some(offset)),
+            _ => Ok(None),
         }
-        let ask = |limit| self.open.offsets_for_times(list.clone(), limit);
-        let found = deadline.ask("asking for positions by time", ask)?;
-        let position = |at: &Partition| match found.find_partition(&at.topic, at.number)?.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        };
-        Ok(partitions.iter().map(position).collect())
     }
 
     /// All committed records in `span`, oldest first, at most `limit` of them.
@@ -190,8 +189,10 @@ impl Scout {
     fn stable_until(&self, at: &Partition, until: Position, deadline: &Deadline) -> Result<i64, KafkaError> {
         let mut held_back = false;
         loop {
-            let ask = |limit| self.stable.fetch_watermarks(&at.topic, at.number, limit);
-            match deadline.ask(&format!("asking for the stable end of {at}"), ask) {
+            let bounds = ask(&self.stable, at, deadline, "the stable end of", |limit| {
+                self.stable.fetch_watermarks(&at.topic, at.number, limit)
+            });
+            match bounds {
                 Ok((low, stable)) if stable >= until.offset() => return Ok(low),
                 Ok(_) => held_back = true,
                 Err(error) if !held_back => return Err(error),
@@ -230,4 +231,18 @@ impl Scout {
             }
         }
     }
+}
+
+/// Asks for something of a partition until there is an answer, and after an error learns anew who leads it: librdkafka
+/// keeps what it was told once, even that nobody does, and asks no broker as long as it knows (`query_leaders`).
+fn ask<T>(
+    client: &BaseConsumer<Quiet>,
+    at: &Partition,
+    deadline: &Deadline,
+    what: &str,
+    mut question: impl FnMut(Duration) -> Result<T, Theirs>,
+) -> Result<T, KafkaError> {
+    deadline.ask(&format!("asking for {what} {at}"), |limit| {
+        question(limit).inspect_err(|_| drop(client.fetch_metadata(Some(&at.topic), limit)))
+    })
 }

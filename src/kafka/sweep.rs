@@ -57,9 +57,7 @@ impl Sweep {
             let bounds = self.scout.bounds(&at, &deadline)?;
             let first = match since {
                 None => Some(bounds.low),
-                Some(since) => {
-                    self.scout.since(std::slice::from_ref(&at), since, &deadline)?.first().copied().flatten()
-                }
+                Some(since) => self.scout.since(&at, since, &deadline)?,
             };
             let mut from = Position::at(first.unwrap_or(bounds.high));
             while let Some(next) = self.slice(&at, Span { from, until: Position::at(bounds.high) }, take)? {

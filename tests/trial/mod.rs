@@ -13,6 +13,7 @@ mod models;
 mod outcome;
 mod reading;
 mod running;
+mod signalled;
 
 pub use archive::segments;
 pub use broker::Broker;

@@ -55,9 +55,11 @@ impl Trial {
         outcome
     }
 
-    /// The sums with the archive's: with the policy `all`, a row for each scored post and spans that touch.
+    /// The sums with the archive's: with the policy `all`, a row for each scored post and spans that touch; and with
+    /// index and alerts as they follow from the mentions.
     pub fn sums_with_archive(&self, archive: &Path) -> Outcome {
         let mut outcome = self.sums();
+        outcome.lost.extend(self.judge_signals());
         let segments = segments(archive);
         outcome.lost.extend(gaps(&segments));
         let rows: Vec<String> = segments.into_iter().flat_map(|segment| segment.ids).collect();
@@ -155,7 +157,8 @@ pub fn origin(record: &Value) -> Place {
 }
 
 pub fn header(message: &OwnedMessage, name: &str) -> Option<String> {
-    let found = message.headers()?.iter().find(|header| header.key == name)?;
+    // The last: hostile records bring some of the same name.
+    let found = message.headers()?.iter().filter(|header| header.key == name).last()?;
     Some(String::from_utf8(found.value?.to_vec()).unwrap())
 }
 

@@ -15,7 +15,7 @@ use crate::codec::{decode_alert, decode_label, decode_mention, decode_post, deco
 use crate::event::{Action, Alert, Index, MentionRecord, Origin};
 use crate::pipeline::Topics;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
-use crate::stream::{Delivery, Position, Record};
+use crate::stream::{Delivery, Output, Position, Record};
 use crate::time::{Clock as _, Timestamp};
 
 type Verdict = Result<(), String>;
@@ -65,6 +65,7 @@ pub(super) fn judge(site: &Site, healing: Timestamp) -> Verdict {
     let dead = all(site, &topics.dead_letters);
     scored_or_dead(site, &scored, &dead)?;
     mentioned(site, &topics, &scored)?;
+    answered(site, &topics, &scored)?;
     ticked(site, &topics, healing)?;
     signalled(site, &topics)?;
     archived(site, &topics, &dead)
@@ -110,6 +111,37 @@ fn mentioned(site: &Site, topics: &Topics, scored: &[Record]) -> Verdict {
     let told = mentions.iter().filter(|record| text(record, "ce_type") != "bellwether.tick.v1");
     let expected = tally(expected).into_keys().map(|id| (id, 1)).collect();
     same(site, "mentions", expected, &tally(told.map(|record| text(record, "ce_id"))))
+}
+
+/// Scored posts and mentions are, byte for byte, what the model that they name makes of their record alone.
+fn answered(site: &Site, topics: &Topics, scored: &[Record]) -> Verdict {
+    let sources = site.settings.sources.iter().flat_map(|source| all(site, &source.topic));
+    let inputs: BTreeMap<String, Record> = sources.map(|record| (origin(&record).to_string(), record)).collect();
+    let mut expected: BTreeMap<String, Vec<Output>> = BTreeMap::new();
+    for record in scored {
+        let post = decode_scored(record).map_err(|letter| letter.message)?;
+        let Some(input) = inputs.get(&post.origin.to_string()) else { continue };
+        for output in site.outputs_of(input.clone(), &post.model.version, post.scored_at) {
+            let id = output.headers.iter().find(|(name, _)| name == "ce_id").and_then(|(_, value)| value.as_deref());
+            let id = String::from_utf8_lossy(id.unwrap_or_default()).into_owned();
+            expected.entry(format!("{}: {id}", output.topic)).or_default().push(output);
+        }
+    }
+    let mentions = all(site, &topics.mentions);
+    let told = mentions.iter().filter(|record| text(record, "ce_type") != "bellwether.tick.v1");
+    for record in scored.iter().chain(told) {
+        let id = format!("{}: {}", record.partition.topic, text(record, "ce_id"));
+        let is = |output: &Output| {
+            (output.partition, &output.key, &output.value, &output.headers)
+                == (record.partition.number, &record.key, &record.value, &record.headers)
+        };
+        // Where a post may be told twice, another version may have answered, or later.
+        let expected = expected.get(&id).map_or(&[][..], Vec::as_slice);
+        if !expected.iter().any(is) {
+            return Err(format!("{id} is {record:?}\n  instead of {expected:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// Each partition of the mentions got a tick after all was well again, none of a time that has not come, and, where outputs

@@ -20,9 +20,9 @@ use crate::pipeline::stage::Stage;
 use crate::pipeline::{Assembly, DeadLetterLimit, Settings, Topics, Witness};
 use crate::rule::{Bound, Rule, SubjectPattern};
 use crate::sample::{Policy, Quota, Strategy};
-use crate::stream::Delivery;
+use crate::stream::{Delivery, Intake, Lease, Output, Position, Record};
 use crate::telemetry::{LogSettings, Metrics};
-use crate::time::ManualClock;
+use crate::time::{ManualClock, Timestamp};
 use crate::web::{Board, WebSettings};
 use crate::window::IndexSettings;
 
@@ -171,21 +171,37 @@ impl Site {
         Arc::from(format!("{PIPELINE}.{}", STAGES[stage]))
     }
 
-    /// Starts a process: its producers fence whoever has the same instance.
-    pub(super) fn start(&self, instance: &str) -> Process {
-        let mood = Arc::default();
-        let slot = Arc::new(Slot::new(scorer("1", &mood)));
-        let assembly = Assembly {
+    fn assembly(&self, slot: Arc<Slot>) -> Assembly {
+        Assembly {
             settings: self.settings.clone(),
             instruments: Arc::default(),
             linker: self.linker.clone(),
-            slot: slot.clone(),
+            slot,
             tasks: Arc::default(),
             seat: Seat::default(),
             champion: None,
             witness: self.witness.clone(),
             clock: self.clock.clone(),
-        };
+        }
+    }
+
+    /// What a model of this version that is well makes at `now` of one record alone.
+    pub(super) fn outputs_of(&self, record: Record, version: &str, now: Timestamp) -> Vec<Output> {
+        let assembly = self.assembly(Arc::new(Slot::new(scorer(version, &Arc::default()))));
+        let lease = Lease::grant(record.partition.clone());
+        let mut intake = Intake::default();
+        intake.assign(lease.clone(), Position::at(record.offset));
+        let pool = intake.take(&lease, vec![record]).unwrap().live;
+        let prepared = assembly.preparer().prepare(pool);
+        let rows = finish(prepared, &assembly.routes(COUNTS), &ManualClock::new(now)).unwrap();
+        rows.rows().flat_map(|row| row.outputs.clone()).collect()
+    }
+
+    /// Starts a process: its producers fence whoever has the same instance.
+    pub(super) fn start(&self, instance: &str) -> Process {
+        let mood = Arc::default();
+        let slot = Arc::new(Slot::new(scorer("1", &mood)));
+        let assembly = self.assembly(slot.clone());
         let interval = self.settings.kafka.commit_interval;
         let routes = assembly.routes(COUNTS);
         let score = assembly.score_core(COUNTS, interval, false).unwrap();

@@ -1,0 +1,95 @@
+//! Index and alerts, held against what one reader makes of the mentions who never stopped.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bellwether::codec::{decode_alert, decode_mention};
+use bellwether::config;
+use bellwether::event::{Index, Origin};
+use bellwether::pipeline::read_instruments;
+use bellwether::pipeline::signal::{Finding, PartitionState, SignalSettings};
+use bellwether::stream::{Partition, Record};
+use bellwether::time::Timestamp;
+use rdkafka::Message as _;
+use rdkafka::message::{Headers as _, OwnedMessage};
+
+use super::{Trial, variable};
+
+impl Trial {
+    /// What is lost of index and alerts, and what is not as it follows from the mentions that the signal stage has
+    /// committed.
+    pub fn judge_signals(&self) -> Vec<String> {
+        let overlay = self.settings.iter().map(|(setting, value)| (variable(setting), value.clone()));
+        let settings = config::load(&self.path("pipeline.toml"), overlay).unwrap().settings;
+        let settings = Arc::new(SignalSettings::of(&settings).naming(&read_instruments(&settings).unwrap()));
+        let topic = self.own("mentions");
+        let committed = self.committed("signal", &topic);
+        let mut states: BTreeMap<i32, PartitionState> = BTreeMap::new();
+        let (mut indices, mut alerts) = (BTreeMap::new(), BTreeMap::new());
+        for message in self.read(&topic) {
+            let number = message.partition();
+            if message.offset() >= committed[usize::try_from(number).unwrap()] {
+                continue;
+            }
+            let record = record_of(&message);
+            let mention = decode_mention(&record).unwrap_or_else(|letter| panic!("{}", letter.message));
+            let place = Origin { topic: record.partition.topic.clone(), partition: number, offset: record.offset };
+            let state = states.entry(number).or_insert_with(|| PartitionState::new(settings.clone()));
+            for finding in state.fold(mention, &place, record.appended_at, true) {
+                match finding {
+                    Finding::Index(index) => drop(indices.insert(index.id.clone(), index)),
+                    Finding::Alert(alert) => drop(alerts.insert(alert.id.clone(), *alert)),
+                }
+            }
+        }
+        assert!(!indices.is_empty(), "no mention is committed: there is nothing to judge");
+        let there: Vec<Index> = self
+            .read(&self.own("index"))
+            .iter()
+            .map(|message| serde_json::from_slice(message.payload().unwrap()).unwrap())
+            .collect();
+        let mut wrong = differences("index", indices, there, |index| &index.id);
+        let there = self.read(&self.own("alerts"));
+        let there = there.iter().filter(|message| message.payload().is_some());
+        let there = there.map(|message| decode_alert(&record_of(message)).unwrap()).collect();
+        wrong.extend(differences("alerts", alerts, there, |alert| &alert.id));
+        wrong
+    }
+}
+
+fn differences<T: PartialEq + Debug>(
+    what: &str,
+    mut expected: BTreeMap<String, T>,
+    there: Vec<T>,
+    id: fn(&T) -> &String,
+) -> Vec<String> {
+    let known: Vec<String> = expected.keys().cloned().collect();
+    let mut wrong = Vec::new();
+    for one in &there {
+        match expected.remove(id(one)) {
+            Some(other) if other == *one => {}
+            Some(other) => wrong.push(format!("{what} has {one:?} instead of {other:?}")),
+            // Those that stand twice are judged by their ids.
+            None if known.contains(id(one)) => {}
+            None => wrong.push(format!("{what} has {one:?}, which follows from nothing")),
+        }
+    }
+    wrong.extend(expected.keys().map(|id| format!("{what} lacks {id}")));
+    wrong
+}
+
+fn record_of(message: &OwnedMessage) -> Record {
+    let bytes = |bytes: &[u8]| bytes::Bytes::copy_from_slice(bytes);
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(bytes))).collect()
+    });
+    Record {
+        partition: Partition::new(&Arc::from(message.topic()), message.partition()),
+        offset: message.offset(),
+        appended_at: Timestamp::from_millis(message.timestamp().to_millis().unwrap()),
+        key: message.key().map(bytes),
+        value: message.payload().map(bytes),
+        headers,
+    }
+}
