@@ -8,7 +8,7 @@ use bellwether::archive::{ArchiveError, SegmentName, Shelf};
 use bellwether::event::{Action, Label, Sample};
 use bellwether::model::ModelSettings;
 use bellwether::onnx::manifest;
-use bellwether::retrain::{DatasetError, DatasetPlan, DatasetReport, make_dataset};
+use bellwether::retrain::{DatasetError, DatasetPlan, DatasetReport, LABELLED_MAX, make_dataset};
 use serde_json::Value;
 
 use crate::archive::{at, name, sample, settings, store};
@@ -70,6 +70,7 @@ fn plan() -> DatasetPlan {
         near_copy: 0.6,
         validation_share: 0.2,
         test_share: 0.2,
+        labelled_max: LABELLED_MAX,
         unlabelled_max: 3,
         seed: 7,
     }
@@ -149,6 +150,27 @@ fn another_seed_keeps_other_samples_and_the_same_seed_the_same() {
     };
     assert_eq!(kept(7, "one"), kept(7, "two"));
     assert!((8..12).any(|seed| kept(seed, &format!("of-{seed}")) != kept(7, &format!("beside-{seed}"))));
+}
+
+#[test]
+fn of_too_many_labelled_posts_some_are_left_out_by_a_hash_and_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    labelled(folder.path());
+    let made = |labelled_max: usize, name: &str| {
+        let out = folder.path().join(name);
+        let report = make(folder.path(), &DatasetPlan { labelled_max, ..plan() }, &out).unwrap();
+        let sides = ["train", "validation", "test"].map(|side| rows(&out, &format!("data/{side}.jsonl")));
+        let ids: std::collections::BTreeSet<String> = sides.iter().flatten().map(|row| row["id"].to_string()).collect();
+        (report, ids)
+    };
+    let (all, everything) = made(11, "all");
+    assert_eq!((all.labels.posts_beyond, everything.len()), (0, 10), "the eleventh is not in the archive");
+    let (few, six) = made(6, "few");
+    assert_eq!(few.labels.posts_beyond, 5);
+    assert_eq!(six.len() + few.unknown_posts.0, 6);
+    assert!(few.warnings().iter().any(|it| it.starts_with("5 labelled posts are left out")), "{:?}", few.warnings());
+    let (_, four) = made(4, "fewer");
+    assert!(four.is_subset(&six), "who is kept among fewer is kept among more");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::archive::{ArchiveError, Shelf};
 use crate::cli::args::{Dataset, Global};
 use crate::cli::{Failure, Output, load};
 use crate::onnx::manifest;
-use crate::retrain::{DatasetError, DatasetPlan, DatasetReport, Side, make_dataset};
+use crate::retrain::{DatasetError, DatasetPlan, DatasetReport, LABELLED_MAX, Side, make_dataset};
 use crate::time::{Clock as _, SystemClock};
 
 /// Runs the command.
@@ -23,6 +23,7 @@ pub(crate) fn run(arguments: &Dataset, global: &Global) -> Result<(), Failure> {
         near_copy: settings.index.near_copy,
         validation_share: arguments.validation_share,
         test_share: arguments.test_share,
+        labelled_max: LABELLED_MAX,
         unlabelled_max: arguments.unlabelled_max,
         seed: arguments.seed,
     };

@@ -13,7 +13,9 @@ use crate::cli::serve::runtime_hints;
 use crate::cli::{Exit, Failure, Output, load, model};
 use crate::config;
 use crate::onnx::{manifest, runtime};
-use crate::retrain::{DatasetPlan, Decision, Ending, Progress, RetrainError, RetrainSettings, Retraining, retrain};
+use crate::retrain::{
+    DatasetPlan, Decision, Ending, LABELLED_MAX, Progress, RetrainError, RetrainSettings, Retraining, retrain,
+};
 use crate::time::SystemClock;
 
 /// What `--json` prints.
@@ -52,6 +54,7 @@ pub(crate) fn run(arguments: &Retrain, global: &Global) -> Result<(), Failure> {
             near_copy: settings.index.near_copy,
             validation_share: retrain_settings.validation_share,
             test_share: retrain_settings.test_share,
+            labelled_max: LABELLED_MAX,
             unlabelled_max: retrain_settings.unlabelled_max,
             seed: 7,
         },

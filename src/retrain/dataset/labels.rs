@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::event::Label;
 use crate::model::Task;
@@ -31,6 +32,9 @@ pub struct LabelCounts {
     pub unknown_class: usize,
     /// Taken back or changed by the same person later.
     pub superseded: usize,
+    /// Labelled posts beyond those that a data set holds.
+    #[serde(default)]
+    pub posts_beyond: usize,
 }
 
 /// Answers by post and task, one a person.
@@ -62,6 +66,18 @@ impl Labels {
                     *known = vote;
                 }
             }
+        }
+    }
+
+    /// Keeps the answers for so many posts at most: those with the smallest hashes, a choice that does not depend on order.
+    pub fn keep(&mut self, posts_max: usize, seed: u64) {
+        self.counts.posts_beyond = self.votes.len().saturating_sub(posts_max);
+        if self.counts.posts_beyond > 0 {
+            let hash = |id: &Arc<str>| xxh3_64_with_seed(id.as_bytes(), seed);
+            let mut hashes: Vec<u64> = self.votes.keys().map(hash).collect();
+            hashes.sort_unstable();
+            let bound = hashes.get(posts_max).copied().unwrap_or(u64::MAX);
+            self.votes.retain(|id, _| hash(id) < bound);
         }
     }
 

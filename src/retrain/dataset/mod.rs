@@ -1,8 +1,9 @@
 //! A data set from the archive: the samples that people labelled, cut by time, in files that the trainer and Hugging Face's
 //! `datasets` open as they are.
 //!
-//! Labels are held in memory (people wrote them), samples are read through: of those without a label a bounded number is
-//! kept, with the answers that the model gave, so that a retrained model does not forget what it knew.
+//! Labels are held in memory (people wrote them), and of the posts that have some at most [`LABELLED_MAX`]. Samples are
+//! read through: of those without a label a bounded number is kept, with the answers that the model gave, so that a
+//! retrained model does not forget what it knew.
 
 mod cut;
 mod labels;
@@ -22,6 +23,9 @@ use crate::time::Timestamp;
 pub use cut::{Side, cut};
 pub use labels::{LabelCounts, Labels, Vote};
 
+/// Labelled posts in one data set, unless told otherwise: they take about a gigabyte of memory while it is made.
+pub const LABELLED_MAX: usize = 250_000;
+
 /// How a data set is made.
 #[derive(Debug, Clone)]
 pub struct DatasetPlan {
@@ -35,9 +39,11 @@ pub struct DatasetPlan {
     pub validation_share: f64,
     /// Likewise.
     pub test_share: f64,
+    /// Labelled posts that are kept.
+    pub labelled_max: usize,
     /// Samples without a label that are kept.
     pub unlabelled_max: usize,
-    /// Which of them: another seed, another choice.
+    /// Which of both: another seed, another choice.
     pub seed: u64,
 }
 
@@ -156,6 +162,11 @@ impl DatasetReport {
         if unknown > 0 {
             warnings.push(format!("{unknown} labels are of tasks or classes that the model does not have"));
         }
+        if self.labels.posts_beyond > 0 {
+            let beyond = self.labels.posts_beyond;
+            warnings
+                .push(format!("{beyond} labelled posts are left out, chosen by a hash: there are too many for memory"));
+        }
         if self.unknown_posts.0 > 0 {
             warnings.push(format!("{} labelled posts are not in the archive", self.unknown_posts.0));
         }
@@ -190,6 +201,7 @@ pub fn make_dataset(
     }
     let mut labels = Labels::default();
     shelf.each_label(|label| labels.take(label, &plan.tasks))?;
+    labels.keep(plan.labelled_max, plan.seed);
     let counts = labels.counts().clone();
     if labels.is_empty() {
         let unknown = counts.unknown_task + counts.unknown_class;
