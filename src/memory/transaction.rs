@@ -73,6 +73,7 @@ pub struct Transactions {
     group: Arc<str>,
     id: Arc<str>,
     epoch: u64,
+    /// None once the group has put it out.
     generation: Option<u64>,
     metadata: Option<u64>,
     clock: Arc<dyn Clock>,
@@ -92,9 +93,21 @@ impl Transactions {
         Self { log, group, id, epoch, generation, metadata: None, clock, script, open: None, unsent: VecDeque::new() }
     }
 
-    /// The consumer joins the group's present generation (after it was fenced).
-    pub fn rejoin(&mut self) {
+    /// The group gives up a member that it hears nothing of: what that one commits is fenced until it joins anew.
+    pub fn put_out(&mut self) {
+        self.generation = None;
+    }
+
+    /// The consumer joins the group's present generation, as a new member.
+    pub fn join(&mut self) {
         self.generation = Some(self.log.generation(&self.group));
+    }
+
+    /// The same after it was fenced, if the group still knows it.
+    pub fn rejoin(&mut self) {
+        if self.generation.is_some() {
+            self.join();
+        }
     }
 
     fn scripted(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {

@@ -272,6 +272,8 @@ impl<S: Stage> Running<S> {
                     "assigned"
                 );
                 self.known.insert(assignment.lease.partition().clone());
+                // Who waits for an earlier revoke of it has given up.
+                self.settle(std::slice::from_ref(assignment.lease.partition()));
                 Some("assigned")
             }
             Feed::Revoked { partitions, settled } => {
@@ -281,6 +283,7 @@ impl<S: Stage> Running<S> {
             }
             Feed::Lost { partitions } => {
                 self.forget(partitions);
+                self.settle(partitions);
                 Some("lost")
             }
             Feed::Trouble(trouble) => {

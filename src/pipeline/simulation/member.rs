@@ -85,11 +85,13 @@ impl<S: Stage> Member<S> {
     fn event(&mut self, event: Event<S::Done>) -> Result<(), String> {
         if let Event::Feed(feed) = &event {
             match feed {
+                Feed::Assigned(assignment) => self.settle(std::slice::from_ref(assignment.lease.partition())),
+                Feed::Lost { partitions } => self.settle(partitions),
                 Feed::Revoked { partitions, settled } => {
                     self.state.settling.push((partitions.iter().cloned().collect(), settled.clone()));
                 }
                 Feed::Records { lease, records } => self.state.last = Some((lease.clone(), records.clone())),
-                Feed::Assigned(_) | Feed::Lost { .. } | Feed::End { .. } | Feed::Trouble(_) | Feed::Failed(_) => {}
+                Feed::End { .. } | Feed::Trouble(_) | Feed::Failed(_) => {}
             }
         }
         for effect in self.core.on(event, self.clock.now().minus(self.state.behind)) {

@@ -288,6 +288,7 @@ impl World {
         self.note(|_| format!("the groups put process {id} out"));
         if let Some(resident) = self.residents.get_mut(&id) {
             (resident.unaware, resident.must_join) = ([true; 3], [false; 3]);
+            resident.process.actors.iter_mut().for_each(|actor| actor.port().put_out());
         }
         for stage in 0..3 {
             let group = &mut self.groups[stage];
@@ -305,7 +306,7 @@ impl World {
             source.lose(&partition);
         }
         resident.unaware[stage] = false;
-        resident.process.actors[stage].port().rejoin();
+        resident.process.actors[stage].port().join();
         self.note(|_| format!("process {id} hears that {} lost its partitions", STAGES[stage]));
         self.rebalance(stage, &mut Dice::new(id as u64));
     }
