@@ -5,6 +5,7 @@ import json
 import random
 import resource
 import shutil
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,15 +195,18 @@ def test_distillation_keeps_old_answers(home: Path, folder: Path, tmp_path: Path
     before = champion.load(home / "small" / "1")
     expected = sentiments(before.model, HELD_OUT)
     rows = dataset.read(folder, TASKS, 4000)
-    kept = {}
-    for replay in (0.0, 2.0):
-        recipe = refresh.Recipe(**vars(RECIPE) | {"replay": replay, "champion_share": 0.0})
+
+    def kept(replay: float, seed: int) -> float:
+        recipe = refresh.Recipe(**vars(RECIPE) | {"replay": replay, "champion_share": 0.0, "seed": seed})
         mine = champion.Champion(copy.deepcopy(before.model), before.tokenizer, before.written, before.grids)
-        run = tmp_path / str(replay)
+        run = tmp_path / f"{replay}-{seed}"
         run.mkdir()
         refresh.learn(mine, *refresh.lessons(before, rows, recipe), rows, recipe, run, Log(None))
-        kept[replay] = share(sentiments(mine.model, HELD_OUT), expected)
-    assert kept[2.0] >= 0.9 and kept[2.0] > kept[0.0] + 0.1, kept
+        return share(sentiments(mine.model, HELD_OUT), expected)
+
+    # How one run ends depends on the processor's rounding: what three of them keep on average does not.
+    without, distilled = (statistics.mean(kept(replay, seed) for seed in (5, 6, 7)) for replay in (0.0, 2.0))
+    assert distilled >= 0.9 and distilled > without + 0.1, (without, distilled)
 
 
 def test_a_row_with_one_label_gets_the_champions_answer_to_the_other_task(home: Path, folder: Path) -> None:
