@@ -224,7 +224,7 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
         let done = ["bellwether_scored_posts_total", "bellwether_dead_letters_total"].map(|it| sum_of(&page, it, ""));
         (done.iter().sum::<f64>() >= written as f64).then_some(())
     });
-    // They weigh some megabytes themselves; what is made of one must not be many times as much.
+    // One weighs a megabyte at most; what is made of it must not be many times as much.
     assert!(peak - before < 200e6, "{} bytes more", peak - before);
     running.stop();
     let outcome = trial.outcome();

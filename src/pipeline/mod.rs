@@ -48,6 +48,7 @@ mod reload;
 mod run;
 pub mod score;
 mod settings;
+mod settling;
 pub mod shell;
 pub mod signal;
 #[cfg(test)]

@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use crate::metrics;
+use crate::pipeline::settling::Settling;
 use crate::pipeline::stage::{Effect, Event, Stage, Stop, WORK_MAX};
 use crate::pipeline::witness::{Told, Witness};
 use crate::stream::{Command, Delivery, Epoch, Feed, Outcome, Partition, Patience, Row, Transaction};
@@ -123,7 +123,7 @@ where
             jobs,
             commits,
             source: self.source,
-            settling: Vec::new(),
+            settling: Settling::default(),
             witness: self.witness,
             clock: self.clock,
             trouble: None,
@@ -179,7 +179,7 @@ struct Running<S: Stage> {
     jobs: Sender<S::Job>,
     commits: Sender<Epoch<Row<S::Note>>>,
     source: Box<dyn SourceControl>,
-    settling: Vec<(BTreeSet<Partition>, SyncSender<()>)>,
+    settling: Settling,
     witness: Witness,
     clock: Arc<dyn Clock>,
     trouble: Option<String>,
@@ -237,7 +237,7 @@ impl<S: Stage> Running<S> {
                 self.witness.paused(&command);
                 self.source.command(command);
             }
-            Effect::Settled(partitions) => self.settle(&partitions),
+            Effect::Settled(partitions) => self.settling.settle(&partitions),
             Effect::WasReset(partition) => {
                 tracing::warn!(stage = self.name, %partition, "begins again at its committed position");
                 self.witness.metrics.add(&metrics::RESETS, &[self.name], 1);
@@ -249,20 +249,9 @@ impl<S: Stage> Running<S> {
         Ok(false)
     }
 
-    fn settle(&mut self, partitions: &[Partition]) {
-        for (waiting, _) in &mut self.settling {
-            waiting.retain(|partition| !partitions.contains(partition));
-        }
-        self.settling.retain(|(waiting, settled)| {
-            if waiting.is_empty() {
-                let _gone = settled.try_send(());
-            }
-            !waiting.is_empty()
-        });
-    }
-
     /// Remembers who waits for a revoke, counts rebalances, and says when the log cannot be reached.
     fn note_feed(&mut self, feed: Feed) -> Event<S::Done> {
+        self.settling.note(&feed);
         let kind = match &feed {
             Feed::Assigned(assignment) => {
                 tracing::debug!(
@@ -272,18 +261,14 @@ impl<S: Stage> Running<S> {
                     "assigned"
                 );
                 self.known.insert(assignment.lease.partition().clone());
-                // Who waits for an earlier revoke of it has given up.
-                self.settle(std::slice::from_ref(assignment.lease.partition()));
                 Some("assigned")
             }
-            Feed::Revoked { partitions, settled } => {
-                self.settling.push((partitions.iter().cloned().collect(), settled.clone()));
+            Feed::Revoked { partitions, .. } => {
                 self.forget(partitions);
                 Some("revoked")
             }
             Feed::Lost { partitions } => {
                 self.forget(partitions);
-                self.settle(partitions);
                 Some("lost")
             }
             Feed::Trouble(trouble) => {

@@ -204,9 +204,9 @@ def test_distillation_keeps_old_answers(home: Path, folder: Path, tmp_path: Path
         refresh.learn(mine, *refresh.lessons(before, rows, recipe), rows, recipe, run, Log(None))
         return share(sentiments(mine.model, HELD_OUT), expected)
 
-    # How one run ends depends on the processor's rounding: what three of them keep on average does not.
-    without, distilled = (statistics.mean(kept(replay, seed) for seed in (5, 6, 7)) for replay in (0.0, 2.0))
-    assert distilled >= 0.9 and distilled > without + 0.1, (without, distilled)
+    # How one run ends depends on the processor's rounding: what three of them keep on average does so less.
+    without, distilled = ([kept(replay, seed) for seed in (5, 6, 7)] for replay in (0.0, 2.0))
+    assert statistics.mean(distilled) >= 0.9 and min(distilled) > max(without) + 0.1, (without, distilled)
 
 
 def test_a_row_with_one_label_gets_the_champions_answer_to_the_other_task(home: Path, folder: Path) -> None:

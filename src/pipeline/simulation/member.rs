@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::committing::{Ask, Committing};
 use crate::memory::{Script, Source, Transactions};
+use crate::pipeline::settling::Settling;
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
 use crate::stream::{Delivery, Feed, Lease, Outcome, Partition, Record};
 use crate::time::Clock;
@@ -60,7 +60,7 @@ pub(super) struct State<S: Stage> {
     jobs: VecDeque<S::Job>,
     done: VecDeque<S::Done>,
     commit: Option<Committing>,
-    settling: Vec<(BTreeSet<Partition>, SyncSender<()>)>,
+    settling: Settling,
     last: Option<(Lease, Vec<Record>)>,
     finished: bool,
     /// How far the machine's clock is behind the brokers'.
@@ -73,7 +73,7 @@ impl<S: Stage> Default for State<S> {
             jobs: VecDeque::new(),
             done: VecDeque::new(),
             commit: None,
-            settling: Vec::new(),
+            settling: Settling::default(),
             last: None,
             finished: false,
             behind: Duration::ZERO,
@@ -84,14 +84,9 @@ impl<S: Stage> Default for State<S> {
 impl<S: Stage> Member<S> {
     fn event(&mut self, event: Event<S::Done>) -> Result<(), String> {
         if let Event::Feed(feed) = &event {
-            match feed {
-                Feed::Assigned(assignment) => self.settle(std::slice::from_ref(assignment.lease.partition())),
-                Feed::Lost { partitions } => self.settle(partitions),
-                Feed::Revoked { partitions, settled } => {
-                    self.state.settling.push((partitions.iter().cloned().collect(), settled.clone()));
-                }
-                Feed::Records { lease, records } => self.state.last = Some((lease.clone(), records.clone())),
-                Feed::End { .. } | Feed::Trouble(_) | Feed::Failed(_) => {}
+            self.state.settling.note(feed);
+            if let Feed::Records { lease, records } = feed {
+                self.state.last = Some((lease.clone(), records.clone()));
             }
         }
         for effect in self.core.on(event, self.clock.now().minus(self.state.behind)) {
@@ -106,25 +101,13 @@ impl<S: Stage> Member<S> {
                     self.state.commit = Some(Committing::start(epoch, self.delivery, self.clock.clone()));
                 }
                 Effect::Source(command) => self.source.command(command),
-                Effect::Settled(partitions) => self.settle(&partitions),
+                Effect::Settled(partitions) => self.state.settling.settle(&partitions),
                 Effect::WasReset(_) => {}
                 Effect::Finished => self.state.finished = true,
                 Effect::Halt(why) | Effect::BadData(why) => return Err(why),
             }
         }
         Ok(())
-    }
-
-    fn settle(&mut self, partitions: &[Partition]) {
-        for (waiting, _) in &mut self.state.settling {
-            waiting.retain(|partition| !partitions.contains(partition));
-        }
-        self.state.settling.retain(|(waiting, settled)| {
-            if waiting.is_empty() {
-                let _gone = settled.try_send(());
-            }
-            !waiting.is_empty()
-        });
     }
 }
 
@@ -209,8 +192,7 @@ impl<S: Stage> Actor for Member<S> {
     }
 
     fn held(&self) -> BTreeSet<Partition> {
-        let waits = self.state.settling.iter().flat_map(|(partitions, _)| partitions);
-        self.core.held().into_iter().chain(waits.cloned()).collect()
+        self.core.held().into_iter().chain(self.state.settling.partitions().cloned()).collect()
     }
 
     fn source(&mut self) -> &mut Source {
