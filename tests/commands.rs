@@ -134,6 +134,8 @@ alerts = [{{ rule = "gloom", subject = "topic:b", state = "firing" }}]
     insta::assert_snapshot!(rest.join("\n"));
     let mib = |line: &str| line.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap();
     let (total, parts) = memory.split_first().unwrap();
+    let (more, parts) = parts.split_last().unwrap();
+    assert!(more.contains("takes 3 MiB more for each"), "{more}");
     let sum: u64 = parts.iter().map(|part| mib(part)).sum();
     assert!(parts.len() > 8 && sum.abs_diff(mib(total)) <= parts.len() as u64, "{memory:#?}");
 }

@@ -8,7 +8,7 @@ use crate::cli::args::{Check, Global};
 use crate::cli::{Exit, Failure, Output, pipeline_file};
 use crate::config::{Loaded, Problem, TestCase};
 use crate::onnx::graph_bytes;
-use crate::pipeline::footprint::{Part, footprint, total};
+use crate::pipeline::footprint::{Part, footprint, input_partition_bytes, total};
 use crate::pipeline::signal::SignalSettings;
 use crate::pipeline::{Settings, read_instruments};
 
@@ -131,7 +131,10 @@ fn memory(output: &mut Output, settings: &Settings) -> Result<(), Failure> {
         let line = format!("  {mib:>6} MiB  {name:<38}  {bounded_by}");
         output.line(line.trim_end())?;
     }
-    Ok(())
+    let (partitions, more) = (settings.kafka.partitions, input_partition_bytes(settings).div_ceil(1 << 20));
+    output.line(format!(
+        "an input with more than {partitions} partitions (kafka.partitions) takes {more} MiB more for each"
+    ))
 }
 
 fn parts(settings: &Settings) -> Vec<Part> {

@@ -2,8 +2,9 @@
 //! `send_offsets_to_transaction` can ignore the one that it is given (librdkafka#5456).
 //!
 //! A commit that timed out goes on in the background; calling it again resumes it, as librdkafka documents: it is
-//! [`Fault::Retriable`], and [`Fault::Unknown`] when there is no answer for long. A broker that is back after its own
-//! limit has given the transaction up: a new client begins, and the log says what is true.
+//! [`Fault::Retriable`]. A transaction that is older than the broker lets any be was given up by the broker, or will be:
+//! nobody waits for it any longer, whatever was asked. A new client begins, which decides what became of it, and the log
+//! says what is true.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,8 +24,6 @@ use crate::time::Clock;
 
 /// How long `produce` waits for room before it says that there is none.
 const ROOM: Duration = Duration::from_secs(1);
-/// How long a commit may go without an answer.
-const UNKNOWN_AFTER: Duration = Duration::from_secs(50);
 
 /// The answer to positions that were sent, and the metadata that went with them.
 type Sent = (KafkaResult<()>, ConsumerGroupMetadata);
@@ -38,23 +37,15 @@ pub struct KafkaTransaction {
     successor: Option<Sender>,
     /// When the present transaction began.
     begun_at: Duration,
-    /// The broker has given the present transaction up.
+    /// The present transaction was given up, by the broker or by us.
     lapsed: bool,
     membership: Membership,
     metadata: Option<ConsumerGroupMetadata>,
     offsets: Vec<(Partition, Position)>,
     /// A call of `send_offsets` that has not answered yet.
     sending: Option<Receiver<Sent>>,
-    /// Since when the present commit is asked for.
-    commit_began: Option<Duration>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
-}
-
-/// A call ended, or its deadline passed and it may still be going on.
-enum Called {
-    Done(KafkaResult<()>),
-    Stuck,
 }
 
 /// Where a group sees this member.
@@ -82,7 +73,6 @@ impl KafkaTransaction {
             metadata: None,
             offsets: Vec::new(),
             sending: None,
-            commit_began: None,
             timeout,
             clock,
         }
@@ -135,18 +125,38 @@ impl KafkaTransaction {
     /// fenced by a twin: the broker has given the transaction up. So it has, or never heard of it, where it says that
     /// this is no state to end it in. What was committed stands on the log.
     fn judge(&mut self, error: &Theirs) -> Fault {
-        let fault = fault(error);
-        let lasted = self.clock.monotonic().saturating_sub(self.begun_at);
         let given_up = match error.rdkafka_error_code() {
             Some(Code::InvalidTransactionalState) => true,
-            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => lasted >= self.timeout,
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => self.is_overdue(),
             _ => false,
         };
-        if matches!(fault, Fault::Fatal(_)) && given_up && self.mint.is_some() {
-            self.lapsed = true;
-            return Fault::FencedMember(format!("the broker gave up a transaction of {} s: {error}", lasted.as_secs()));
+        match fault(error) {
+            Fault::Fatal(why) if given_up && self.mint.is_some() => self.give_up(&why),
+            fault => self.unless_overdue(fault),
         }
-        fault
+    }
+
+    /// The present transaction is older than the broker lets any be.
+    fn is_overdue(&self) -> bool {
+        self.clock.monotonic().saturating_sub(self.begun_at) >= self.timeout
+    }
+
+    /// Who waits for an answer waits no longer than the broker for the end of the transaction: it is begun anew after
+    /// that, with a client that does not hang on what the old one waits for.
+    fn unless_overdue(&mut self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Retriable(why) | Fault::Unknown(why) if self.is_overdue() && self.mint.is_some() => {
+                self.give_up(&why)
+            }
+            fault => fault,
+        }
+    }
+
+    /// The next abort begins with a new client.
+    fn give_up(&mut self, why: &str) -> Fault {
+        self.lapsed = true;
+        let lasted = self.clock.monotonic().saturating_sub(self.begun_at);
+        Fault::FencedMember(format!("a transaction of {} s is given up: {why}", lasted.as_secs()))
     }
 
     /// Begins with a new client under the same id; that ends what the old one may have left open.
@@ -192,7 +202,6 @@ impl Transaction for KafkaTransaction {
     fn begin(&mut self) -> Result<(), Fault> {
         self.metadata = None;
         self.sending = None;
-        self.commit_began = None;
         self.begun_at = self.clock.monotonic();
         let sender = self.sender()?;
         sender.context().forgive();
@@ -235,7 +244,8 @@ impl Transaction for KafkaTransaction {
             }
             Err(RecvTimeoutError::Timeout) => {
                 self.sending = Some(answered);
-                return Err(Fault::Retriable("no answer to the positions of the transaction yet".to_owned()));
+                let late = Fault::Retriable("no answer to the positions of the transaction yet".to_owned());
+                return Err(self.unless_overdue(late));
             }
             Err(RecvTimeoutError::Disconnected) => return Err(Fault::Fatal("sending positions broke off".to_owned())),
         };
@@ -248,40 +258,23 @@ impl Transaction for KafkaTransaction {
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
-        let sender = self.sender()?.clone();
-        let began = *self.commit_began.get_or_insert(self.clock.monotonic());
-        let limit = self.limit();
-        let flushed = self.drain(&sender, limit);
-        let called = if flushed {
-            match within(self.timeout, move || sender.commit_transaction(limit))? {
-                Some(result) => Called::Done(result),
-                None => Called::Stuck,
-            }
-        } else {
-            Called::Done(Err(Theirs::Flush(Code::OperationTimedOut)))
-        };
-        match called {
-            Called::Done(Ok(())) => {
-                self.commit_began = None;
+        let (sender, limit) = (self.sender()?.clone(), self.limit());
+        if !self.drain(&sender, limit) {
+            // Not asked for yet, so it can be given up.
+            return Err(Fault::Abortable("what was produced is not delivered in time".to_owned()));
+        }
+        match within(self.timeout, move || sender.commit_transaction(limit))? {
+            Some(Ok(())) => {
                 self.membership.committed(&self.offsets);
                 Ok(())
             }
-            Called::Stuck => Err(Fault::Unknown("the commit hangs".to_owned())),
-            // Not asked for yet, so it can be given up.
-            Called::Done(Err(Theirs::Flush(code))) => Err(Fault::Abortable(format!("not delivered in time: {code}"))),
-            Called::Done(Err(error)) => {
-                let waited = self.clock.monotonic().saturating_sub(began);
-                match self.judge(&error) {
-                    Fault::Retriable(why) if waited >= UNKNOWN_AFTER => Err(Fault::Unknown(why)),
-                    other => Err(other),
-                }
-            }
+            Some(Err(error)) => Err(self.judge(&error)),
+            None => Err(self.unless_overdue(Fault::Unknown("the commit hangs".to_owned()))),
         }
     }
 
     fn abort(&mut self) -> Result<(), Fault> {
         self.metadata = None;
-        self.commit_began = None;
         if self.lapsed {
             return self.renew();
         }
@@ -289,7 +282,7 @@ impl Transaction for KafkaTransaction {
         match within(self.timeout, move || sender.abort_transaction(limit))? {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(self.judge(&error)),
-            None => Err(Fault::Fatal("aborting hangs".to_owned())),
+            None => Err(self.unless_overdue(Fault::Unknown("aborting hangs".to_owned()))),
         }
     }
 

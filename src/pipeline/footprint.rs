@@ -100,6 +100,12 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
     ]
 }
 
+/// What an input takes for each partition that it has beyond `kafka.partitions`, which [`footprint`] reckons with.
+#[must_use]
+pub fn input_partition_bytes(settings: &Settings) -> u64 {
+    kafka::tail_bytes_max() as u64 + settings.dead_letters.window_records as u64
+}
+
 /// The sum of the parts, in bytes.
 #[must_use]
 pub fn total(parts: &[Part]) -> u64 {

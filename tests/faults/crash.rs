@@ -35,8 +35,11 @@ fn at_least_once_a_process_that_is_killed_leaves_nothing_out_and_repeats_what_it
     let load = trial.load(250);
     let mut figures = Figures::new("at least once: SIGKILL of one of two, or of both, at a random moment", count);
     kill_at_random(&trial, &follower, &mut figures);
+    kill_before_positions(&trial);
     let sent = load.stop();
     trial.done(&["run", "--until-end"]);
+    let outcome = trial.sums();
+    assert!(!outcome.twice.is_empty(), "what was written and not committed comes again");
     figures.settle_whole(&trial.sums_with_archive(&trial.path("archive")), sent);
 }
 
@@ -81,45 +84,67 @@ fn a_transaction_that_a_dead_process_left_open_holds_another_instance_up_no_long
     figures.settle(&trial, sent);
 }
 
-/// Kills a process inside a transaction and starts the next one under the next of `names`.
+/// Kills a process, and starts none in its place, when it has written posts that it has not committed the positions of.
+fn kill_before_positions(trial: &Trial) {
+    let reader = trial.consumer(&trial.own("scored"), "read_uncommitted");
+    let ahead = || {
+        let written = ["scored", "dead-letters"].iter().flat_map(|role| ends(&reader, &trial.own(role)));
+        let committed = ["news", "social"].iter().flat_map(|kind| trial.committed("score", &trial.input(kind)));
+        written.sum::<i64>() - committed.sum::<i64>()
+    };
+    // What was written twice before counts for both.
+    let before = ahead();
+    kill_when(&mut trial.run_as("one"), || ahead() > before);
+}
+
+/// Kills a process inside a transaction and starts the next one under the next of `names`: of the score stage and then,
+/// each time, of the signal stage.
 fn killed_inside_transactions(trial: &Trial, figures: &mut Figures, names: &[&str], limit: Duration) -> usize {
     trial.done(&["topics"]);
-    let follower = Follower::start(trial);
+    let kinds = [("scored", "new scored posts"), ("index", "new index records")];
+    let followers = kinds.map(|(role, _)| Follower::of(trial, role));
     let load = trial.load(1_000);
     let mut running = trial.run_as(names[0]);
-    for round in 1..=figures.times {
-        follower.wait_more(50);
-        let killed = kill_inside_transaction(trial, &mut running);
+    for round in 1..=figures.times * kinds.len() {
+        followers.iter().for_each(|follower| follower.wait_more(50));
+        let killed = kill_inside_transaction(trial, kinds[(round + 1) % kinds.len()].0, &mut running);
         running = trial.run_as(names[round % names.len()]);
-        let took = follower.recovery(killed);
-        assert!(took < at_most(limit), "new output only after {took:?}");
-        figures.span("new output", took);
+        for ((_, what), follower) in kinds.into_iter().zip(&followers) {
+            let took = follower.recovery(killed);
+            assert!(took < at_most(limit), "{what} only after {took:?}");
+            figures.span(what, took);
+        }
     }
     let sent = load.stop();
     running.stop();
     sent
 }
 
-/// Stops the process again and again until it happens to have a transaction open, and kills it there.
-fn kill_inside_transaction(trial: &Trial, running: &mut Running) -> Moment {
-    let topic = trial.own("scored");
+/// Kills the process while it has a transaction open in the topic of this role.
+fn kill_inside_transaction(trial: &Trial, role: &str, running: &mut Running) -> Moment {
+    let topic = trial.own(role);
     let (open, stable) = (trial.consumer(&topic, "read_uncommitted"), trial.consumer(&topic, "read_committed"));
+    kill_when(running, || is_open(&open, &stable, &topic))
+}
+
+/// Stops the process again and again until it happens to be where it should be, and kills it there.
+fn kill_when(running: &mut Running, is_there: impl Fn() -> bool) -> Moment {
     let mut dice = Dice::new();
     let until = Instant::now() + SOON;
     loop {
         running.assert_runs();
         running.signal("-STOP");
-        // What it had sent before is through when it is still open a moment later.
-        if is_open(&open, &stable, &topic) && {
+        // What it had sent before is through when it still is a moment later.
+        if is_there() && {
             std::thread::sleep(Duration::from_millis(200));
-            is_open(&open, &stable, &topic)
+            is_there()
         } {
             let killed = Moment::now();
             running.kill();
             return killed;
         }
         running.signal("-CONT");
-        assert!(Instant::now() < until, "no transaction was ever seen open");
+        assert!(Instant::now() < until, "it never was where it should be killed");
         std::thread::sleep(dice.below(Duration::from_millis(120)));
     }
 }

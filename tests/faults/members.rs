@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Figures, at_most, times, trial};
-use crate::trial::{Follower, Running, Trial, wait_for};
+use crate::trial::{Follower, Moment, Running, Trial, wait_for};
 
 /// Partitions that the score stage reads: two inputs of two.
 const PARTITIONS: u32 = 4;
@@ -108,4 +108,29 @@ fn wakes(trial: &Trial, running: &mut [Running], (round, mut told): (usize, usiz
         let back = said.lines().any(|line| line.contains("partitions came") && line.contains("-in-"));
         (both && back && (exited || said.contains("lost=true"))).then_some(())
     });
+}
+
+#[test]
+fn of_two_processes_with_one_name_the_first_ends_and_says_why_and_the_second_goes_on() {
+    let trial = trial("twins");
+    trial.done(&["topics"]);
+    let follower = Follower::start(&trial);
+    let load = trial.load(250);
+    let mut figures = Figures::new("a second process under the same instance", 2);
+    let mut running = trial.run_as("twin");
+    for _ in 0..figures.times {
+        follower.wait_more(50);
+        let twin = trial.run_as("twin");
+        let began = Moment::now();
+        let status = running.wait();
+        let said = running.said();
+        assert_eq!(status.code(), Some(70), "{said}");
+        assert!(said.to_lowercase().contains("fenced"), "{said}");
+        running = twin;
+        figures.span("new output", follower.recovery(began));
+        running.assert_runs();
+    }
+    let sent = load.stop();
+    running.stop();
+    figures.settle(&trial, sent);
 }

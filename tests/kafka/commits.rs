@@ -33,6 +33,14 @@ fn outputs_and_offsets_are_committed_together() {
     let reader = corner.read(&[&input]);
     let mut epoch = copy(&reader, &out, 20);
     let mut port = exactly_once(&corner, &reader, "a");
+    // Neither, where it is given up at the last moment.
+    port.begin().unwrap();
+    port.produce(&Corner::output(&out, "given up")).unwrap();
+    port.read_metadata().unwrap();
+    port.send_offsets(&[(Partition::new(&input, 0), Position::at(20))]).unwrap();
+    port.abort().unwrap();
+    assert_eq!(corner.contents(&out), Vec::<String>::new());
+    assert_eq!(reader.source().lags()[0].records, 20);
     let began = Instant::now();
     let outcome = epoch.commit(&mut port, Delivery::ExactlyOnce, Patience::default(), corner.clock.as_ref());
     println!("one epoch took {:?}", began.elapsed());

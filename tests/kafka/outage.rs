@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::trial::Broker;
-use bellwether::kafka::Producer;
+use bellwether::kafka::{KafkaTransaction, Producer};
 use bellwether::stream::{Delivery, Fault, Intake, Ledger, Outcome, Patience, Transaction as _};
 use std::sync::Mutex;
 
@@ -72,26 +72,46 @@ impl Clock for Ahead {
 }
 
 #[test]
-fn a_commit_without_an_answer_is_asked_again_and_after_fifty_seconds_its_outcome_is_unknown() {
+fn a_transaction_without_an_answer_is_given_up_when_it_is_overdue_and_begun_anew_from_what_is_committed() {
     let (broker, servers) = Broker::start();
-    let mut corner = Corner::new("unknown");
+    let mut corner = Corner::new("unanswered");
     corner.settings.bootstrap_servers = servers;
     corner.settings.transaction_timeout = Duration::from_secs(4);
-    let input = corner.topic("in", 1, Upkeep::Input);
-    let reader = corner.read(&[&input]);
-    let Assignment { lease, .. } = reader.assigned();
-    let clock = Arc::new(Ahead(SystemClock::new(), Mutex::default()));
-    let (id, membership) = (format!("{}.a", corner.prefix), reader.source().membership());
-    let mut port = Producer::exactly_once(&corner.settings, &id, membership, clock.clone()).unwrap();
-    port.begin().unwrap();
-    port.read_metadata().unwrap();
-    port.send_offsets(&[(lease.partition().clone(), Position::at(0))]).unwrap();
-    broker.signal("-STOP");
-    let again = port.commit();
-    assert!(matches!(again, Err(Fault::Retriable(_))), "{again:?}");
-    *clock.1.lock().unwrap() = Duration::from_secs(50);
-    let unknown = port.commit();
-    broker.signal("-CONT");
-    assert!(matches!(unknown, Err(Fault::Unknown(_))), "{unknown:?}");
-    reader.stop();
+    let (input, out) = (corner.topic("in", 1, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
+    let at = [(Partition::new(&input, 0), Position::at(0))];
+    let commit = |port: &mut KafkaTransaction| port.commit();
+    let send = |port: &mut KafkaTransaction| port.send_offsets(&at);
+    let abort = |port: &mut KafkaTransaction| port.abort();
+    let calls: [(&dyn Fn(&mut KafkaTransaction) -> Result<(), Fault>, bool); 3] =
+        [(&commit, true), (&send, false), (&abort, true)];
+    for (place, (call, sent)) in calls.into_iter().enumerate() {
+        // Whoever cannot reach the broker for long may be out of its group after that.
+        let reader = corner.read(&[&input]);
+        reader.assigned();
+        let clock = Arc::new(Ahead(SystemClock::new(), Mutex::default()));
+        let (id, membership) = (format!("{}.a", corner.prefix), reader.source().membership());
+        let mut port = Producer::exactly_once(&corner.settings, &id, membership, clock.clone()).unwrap();
+        port.begin().unwrap();
+        port.read_metadata().unwrap();
+        if sent {
+            port.send_offsets(&at).unwrap();
+        }
+        broker.signal("-STOP");
+        // A call that is deaf to its own limit is overdue when it is asked for the first time.
+        let again = call(&mut port);
+        assert!(matches!(again, Err(Fault::Retriable(_))) || !sent, "{place}: {again:?}");
+        *clock.1.lock().unwrap() = Duration::from_secs(4);
+        let given_up = call(&mut port);
+        assert!(matches!(given_up, Err(Fault::FencedMember(_))), "{place}: {given_up:?}");
+        // A new client asks, and asks again.
+        let again = port.abort();
+        assert!(matches!(again, Err(Fault::Retriable(_))), "{place}: {again:?}");
+        broker.signal("-CONT");
+        wait_until("a new client begins", || port.abort().is_ok());
+        port.begin().unwrap();
+        port.produce(&Corner::output(&out, "anew")).unwrap();
+        port.commit().unwrap();
+        reader.stop();
+    }
+    assert_eq!(corner.contents(&out), ["anew"; 3]);
 }

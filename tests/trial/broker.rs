@@ -34,6 +34,11 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let said = std::fs::read_to_string(self.0.path().join("log")).unwrap_or_default();
+            let last: Vec<&str> = said.lines().rev().take(60).collect();
+            eprintln!("the broker said last: {}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
         self.run("kill");
     }
 }

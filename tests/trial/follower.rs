@@ -1,5 +1,5 @@
-//! Somebody who reads what is committed in the scored topic while a test breaks things, and remembers when each record
-//! could be read and which partition of which input it came from.
+//! Somebody who reads what is committed in a topic while a test breaks things, and remembers when each record could be
+//! read and where it came from.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Message as _};
 
 use super::outcome::origin;
 use super::reading::{assign, partitions};
@@ -19,7 +19,7 @@ struct Seen {
     at: Instant,
     /// When the broker appended it, in milliseconds.
     appended: i64,
-    /// Topic and partition that its post came from.
+    /// A scored post: topic and partition of its input. Another record: its own.
     origin: (String, i32),
 }
 
@@ -54,8 +54,14 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// Follows the scored posts.
     pub fn start(trial: &Trial) -> Self {
-        let topic = trial.own("scored");
+        Self::of(trial, "scored")
+    }
+
+    /// Follows the topic of this role.
+    pub fn of(trial: &Trial, role: &str) -> Self {
+        let topic = trial.own(role);
         let consumer = trial.consumer(&topic, "read_committed");
         assign(&consumer, &topic, &partitions(&consumer, &topic));
         let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -64,9 +70,8 @@ impl Follower {
             while !stopped.load(Ordering::Relaxed) {
                 // An error is a broker that is away: the client tries again.
                 let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
-                let (topic, partition, _) = origin(&serde_json::from_slice(message.payload().unwrap()).unwrap());
-                let appended = message.timestamp().to_millis().unwrap();
-                told.lock().unwrap().push(Seen { at: Instant::now(), appended, origin: (topic, partition) });
+                let (appended, origin) = (message.timestamp().to_millis().unwrap(), origin_of(&message));
+                told.lock().unwrap().push(Seen { at: Instant::now(), appended, origin });
             }
         });
         Self { seen, stop, thread: Some(thread) }
@@ -79,17 +84,17 @@ impl Follower {
     /// Waits until `more` records can be read that could not when it was asked.
     pub fn wait_more(&self, more: usize) {
         let before = self.count();
-        wait_for("new scored posts", || (self.count() >= before + more).then_some(()));
+        wait_for("new records", || (self.count() >= before + more).then_some(()));
     }
 
     /// How long after `moment` the first record could be read that was made after it.
     pub fn recovery(&self, moment: Moment) -> Duration {
-        wait_for("a new scored post", || self.recovered(moment))
+        wait_for("a new record", || self.recovered(moment))
     }
 
     /// How long after `moment` there was such a record of the last of the input partitions that were seen before.
     pub fn recovery_of_all(&self, moment: Moment) -> Duration {
-        wait_for("a new scored post of each partition", || {
+        wait_for("a new record of each partition", || {
             let mut first: BTreeMap<(String, i32), Option<Duration>> = BTreeMap::new();
             for seen in self.seen.lock().unwrap().iter() {
                 let first = first.entry(seen.origin.clone()).or_default();
@@ -125,6 +130,14 @@ impl Follower {
         let whole = |(at, longest): (Instant, Duration)| longest.max(now.saturating_duration_since(at.max(from)));
         last.into_iter().map(|(origin, gap)| (origin, whole(gap))).collect()
     }
+}
+
+fn origin_of(message: &BorrowedMessage<'_>) -> (String, i32) {
+    if message.topic().ends_with(".scored") {
+        let (topic, partition, _) = origin(&serde_json::from_slice(message.payload().unwrap()).unwrap());
+        return (topic, partition);
+    }
+    (message.topic().to_owned(), message.partition())
 }
 
 impl Drop for Follower {

@@ -1,11 +1,13 @@
-//! Posts with known ids, sent at a steady pace while a test breaks things. Each is written once, however often it must
-//! be sent; every hundredth is no JSON and must become a dead letter.
+//! Posts with known ids, sent at a steady pace while a test breaks things. Each is there in the end: what the client gives
+//! up, as it may when a broker dies, is sent again. Every hundredth is no JSON and must become a dead letter.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::{BaseRecord, Producer as _};
+use rdkafka::ClientContext;
+use rdkafka::message::{Message as _, OwnedMessage};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use serde_json::{Value, json};
 
 use super::{SOON, Trial, text};
@@ -48,7 +50,7 @@ impl Drop for Load {
 impl Trial {
     /// Sends posts at a pace until the load is stopped.
     pub fn load(&self, per_second: u32) -> Load {
-        let (producer, topics) = (self.producer(), [self.input("news"), self.input("social")]);
+        let (producer, topics) = (self.sender(), [self.input("news"), self.input("social")]);
         let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -64,7 +66,7 @@ impl Trial {
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
-            producer.flush(SOON).unwrap();
+            flush(&producer);
             sent
         });
         Load { stop, thread: Some(thread) }
@@ -77,16 +79,50 @@ impl Trial {
 
     /// As [`Trial::pile_up`], each post with so many bytes more that nobody reads.
     pub fn pile_up_large(&self, count: usize, bytes: usize) {
-        let (producer, topics) = (self.producer(), [self.input("news"), self.input("social")]);
+        let (producer, topics) = (self.sender(), [self.input("news"), self.input("social")]);
         let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
         for number in 0..count {
             send(&producer, &topics, first + number, bytes);
         }
-        producer.flush(SOON).unwrap();
+        flush(&producer);
+    }
+
+    fn sender(&self) -> Sender {
+        self.producer_config().create_with_context(Refused::default()).unwrap()
     }
 }
 
-type Sender = rdkafka::producer::ThreadedProducer<rdkafka::producer::DefaultProducerContext>;
+type Sender = ThreadedProducer<Refused>;
+
+/// The records that the client gave up.
+#[derive(Default)]
+struct Refused(Mutex<Vec<OwnedMessage>>);
+
+impl ClientContext for Refused {}
+
+impl ProducerContext for Refused {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((_, message)) = result {
+            self.0.lock().unwrap().push(message.detach());
+        }
+    }
+}
+
+/// Sends again what was given up until nothing is.
+fn flush(producer: &Sender) {
+    loop {
+        producer.flush(SOON).unwrap();
+        let refused = std::mem::take(&mut *producer.context().0.lock().unwrap());
+        if refused.is_empty() {
+            return;
+        }
+        for message in refused {
+            queue(producer, message.topic(), message.key().unwrap(), message.payload().unwrap());
+        }
+    }
+}
 
 fn send(producer: &Sender, topics: &[String; 2], number: usize, bytes: usize) {
     let (is_news, mut post) = post(number);
@@ -95,10 +131,14 @@ fn send(producer: &Sender, topics: &[String; 2], number: usize, bytes: usize) {
     }
     let key = text(&post["id"]);
     let value = if number % 100 == 99 { format!("{{\"id\": \"{key}\", broken") } else { post.to_string() };
-    // The queue is full while a broker is away: there is room again when it is back.
+    queue(producer, &topics[usize::from(!is_news)], key.as_bytes(), value.as_bytes());
+}
+
+/// The queue is full while a broker is away: there is room again when it is back.
+fn queue(producer: &Sender, topic: &str, key: &[u8], value: &[u8]) {
     let until = Instant::now() + SOON;
-    while producer.send(BaseRecord::to(&topics[usize::from(!is_news)]).key(&key).payload(&value)).is_err() {
-        assert!(Instant::now() < until, "post {number} cannot be sent");
+    while producer.send(BaseRecord::to(topic).key(key).payload(value)).is_err() {
+        assert!(Instant::now() < until, "{} cannot be sent", String::from_utf8_lossy(key));
         std::thread::sleep(Duration::from_millis(10));
     }
 }

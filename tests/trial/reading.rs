@@ -13,14 +13,18 @@ use super::{SOON, Trial};
 impl Trial {
     /// Writes each record once, however often it must be sent.
     pub fn producer(&self) -> ThreadedProducer<DefaultProducerContext> {
-        ClientConfig::new()
+        self.producer_config().create().unwrap()
+    }
+
+    pub fn producer_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", &self.servers)
             .set("linger.ms", "1")
             .set("enable.idempotence", "true")
             .set("reconnect.backoff.max.ms", "500")
-            .set("topic.metadata.refresh.interval.ms", "1000")
-            .create()
-            .unwrap()
+            .set("topic.metadata.refresh.interval.ms", "1000");
+        config
     }
 
     /// Everything that is committed in a topic.

@@ -13,10 +13,7 @@ from .data import Example
 
 _TAG = re.compile(r"\$[A-Za-z]{1,6}\b")
 _NUMBER = re.compile(r"(?<![\w.,$-])\d[\d,]*(?:\.\d+)?|(?<=\$)\d[\d,]*(?:\.\d+)?")
-_MARKS = re.compile(r"[.,;:!?'\"\u2018\u2019\u201c\u201d]+(?=\s|$)")
-
-MARKS_LOST = 0.1
-"""The share of varied texts that lose the marks at the ends of their words."""
+_MARKS = re.compile(r"[^\w\s$@#%&+-]|(?<=\s)[-+](?=\s)")
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,14 @@ def vary(text: str, names: tuple[str, ...], choices: Pool, share: float, chance:
             text = text.replace(name, chance.choice(choices.names))
     if chance.random() < share:
         text = scale_numbers(text, 2.0 ** chance.uniform(-1.0, 1.0))
-    if chance.random() < share * MARKS_LOST:
-        text = _MARKS.sub("", text)
+    if chance.random() < share:
+        text = drop_marks(text)
     return text
+
+
+def drop_marks(text: str) -> str:
+    """The text without punctuation."""
+    return " ".join(_MARKS.sub(" ", text).split())
 
 
 def swap_tags(text: str, tags: tuple[str, ...], chance: random.Random) -> str:

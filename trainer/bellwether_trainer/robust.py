@@ -5,7 +5,6 @@ turned if the first text gets the leaning that it was written with and the secon
 """
 
 import random
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,7 +16,6 @@ from .negations import PAIRS
 from .tasks import SENTIMENT, Task
 
 PAIRS_MAX = 1000
-_MARKS = re.compile(r"[^\w\s$@#%&+-]|(?<=\s)[-+](?=\s)")
 
 
 def variants(examples: Sequence[Example]) -> dict[str, list[tuple[str, str]]]:
@@ -36,7 +34,7 @@ def variants(examples: Sequence[Example]) -> dict[str, list[tuple[str, str]]]:
         "another name": named,
         "other numbers": lambda example: augment.scale_numbers(example.text, 2.0 ** chance.uniform(-1.0, 1.0)),
         "upper case": lambda example: example.text.upper(),
-        "no punctuation": lambda example: " ".join(_MARKS.sub(" ", example.text).split()),
+        "no punctuation": lambda example: augment.drop_marks(example.text),
     }
     shuffled = list(examples)
     chance.shuffle(shuffled)

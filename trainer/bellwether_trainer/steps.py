@@ -24,6 +24,7 @@ from . import (
     refresh,
     robust,
     search,
+    statements,
     teach,
     tracking,
     train,
@@ -82,6 +83,7 @@ def _fit(
     log = _log(options, run)
     never = data.keys(options.never)
     split = data.load(options.data, recipe.validation_share, never=never)
+    split.train.extend(statements.examples())
     answers = teach.read(options.answers) if options.answers else None
     unlabelled = data.unlabelled(options.data, recipe.validation_share, never) if answers else []
     torch.manual_seed(recipe.seed)
@@ -277,7 +279,8 @@ def _write(options: argparse.Namespace, log: Log) -> None:
         "data": [
             {"name": data_set.source, "licence": data_set.licence, "rows": split.rows[data_set.name]}
             for data_set in data.SETS
-        ],
+        ]
+        + [{"name": statements.SOURCE, "licence": "Apache-2.0", "rows": len(statements.examples())}],
         "recipe": asdict(recipe) | {"encoder": "all-MiniLM-L6-v2 (Apache-2.0)", "best_epoch": kept["report"]["epoch"]},
         "continued_from": kept["history"],
         "averaged": kept.get("averaged", []),

@@ -229,6 +229,8 @@ impl World {
             // What cannot be aborted is fatal.
             4..7 if !matches!(call, Call::Begin | Call::Abort) => (Fault::Abortable(passing()), false),
             7 if call == Call::SendOffsets => (Fault::FencedMember(passing()), false),
+            // Given up without an answer: a new client begins, and it may have been done.
+            8 if call == Call::Commit => (Fault::FencedMember(passing()), dice.chance(0.5)),
             7 | 8 if matches!(call, Call::Commit | Call::CommitOffsets) => (Fault::Unknown(why()), dice.chance(0.5)),
             9 => (Fault::Fatal(why()), false),
             _ => (Fault::Retriable(passing()), false),
