@@ -27,14 +27,18 @@ fn a_champion_is_named_and_taken_back() {
     assert_eq!(code, 64, "a reason is asked for: {said}");
     let (code, said) = run(&models, &["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
     assert_eq!((code, champion(&models).as_str()), (20, "1"), "nobody judged it: {said}");
-    let verdict = |passed: bool| {
-        let text = format!("{{\"passed\": {passed}, \"champion\": \"1\", \"reasons\": [\"worse on filings\"]}}");
+    let verdict = |passed: bool, champion: &str| {
+        let text =
+            format!("{{\"passed\": {passed}, \"champion\": \"{champion}\", \"reasons\": [\"worse on filings\"]}}");
         std::fs::write(models.tiny().join("2/verdict.json"), text).unwrap();
     };
-    verdict(false);
+    verdict(false, "1");
     let (code, said) = run(&models, &["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
     assert!(code == 20 && said.contains("the gate refused version 2: worse on filings"), "{said}");
-    verdict(true);
+    verdict(true, "0");
+    let (code, said) = run(&models, &["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
+    assert!(code == 20 && said.contains("judged against version 0, and version 1 answers now"), "{said}");
+    verdict(true, "1");
     let (code, said) = run(&models, &["promote", "2", "--reason", "better on filings", "--device", "cpu"]);
     assert_eq!((code, champion(&models).as_str()), (0, "2"), "{said}");
     assert!(said.contains("version 2 is the champion after version 1"), "{said}");

@@ -10,7 +10,7 @@ use bellwether::event::{Label, Sample};
 use serde_json::Value;
 
 use crate::archive::{at, name, sample, settings, store};
-use crate::trial::Models;
+use crate::trial::{Models, wait_for};
 
 /// What makes a story bad, good or neither, in words that the tiny model's tokeniser knows; the rest says nothing.
 const MOODS: [(&str, [&str; 4]); 3] = [
@@ -38,21 +38,34 @@ fn archive(folder: &Path, count: usize, answer: impl Fn(usize, &'static str) -> 
     };
     let samples: Vec<Sample> = (0..2 * count).map(post).collect();
     store.publish_samples(&name(0, 2 * count as i64), &samples.iter().collect::<Vec<_>>()).unwrap();
+    label(folder, count, 0, answer);
+}
+
+/// Labels the first `count` stories, for the `time`-th time.
+fn label(folder: &Path, count: usize, time: i64, answer: impl Fn(usize, &'static str) -> &'static str) {
     let label = |number: usize| Label {
         post_id: Arc::from(format!("post-{number}")),
         task: "sentiment".into(),
         label: answer(number, story(number).1).into(),
         annotator: "kim".into(),
-        at: at("2026-03-05T00:00:00Z"),
+        at: at("2026-03-05T00:00:00Z").plus(Duration::from_secs(time.unsigned_abs())),
         note: None,
     };
     let labels: Vec<Label> = (0..count).map(label).collect();
-    let name = SegmentName { topic: "market.labels".into(), partition: 0, ..name(0, count as i64) };
-    store.publish_labels(&name, &labels.iter().collect::<Vec<_>>()).unwrap();
+    let from = time * count as i64;
+    let name = SegmentName { topic: "market.labels".into(), partition: 0, ..name(from, from + count as i64) };
+    store(folder).publish_labels(&name, &labels.iter().collect::<Vec<_>>()).unwrap();
 }
 
 /// Runs `bellwether retrain --json`; its exit code, what it printed and its log.
 fn retrain(folder: &Path, models: &Models, extra: &str) -> (i32, Value, String) {
+    let done = command(folder, models, extra).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let last = String::from_utf8_lossy(&done.stdout).lines().last().map(str::to_owned).unwrap_or_default();
+    (done.status.code().unwrap(), serde_json::from_str(&last).unwrap_or(Value::Null), said)
+}
+
+fn command(folder: &Path, models: &Models, extra: &str) -> Command {
     let file = folder.join("pipeline.toml");
     let (url, directory) = (settings(folder).url, models.tiny().parent().unwrap().display().to_string());
     let trainer = concat!(env!("CARGO_MANIFEST_DIR"), "/trainer");
@@ -63,10 +76,8 @@ fn retrain(folder: &Path, models: &Models, extra: &str) -> (i32, Value, String) 
     );
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
-    let done = command.arg("retrain").arg(&file).arg("--json").output().unwrap();
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    let last = String::from_utf8_lossy(&done.stdout).lines().last().map(str::to_owned).unwrap_or_default();
-    (done.status.code().unwrap(), serde_json::from_str(&last).unwrap_or(Value::Null), said)
+    command.arg("retrain").arg(&file).arg("--json");
+    command
 }
 
 fn champion(models: &Models) -> String {
@@ -87,7 +98,7 @@ fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_
     assert!(told["gains"][0]["at_least"].as_f64().unwrap() > 0.0, "{told}");
     let run = folder.path().join("retrain/2");
     let page = std::fs::read_to_string(run.join("verdict.md")).unwrap();
-    assert!(page.starts_with("# tiny version 2 is promoted"), "{page}");
+    assert!(page.starts_with("# tiny version 2 passes the gate"), "{page}");
     let html = std::fs::read_to_string(run.join("verdict.html")).unwrap();
     assert!(html.matches("<svg").count() >= 3 && html.ends_with("</html>\n"), "{html}");
     assert!(run.join("figures.json").is_file());
@@ -113,6 +124,7 @@ fn too_few_labels_and_a_trainer_that_is_not_there_are_said_and_change_nothing() 
     let (code, told, _) = retrain(folder.path(), &models, "");
     assert_eq!(code, 21);
     assert_eq!((&told["ending"], &told["have"], &told["wanted"]), (&"too-few-labels".into(), &40.into(), &100.into()));
+    assert_eq!(told["classes"]["sentiment"]["positive"], 13, "{told}");
     assert!(!folder.path().join("retrain/2").exists(), "nothing was begun");
     let unlabelled = tempfile::tempdir().unwrap();
     store(unlabelled.path()).publish_samples(&name(0, 1), &[&sample(0)]).unwrap();
@@ -133,4 +145,39 @@ fn too_few_labels_and_a_trainer_that_is_not_there_are_said_and_change_nothing() 
     assert_eq!(done.status.code(), Some(69), "{said}");
     assert!(said.contains("there is no trainer at") && said.contains("scripts/python-env.sh"), "{said}");
     assert_eq!(champion(&models), "1");
+}
+
+#[test]
+fn a_run_that_is_killed_takes_its_trainer_along_and_goes_on_later_and_nobody_else_retrains_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = Models::with(&["1"]);
+    archive(folder.path(), 240, |_, mood| mood);
+    let run = folder.path().join("retrain/2");
+    let mut first = command(folder.path(), &models, EAGER).spawn().unwrap();
+    wait_for("the first epoch", || run.join("training/state.pt").is_file().then_some(()));
+    let (code, _, said) = retrain(folder.path(), &models, EAGER);
+    assert!(code == 69 && said.contains("another retraining is under way"), "{said}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    wait_for("its trainer ends", || {
+        let processes = Command::new("ps").args(["-eww", "-o", "args="]).output().unwrap().stdout;
+        (!String::from_utf8_lossy(&processes).contains(run.to_str().unwrap())).then_some(())
+    });
+    assert_eq!(champion(&models), "1");
+    let (code, told, said) = retrain(folder.path(), &models, EAGER);
+    assert!([0, 20].contains(&code) && told["version"] == "2", "{code} {told} {said}");
+    let log = std::fs::read_to_string(run.join("training/log.jsonl")).unwrap();
+    assert!(log.contains("\"resumed\""), "{log}");
+}
+
+#[test]
+fn labels_that_the_trainer_refuses_are_read_anew_when_there_are_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = Models::with(&["1"]);
+    archive(folder.path(), 120, |_, _| "neutral");
+    let (code, _, said) = retrain(folder.path(), &models, "epochs = 1");
+    assert!(code == 65 && said.contains("the next run looks at the labels anew"), "{code} {said}");
+    label(folder.path(), 120, 1, |_, mood| mood);
+    let (code, told, said) = retrain(folder.path(), &models, "epochs = 1");
+    assert_eq!((code, &told["ending"], &told["version"]), (20, &"decided".into(), &"2".into()), "{told} {said}");
 }

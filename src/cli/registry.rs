@@ -26,10 +26,13 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
         ModelAction::Show { version, json } => show(&registry, &folder, version.as_deref(), *json, &mut output)?,
         ModelAction::Promote { version, force, warrant } => {
             check(&registry, &folder, version, warrant, &mut output)?;
-            if !force {
-                passed(&folder.join(version), version)?;
-            }
-            let change = registry.promote(version, warrant_of(warrant)).map_err(told)?;
+            let warrant = warrant_of(warrant);
+            let change = if *force {
+                registry.promote(version, warrant)
+            } else {
+                registry.promote_over(&passed(&folder.join(version), version)?, version, warrant)
+            };
+            let change = change.map_err(told)?;
             say(&change, &mut output)?;
         }
         ModelAction::Challenge { version, none: _, warrant } => {
@@ -87,10 +90,10 @@ fn import(arguments: &args::Import, folder: &Path, output: &mut Output) -> Resul
     ))
 }
 
-/// Only what a gate let pass is named without more ado.
-fn passed(candidate: &Path, version: &str) -> Result<(), Failure> {
+/// Only what a gate let pass is named without more ado. Returns whom it was held against.
+fn passed(candidate: &Path, version: &str) -> Result<String, Failure> {
     let (message, remedy) = match gate_of(candidate) {
-        Some(Passed { passed: true, .. }) => return Ok(()),
+        Some(Passed { passed: true, champion, .. }) => return Ok(champion),
         Some(Passed { reasons, .. }) => (format!("the gate refused version {version}: {}", reasons.join("; ")), ""),
         None => (
             format!("no gate has judged version {version}"),
@@ -105,9 +108,14 @@ fn warrant_of(arguments: &WarrantArguments) -> Warrant {
     Warrant { at: SystemClock::new().now(), by, reason: arguments.reason.clone() }
 }
 
-fn told(error: RegistryError) -> Failure {
+pub(super) fn told(error: RegistryError) -> Failure {
     let message = error.to_string();
     match error {
+        RegistryError::Overtaken { .. } => Failure {
+            exit: Exit::Refused,
+            message,
+            remedy: "retrain again, or name it all the same: bellwether model promote --force".to_owned(),
+        },
         RegistryError::Model(_) => Failure::unavailable(message, ""),
         RegistryError::File { .. } => {
             Failure::unavailable(message, "check --model, and that the folder can be written")

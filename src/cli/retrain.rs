@@ -1,5 +1,7 @@
 //! `bellwether retrain`: one command for a timer, from the labels to the verdict.
 
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use serde_json::Value;
 use crate::archive::Shelf;
 use crate::cli::args::{Global, Retrain};
 use crate::cli::serve::runtime_hints;
-use crate::cli::{Exit, Failure, Output, load, model};
+use crate::cli::{Exit, Failure, Output, load, model, registry};
 use crate::config;
 use crate::onnx::{manifest, runtime};
 use crate::retrain::{
@@ -25,6 +27,7 @@ enum Told<'a> {
     TooFewLabels {
         have: usize,
         wanted: usize,
+        classes: &'a BTreeMap<String, BTreeMap<String, usize>>,
     },
     Decided {
         version: &'a str,
@@ -88,7 +91,14 @@ fn failure(error: RetrainError) -> Failure {
         RetrainError::Dataset(error) => crate::cli::dataset::told(error),
         RetrainError::NoTrainer(_) => Failure::unavailable(message, "make its environment with scripts/python-env.sh"),
         RetrainError::Evaluate(_) => Failure::data(message, "correct the row, or take it out"),
-        RetrainError::Trainer { code: Some(65), .. } => Failure::data(message, "see what the trainer says of the data"),
+        RetrainError::Trainer { code: Some(65), .. } => {
+            Failure::data(message, "label what it says is missing: the next run looks at the labels anew")
+        }
+        RetrainError::Trainer { code: Some(64), .. } => {
+            Failure { exit: Exit::Internal, message, remedy: "run it again: it begins anew".to_owned() }
+        }
+        RetrainError::UnderWay(_) => Failure::unavailable(message, "wait until it has ended"),
+        RetrainError::Registry(error) => registry::told(error),
         RetrainError::Trainer { code: Some(69), .. } => {
             Failure::unavailable(message, "make its environment with scripts/python-env.sh")
         }
@@ -97,11 +107,9 @@ fn failure(error: RetrainError) -> Failure {
             message,
             remedy: "run it again: it goes on where it was, and the champion answers meanwhile".to_owned(),
         },
-        RetrainError::Archive(_)
-        | RetrainError::Score(_)
-        | RetrainError::Model(_)
-        | RetrainError::Registry(_)
-        | RetrainError::File { .. } => Failure::unavailable(message, ""),
+        RetrainError::Archive(_) | RetrainError::Score(_) | RetrainError::Model(_) | RetrainError::File { .. } => {
+            Failure::unavailable(message, "")
+        }
     }
 }
 
@@ -124,13 +132,34 @@ impl Shown {
             return;
         }
         match progress {
-            Progress::Step(name) => self.bar.set_message((*name).to_owned()),
+            Progress::Step(name) => self.now((*name).to_owned()),
             Progress::Dataset(report) => {
                 let rows: usize = report.splits.values().map(|split| split.rows).sum();
-                self.bar.println(format!("data set: {rows} labelled posts, {} without a label", report.unlabelled));
-                report.warnings().iter().for_each(|warning| self.bar.println(format!("warning: {warning}")));
+                self.line(&format!("data set: {rows} labelled posts, {} without a label", report.unlabelled));
+                report.warnings().iter().for_each(|warning| self.line(&format!("warning: {warning}")));
             }
-            Progress::Trainer(event) => self.bar.set_message(format!("training: {}", line(event))),
+            // Steps are for who watches.
+            Progress::Trainer(event) if self.bar.is_hidden() && event["event"] == "step" => {}
+            Progress::Trainer(event) => self.now(format!("training: {}", line(event))),
+        }
+    }
+
+    /// What is being done: a line that is written over, or where nobody watches one of its own.
+    fn now(&self, what: String) {
+        if self.bar.is_hidden() {
+            self.line(&what);
+        } else {
+            self.bar.set_message(what);
+        }
+    }
+
+    /// A line that stays. A bar says nothing where standard error is no terminal.
+    fn line(&self, text: &str) {
+        if self.bar.is_hidden() {
+            // Where nobody can be told, the work goes on.
+            drop(writeln!(std::io::stderr().lock(), "{text}"));
+        } else {
+            self.bar.println(text);
         }
     }
 }
@@ -148,7 +177,7 @@ fn tell(ending: &Ending, json: bool) -> Result<(), Failure> {
     match ending {
         Ending::TooFew { have, wanted, classes } => {
             if json {
-                output.json(&Told::TooFewLabels { have: *have, wanted: *wanted })?;
+                output.json(&Told::TooFewLabels { have: *have, wanted: *wanted, classes })?;
                 output.flush()?;
                 return Err(Failure::silent(Exit::TooFewLabels));
             }

@@ -1,7 +1,8 @@
 //! One retraining, from the archive to the verdict: data set, training, comparison, gate, promotion.
 //!
-//! Everything of a run lies in one folder, `<directory>/<version>`; a run that was killed goes on where it was. The
-//! candidate's folder gets its name when it is whole, and `verdict.json` in it says whether the gate let it pass.
+//! Everything of a run lies in one folder, `<directory>/<version>`; a run that was killed goes on where it was, under the
+//! same champion and settings. The candidate's folder gets its name when it is whole, and `verdict.json` in it says
+//! whether the gate let it pass, and against whom.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader};
@@ -19,6 +20,7 @@ use crate::retrain::compare::{Comparison, Contender, compare, read_rows, time};
 use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, Side, make_dataset};
 use crate::retrain::gate::{Decision, Evidence, Gain, decide};
 use crate::retrain::reference::{POSTS_MIN, usual};
+use crate::retrain::run::{self, Run};
 use crate::retrain::verdict::{Estimate, Story, html, markdown};
 use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant, reference};
 use crate::time::Clock;
@@ -109,6 +111,9 @@ pub enum RetrainError {
     /// A model fails.
     #[error(transparent)]
     Score(#[from] ScoreFailure),
+    /// Somebody else retrains.
+    #[error("another retraining is under way: it holds {}", .0.display())]
+    UnderWay(PathBuf),
     /// The trainer is not there.
     #[error("there is no trainer at {0}")]
     NoTrainer(String),
@@ -157,25 +162,32 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
     let folder = it.model.directory.join(&it.model.name);
     let registry = Registry::new(&folder);
     let champion = registry.champion()?;
-    let version = next_version(&registry, &it.settings.directory)?;
-    let run = it.settings.directory.join(&version);
+    let run = Run::open(&registry, &it.settings.directory, &begun(it, &champion))?;
+    let version = run.version.clone();
     let mut steps = Steps { clock: it.clock.clone(), took: Vec::new() };
-    let dataset = match steps.step("data set", told, |told| data_set(it, &run, told)) {
+    let dataset = match steps.step("data set", told, |told| data_set(it, &run.folder, told)) {
         Err(RetrainError::Dataset(DatasetError::NoLabels { .. } | DatasetError::NoneInArchive { .. })) => {
-            let _empty = std::fs::remove_dir_all(&run);
+            run.remove();
             return Ok(Ending::TooFew { have: 0, wanted: it.settings.labels_min, classes: BTreeMap::new() });
         }
         made => made?,
     };
     let have = dataset.splits.values().map(|split| split.rows).sum();
     if have < it.settings.labels_min {
-        let _old = std::fs::remove_dir_all(&run);
+        run.remove();
         let classes = all_classes(&dataset);
         return Ok(Ending::TooFew { have, wanted: it.settings.labels_min, classes });
     }
     let candidate = folder.join(&version);
-    steps.step("training", told, |told| train(it, &folder.join(&champion), &run, &version, told))?;
-    let judged = steps.step("comparison", told, |_| judge(it, &folder.join(&champion), &candidate, &run))?;
+    let judged = (|| {
+        steps.step("training", told, |told| train(it, &folder.join(&champion), &run, told))?;
+        steps.step("comparison", told, |_| judge(it, &folder.join(&champion), &candidate, &run.folder))
+    })();
+    // The same data would be refused again, more labels would not be looked at.
+    if let Err(RetrainError::Trainer { code: Some(64 | 65), .. } | RetrainError::Evaluate(_)) = &judged {
+        run.give_up();
+    }
+    let judged = judged?;
     let decision = decide(&judged.evidence, &it.settings.gate);
     let story = Story {
         model: &it.model.name,
@@ -188,16 +200,16 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
         estimates: &judged.estimates,
         steps: &steps.took,
     };
-    let page = run.join("verdict.html");
-    write(&run.join("figures.json"), &json(&judged.evidence))?;
-    write(&run.join("verdict.md"), &markdown(&story))?;
+    let page = run.folder.join("verdict.html");
+    write(&run.folder.join("figures.json"), &json(&judged.evidence))?;
     write(&page, &html(&story))?;
     let passed = Passed { passed: decision.passed, champion: champion.clone(), reasons: decision.reasons() };
     write(&candidate.join(VERDICT), &json(&passed))?;
+    write(&run.folder.join(run::VERDICT), &markdown(&story))?;
     let promoted = decision.passed && it.promote;
     if promoted {
         let reason = format!("retrained: {}", gains(&decision));
-        registry.promote(&version, Warrant { at: it.clock.now(), by: it.by.clone(), reason })?;
+        registry.promote_over(&champion, &version, Warrant { at: it.clock.now(), by: it.by.clone(), reason })?;
     }
     Ok(Ending::Decided { version, decision: Box::new(decision), promoted, page })
 }
@@ -217,13 +229,15 @@ fn all_classes(dataset: &DatasetReport) -> BTreeMap<String, BTreeMap<String, usi
     classes
 }
 
-/// The next number; the last one again where its run was begun and has no verdict.
-fn next_version(registry: &Registry, directory: &Path) -> Result<String, RetrainError> {
-    let versions = registry.versions()?;
-    let last = versions.iter().filter_map(|version| version.name.parse::<u64>().ok()).max().unwrap_or(0);
-    let run = directory.join(last.to_string());
-    let is_open = run.join("dataset").is_dir() && !run.join("verdict.md").is_file();
-    Ok(if is_open { last } else { last + 1 }.to_string())
+/// All that decides what a run's candidate will be, beside the samples and labels.
+fn begun(it: &Retraining<'_>, champion: &str) -> Value {
+    let RetrainSettings { epochs, patience, learning_rate, head_learning_rate, unlabelled_max, .. } = it.settings;
+    let DatasetPlan { validation_share, test_share, near_copy, seed, .. } = &it.plan;
+    serde_json::json!({
+        "champion": champion, "epochs": epochs, "patience": patience, "learning_rate": learning_rate,
+        "head_learning_rate": head_learning_rate, "unlabelled_max": unlabelled_max,
+        "validation_share": validation_share, "test_share": test_share, "near_copy": near_copy, "seed": seed,
+    })
 }
 
 /// Steps with how long each took.
@@ -262,28 +276,19 @@ fn data_set(it: &Retraining<'_>, run: &Path, told: &mut dyn FnMut(Progress)) -> 
     Ok(report)
 }
 
-/// Lets the trainer work, unless its candidate is there.
-fn train(
-    it: &Retraining<'_>,
-    champion: &Path,
-    run: &Path,
-    version: &str,
-    told: &mut dyn FnMut(Progress),
-) -> Result<(), RetrainError> {
-    if it.model.directory.join(&it.model.name).join(version).join("manifest.json").is_file() {
-        return Ok(());
-    }
+/// Lets the trainer work. Where the candidate of this run is there already it says so, and refuses one of another run.
+fn train(it: &Retraining<'_>, champion: &Path, run: &Run, told: &mut dyn FnMut(Progress)) -> Result<(), RetrainError> {
     let python = it.trainer.join(".venv/bin/python");
     if !python.is_file() {
         return Err(RetrainError::NoTrainer(it.trainer.display().to_string()));
     }
     let mut command = Command::new(python);
-    command.args(["-m", "bellwether_trainer", "refresh", "--json"]).env("PYTHONPATH", &it.trainer);
-    for (option, value) in [("--dataset", &run.join("dataset")), ("--run-dir", &run.join("training"))] {
+    command.args(["-m", "bellwether_trainer", "refresh", "--json", "--attended"]).env("PYTHONPATH", &it.trainer);
+    for (option, value) in [("--dataset", &run.folder.join("dataset")), ("--run-dir", &run.folder.join("training"))] {
         command.arg(option).arg(value);
     }
     command.arg("--champion").arg(champion).arg("--out").arg(&it.model.directory);
-    command.args(["--name", &it.model.name, "--version", version]);
+    command.args(["--name", &it.model.name, "--version", &run.version]);
     let asked = it.settings;
     for (option, value) in [
         ("--epochs", asked.epochs.to_string()),
@@ -296,7 +301,9 @@ fn train(
     }
     let failed = |source| failed(&it.trainer, source);
     let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    // It ends when this does, however we end: nobody is left working in a run that another takes up.
+    let attending = child.stdin.take();
     let errors = child.stderr.take().map(BufReader::new);
     let words = std::thread::spawn(move || {
         let lines: Vec<String> = errors.into_iter().flat_map(|errors| errors.lines().map_while(Result::ok)).collect();
@@ -308,6 +315,7 @@ fn train(
         }
     }
     let status = child.wait().map_err(failed)?;
+    drop(attending);
     let words = words.join().unwrap_or_default();
     if status.success() {
         return Ok(());
@@ -371,16 +379,16 @@ fn graph_bytes(version: &Path) -> Result<u64, RetrainError> {
     std::fs::metadata(&path).map(|file| file.len()).map_err(|source| failed(&path, source))
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-fn failed(path: &Path, source: io::Error) -> RetrainError {
+pub(super) fn failed(path: &Path, source: io::Error) -> RetrainError {
     RetrainError::File { path: path.to_owned(), source }
 }
 
 /// Writes a file whole or not at all.
-fn write(path: &Path, text: &str) -> Result<(), RetrainError> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), RetrainError> {
     let aside = path.with_extension("new");
     std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, path)).map_err(|source| failed(path, source))
 }

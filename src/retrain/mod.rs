@@ -15,6 +15,7 @@ mod pictures;
 mod reference;
 mod registry;
 mod row;
+mod run;
 mod settings;
 mod verdict;
 mod worth;

@@ -101,6 +101,16 @@ pub enum RegistryError {
     /// It answers already.
     #[error("version {0} is the champion already")]
     Already(String),
+    /// Another one answers than the one that a version was judged against.
+    #[error("version {version} was judged against version {judged}, and version {champion} answers now")]
+    Overtaken {
+        /// Who was judged.
+        version: String,
+        /// Against whom.
+        judged: String,
+        /// Who answers.
+        champion: String,
+    },
     /// Nobody knows who answered before.
     #[error("{} does not say who answered before version {champion}", path.display())]
     NoEarlier {
@@ -189,6 +199,19 @@ impl Registry {
     /// [`RegistryError::Already`], and what cannot be written; the champion is the old one then.
     pub fn promote(&self, version: &str, warrant: Warrant) -> Result<Change, RegistryError> {
         self.change(Action::Promote, version.to_owned(), warrant)
+    }
+
+    /// As [`Registry::promote`], where the champion is still the one that the version was `judged` against.
+    ///
+    /// # Errors
+    /// [`RegistryError::Overtaken`] where it is not, and as [`Registry::promote`].
+    pub fn promote_over(&self, judged: &str, version: &str, warrant: Warrant) -> Result<Change, RegistryError> {
+        let champion = self.champion()?;
+        if champion != judged && champion != version {
+            let (version, judged) = (version.to_owned(), judged.to_owned());
+            return Err(RegistryError::Overtaken { version, judged, champion });
+        }
+        self.promote(version, warrant)
     }
 
     /// Who answered before the champion: whom a rollback names.
@@ -319,6 +342,17 @@ mod tests {
         assert_eq!(told.last().unwrap(), &(Action::Rollback, "2".to_owned(), "it did not".to_owned()));
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "nothing is left aside: {left:?}");
+    }
+
+    #[test]
+    fn who_was_judged_against_another_than_the_champion_is_not_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::new(folder.path());
+        registry.promote("1", because("the first", 1)).unwrap();
+        registry.promote_over("1", "2", because("better", 2)).unwrap();
+        let said = registry.promote_over("1", "3", because("better", 3)).unwrap_err().to_string();
+        assert_eq!(said, "version 3 was judged against version 1, and version 2 answers now");
+        assert_eq!((registry.champion().unwrap().as_str(), registry.history().unwrap().len()), ("2", 2));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) struct Story<'a> {
 
 impl Story<'_> {
     fn headline(&self) -> String {
-        let verb = if self.decision.passed { "is promoted" } else { "is refused" };
+        let verb = if self.decision.passed { "passes the gate" } else { "is refused" };
         format!("{} version {} {verb}", self.model, self.candidate)
     }
 }

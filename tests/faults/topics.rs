@@ -1,16 +1,21 @@
 //! Topics that somebody changes under a running pipeline.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::json;
 
-use super::{Figures, times, trial};
+use super::{Figures, at_most, times, trial};
 use crate::trial::{Follower, Moment, Running, SOON, Trial, wait_for};
 
 /// How the clients of a test hear of new partitions within a second, and not within half a minute.
 const REFRESH: &str = "kafka.properties.topic_metadata_refresh_interval_ms";
+
+/// A topic that is gone is missed within this time.
+const MISSED: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_partition_that_an_input_gets_while_it_is_read_is_read_from_its_first_record() {
@@ -83,7 +88,9 @@ fn a_topic_that_is_deleted_stops_the_pipeline_with_its_name() {
             follower.wait_more(20);
             drop((load.stop(), follower));
             trial.delete(&topic);
+            let deleted = Instant::now();
             stops(&mut running, 69, &topic, "gone");
+            assert!(deleted.elapsed() < at_most(MISSED), "it ends only after {:?}", deleted.elapsed());
             // Nor does a restart make it anew: that is for somebody to decide.
             stops(&mut trial.run_as("only"), 69, &topic, "missing topics");
             trial.done(&["topics"]);

@@ -103,6 +103,7 @@ def _parser() -> _Parser:
     command.add_argument("--name", default="finance-en")
     command.add_argument("--version", required=True, help="the candidate's")
     command.add_argument("--json", action="store_true", help="progress as JSON lines")
+    command.add_argument("--attended", action="store_true", help="end when standard input does")
     command.set_defaults(run=steps.refresh_champion)
     _settings(command, refresh.Recipe)
     for name in ("pretrain", "train", "ablate", "methods", "search", "refresh"):

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -29,7 +31,7 @@ from . import (
     tracking,
     train,
 )
-from .errors import DataError, UsageError
+from .errors import DataError, TrainerError, UsageError
 from .log import Log
 from .tasks import TASKS
 
@@ -184,6 +186,8 @@ def measure_robustness(options: argparse.Namespace) -> None:
 
 def refresh_champion(options: argparse.Namespace) -> None:
     """`refresh`: the champion and new labels to a candidate version."""
+    if options.attended:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     recipe = refresh.Recipe(**{field.name: getattr(options, field.name) for field in fields(refresh.Recipe)})
     if min(recipe.epochs, recipe.batch, recipe.patience) < 1 or min(recipe.replay, recipe.unlabelled_max) < 0:
         raise UsageError("epochs, batch and patience are at least 1, replay and unlabelled-max at least 0")
@@ -197,6 +201,14 @@ def refresh_champion(options: argparse.Namespace) -> None:
         refresh.refresh(order, recipe, log)
     finally:
         log.close()
+
+
+def _end_with_input() -> None:
+    """Ends this process when its standard input does: whoever began it is gone, and another may take the run up."""
+    # Not through sys.stdin, whose lock an interpreter that ends by itself could not have.
+    while os.read(0, 1):
+        pass
+    os._exit(TrainerError.exit_code)
 
 
 def _held_out(options: argparse.Namespace) -> tuple[dict, data.Split, list[data.Example]]:
@@ -223,7 +235,7 @@ def collect_answers(options: argparse.Namespace) -> None:
     for path in options.checkpoints:
         kept = _checkpoint(path)
         model.load_state_dict(kept["model"])
-        heard.append(teach.ask(model, tokenizer, texts, kept["recipe"]["max_tokens"]))
+        heard.append(teach.ask(model, tokenizer, texts, kept["recipe"]["max_tokens"], narrow=True))
         log.write("taught", texts=len(texts), teacher=str(path))
     teach.save(options.run_dir / "answers.pt", texts, teach.mean(heard), [str(path) for path in options.checkpoints])
 

@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from . import loop
 from .errors import DataError
 from .network import Classifier, encode, pad
 
@@ -31,15 +32,19 @@ class Answers:
 
 
 @torch.no_grad()
-def ask(model: Classifier, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> dict[str, Tensor]:
-    """Probabilities a task of one model, in the order of the texts."""
+def ask(
+    model: Classifier, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, narrow: bool = False
+) -> dict[str, Tensor]:
+    """Probabilities a task of one model, in the order of the texts; `narrow`: in bf16, where that is faster."""
     model.eval()
     rows = encode(tokenizer, texts, max_tokens)
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     result = {task.name: torch.zeros(len(rows), len(task.labels)) for task in model.tasks}
     for start in range(0, len(order), BATCH):
         part = order[start : start + BATCH]
-        for task, logits in zip(model.tasks, model(**pad([rows[index] for index in part])), strict=True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow and loop.bf16_pays()):
+            answers = model(**pad([rows[index] for index in part]))
+        for task, logits in zip(model.tasks, answers, strict=True):
             result[task.name][part] = torch.softmax(logits.float(), dim=1)
     return result
 

@@ -52,6 +52,8 @@ class Recipe:
     soft_share: float = 0.5
     """How much the teachers' answer weighs against the label, where there are teachers."""
     unlabelled_weight: float = 1.0
+    unlabelled_per_label: float = 1.0
+    """How many texts without a label an epoch has for each with one, at most; each epoch draws its own."""
     gradient_norm_max: float = 1.0
     validation_share: float = 0.15
     rows_share: float = 1.0
@@ -142,11 +144,14 @@ def fit(
     labelled = [example for example in split.train if _kept(example.text, recipe.rows_share)]
     validation = tokenise(tokenizer, split.validation, recipe.max_tokens)
     choices = augment.pool(labelled)
-    texts: list[tuple[str, Example | None]] = [(example.text, example) for example in labelled]
-    texts += [(text, None) for text in unlabelled if answers and answers.of(text)]
+    taught = [text for text in unlabelled if answers and answers.of(text)]
+    unlabelled_count = min(len(taught), round(recipe.unlabelled_per_label * len(labelled)))
+    texts_count = len(labelled) + unlabelled_count
 
     def epoch(number: int) -> list[list[Row]]:
         chance = random.Random(recipe.seed * 1000 + number)
+        texts: list[tuple[str, Example | None]] = [(example.text, example) for example in labelled]
+        texts += [(text, None) for text in chance.sample(taught, unlabelled_count)]
         told = [
             augment.vary(text, example.names if example else (), choices, recipe.varied_share, chance)
             for text, example in texts
@@ -170,12 +175,12 @@ def fit(
         return row_loss(model(**inputs), batch, names, recipe) + method.penalty()
 
     device = next(model.parameters()).device
-    steps = math.ceil(len(texts) / recipe.batch) * recipe.epochs
+    steps = math.ceil(texts_count / recipe.batch) * recipe.epochs
     choice = methods.Choice(recipe.method, recipe.rank, recipe.prefix_tokens, recipe.adapter_width)
     method = methods.install(model, choice, steps, recipe.max_tokens)
     share = method.trainable_share()
     log.write(
-        "start", train=len(texts), labelled=len(labelled), validation=len(validation), steps=steps,
+        "start", train=texts_count, labelled=len(labelled), validation=len(validation), steps=steps,
         device=device.type, trainable_share=share, **asdict(recipe),
     )  # fmt: skip
     if recipe.method == "full":
