@@ -46,6 +46,9 @@ fine_tune first 7 "$@" &
 other=$!
 fine_tune second 8 "$@"
 wait "$other"
-trainer average "$run/average" "$run/first/best.pt" "$run/second/best.pt"
-trainer finish "$run/average" --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}"
-trainer compare "$run/average" --model "${OUT:-models}/${NAME:-finance-en}/${VERSION:-1}"
+note "what the two say together, and a third that learns from it"
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+[ -f "$run/teachers/answers.pt" ] || trainer teach "$run/teachers" "$run/first/best.pt" "$run/second/best.pt"
+fine_tune third 9 --answers "$run/teachers/answers.pt" "$@"
+trainer finish "$run/third" --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}"
+trainer compare "$run/third" --model "${OUT:-models}/${NAME:-finance-en}/${VERSION:-1}"

@@ -8,12 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-
-use crate::kafka::rebalance::Listener;
 use crate::kafka::scout::{Deadline, Scout};
-use crate::kafka::{KafkaError, ReadBack, wire};
+use crate::kafka::{KafkaError, ReadBack};
 use crate::stream::{Partition, Position, Record, Span};
 use crate::time::Clock;
 
@@ -51,13 +47,9 @@ impl Placement {
     ///
     /// # Errors
     /// A position that is not on the log, or the deadline: both end the stage.
-    pub(super) fn place(
-        &self,
-        consumer: &BaseConsumer<Listener>,
-        partitions: &[Partition],
-    ) -> Result<Vec<Placed>, KafkaError> {
+    pub(super) fn place(&self, partitions: &[Partition]) -> Result<Vec<Placed>, KafkaError> {
         let deadline = Deadline::after(&self.clock, self.patience);
-        let committed = committed(consumer, partitions, &deadline)?;
+        let committed = self.scout.committed(partitions, &deadline)?;
         let mut placed = Vec::with_capacity(partitions.len());
         for (partition, committed) in partitions.iter().zip(committed) {
             placed.push(self.place_one(partition, committed, &deadline)?);
@@ -127,22 +119,4 @@ impl Placement {
         latest.sort_by_key(|record| record.offset);
         Ok(latest)
     }
-}
-
-/// What the group committed; waits for transactions with its offsets that are still open.
-fn committed(
-    consumer: &BaseConsumer<Listener>,
-    partitions: &[Partition],
-    deadline: &Deadline,
-) -> Result<Vec<Option<i64>>, KafkaError> {
-    let found = deadline.ask("asking for the committed positions", |limit| {
-        let found = consumer.committed_offsets(wire::bare_list(partitions), limit)?;
-        found.elements().iter().try_for_each(|element| element.error())?;
-        Ok(found)
-    })?;
-    let position = |at: &Partition| match found.find_partition(&at.topic, at.number)?.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    };
-    Ok(partitions.iter().map(position).collect())
 }

@@ -36,7 +36,7 @@ impl Listener {
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[Partition]) {
-        let placed = match self.placement.place(consumer, partitions) {
+        let placed = match self.placement.place(partitions) {
             Ok(placed) => placed,
             Err(error) => return self.refuse(consumer, partitions, &error.to_string()),
         };

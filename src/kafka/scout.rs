@@ -2,13 +2,18 @@
 //!
 //! Two clients: one reads uncommitted, because only that one is told the real end of a partition (a read-committed
 //! client is told an end that an open transaction holds back); the other reads committed records.
+//!
+//! Who gets no answer asks again with new clients. An old one may never get any: librdkafka keeps what it was told
+//! once, even that nobody leads a partition, and a coordinator that it dropped while the broker was not to be seen
+//! (librdkafka#5511).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError as Theirs;
+use rdkafka::error::{KafkaError as Theirs, RDKafkaErrorCode as Code};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::kafka::client::{self, ASK, Quiet};
@@ -32,11 +37,30 @@ pub const fn tail_bytes_max() -> usize {
     TAIL_BYTES_MAX
 }
 
-/// The two clients.
+/// New clients are made no more often than this.
+const RENEWED_EVERY: Duration = Duration::from_secs(1);
+
+/// Who asks and reads.
 pub(super) struct Scout {
-    open: BaseConsumer<Quiet>,
-    stable: BaseConsumer<Quiet>,
+    config: ClientConfig,
+    clients: Mutex<Clients>,
     clock: Arc<dyn Clock>,
+}
+
+/// The two clients.
+#[derive(Clone)]
+struct Clients {
+    open: Arc<BaseConsumer<Quiet>>,
+    stable: Arc<BaseConsumer<Quiet>>,
+    made_at: Duration,
+}
+
+impl Clients {
+    fn make(config: &ClientConfig, made_at: Duration) -> Result<Self, Theirs> {
+        let open = config.clone().set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
+        let stable = config.clone().set("enable.partition.eof", "true").create_with_context(Quiet)?;
+        Ok(Self { open: Arc::new(open), stable: Arc::new(stable), made_at })
+    }
 }
 
 /// A moment by which something must be done.
@@ -91,15 +115,69 @@ impl Scout {
         config.set("queued.max.messages.kbytes", "4096");
         // It reads for moments only, and an end is told with the answer to a fetch.
         config.set("fetch.wait.max.ms", "20");
-        let stable = config.clone().set("enable.partition.eof", "true").create_with_context(Quiet)?;
-        let open = config.set("isolation.level", "read_uncommitted").create_with_context(Quiet)?;
-        Ok(Self { open, stable, clock: clock.clone() })
+        let clients = Mutex::new(Clients::make(&config, clock.monotonic())?);
+        Ok(Self { config, clients, clock: clock.clone() })
+    }
+
+    fn clients(&self) -> Clients {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks until there is an answer, with new clients after an error.
+    fn ask<T>(
+        &self,
+        what: &str,
+        deadline: &Deadline,
+        question: impl Fn(&Clients, Duration) -> Result<T, Theirs>,
+    ) -> Result<T, KafkaError> {
+        deadline.ask(&format!("asking for {what}"), |limit| {
+            question(&self.clients(), limit).inspect_err(|error| {
+                // Somebody's transaction is open, which is an answer.
+                if error.rdkafka_error_code() != Some(Code::UnstableOffsetCommit) {
+                    self.renew();
+                }
+            })
+        })
+    }
+
+    fn renew(&self) {
+        let (now, mut clients) = (self.clock.monotonic(), self.clients.lock().unwrap_or_else(PoisonError::into_inner));
+        if now.saturating_sub(clients.made_at) < RENEWED_EVERY {
+            return;
+        }
+        match Clients::make(&self.config, now) {
+            Ok(new) => {
+                let old = std::mem::replace(&mut *clients, new);
+                // Its end waits for what it still does.
+                let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || drop(old));
+                drop(ending.inspect_err(|error| tracing::debug!(%error, "ending old clients")));
+            }
+            Err(error) => tracing::debug!(%error, "making new clients"),
+        }
+    }
+
+    /// What the group committed of each; waits for transactions with its offsets that are still open.
+    pub(super) fn committed(
+        &self,
+        partitions: &[Partition],
+        deadline: &Deadline,
+    ) -> Result<Vec<Option<i64>>, KafkaError> {
+        let found = self.ask("the committed positions", deadline, |clients, limit| {
+            let found = clients.stable.committed_offsets(wire::bare_list(partitions), limit)?;
+            found.elements().iter().try_for_each(|element| element.error())?;
+            Ok(found)
+        })?;
+        let position = |at: &Partition| match found.find_partition(&at.topic, at.number)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok(partitions.iter().map(position).collect())
     }
 
     /// Where a partition begins and really ends.
     pub(super) fn bounds(&self, at: &Partition, deadline: &Deadline) -> Result<Bounds, KafkaError> {
-        let (low, high) = ask(&self.open, at, deadline, "the end of", |limit| {
-            self.open.fetch_watermarks(&at.topic, at.number, limit)
+        let (low, high) = self.ask(&format!("the end of {at}"), deadline, |clients, limit| {
+            clients.open.fetch_watermarks(&at.topic, at.number, limit)
         })?;
         Ok(Bounds { low, high })
     }
@@ -113,8 +191,8 @@ impl Scout {
     ) -> Result<Option<i64>, KafkaError> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&at.topic, at.number, Offset::Offset(since.millis().max(0)))?;
-        let found = ask(&self.open, at, deadline, "a position by time in", |limit| {
-            self.open.offsets_for_times(list.clone(), limit)
+        let found = self.ask(&format!("a position by time in {at}"), deadline, |clients, limit| {
+            clients.open.offsets_for_times(list.clone(), limit)
         })?;
         match found.find_partition(&at.topic, at.number).map(|found| found.offset()) {
             Some(Offset::Offset(offset)) => Ok(Some(offset)),
@@ -179,9 +257,10 @@ impl Scout {
         if from >= until {
             return Ok(());
         }
-        self.stable.assign(&wire::list([(at, from)])?)?;
-        let collected = self.collect(at, until, deadline, take);
-        self.stable.unassign()?;
+        let stable = self.clients().stable;
+        stable.assign(&wire::list([(at, from)])?)?;
+        let collected = collect(&stable, at, until, deadline, take);
+        stable.unassign()?;
         collected
     }
 
@@ -189,8 +268,8 @@ impl Scout {
     fn stable_until(&self, at: &Partition, until: Position, deadline: &Deadline) -> Result<i64, KafkaError> {
         let mut held_back = false;
         loop {
-            let bounds = ask(&self.stable, at, deadline, "the stable end of", |limit| {
-                self.stable.fetch_watermarks(&at.topic, at.number, limit)
+            let bounds = self.ask(&format!("the stable end of {at}"), deadline, |clients, limit| {
+                clients.stable.fetch_watermarks(&at.topic, at.number, limit)
             });
             match bounds {
                 Ok((low, stable)) if stable >= until.offset() => return Ok(low),
@@ -201,48 +280,35 @@ impl Scout {
             self.clock.pause(deadline.left().min(Duration::from_millis(100)));
         }
     }
-
-    fn collect(
-        &self,
-        at: &Partition,
-        until: Position,
-        deadline: &Deadline,
-        mut take: impl FnMut(Record) -> bool,
-    ) -> Result<(), KafkaError> {
-        loop {
-            let left = deadline.left();
-            match self.stable.poll(left.min(Duration::from_millis(500))) {
-                Some(Ok(message)) => {
-                    if Position::at(message.offset()) >= until {
-                        return Ok(());
-                    }
-                    let record = wire::record(&message, &at.topic);
-                    let last = record.next() >= until;
-                    if !take(record) || last {
-                        return Ok(());
-                    }
-                }
-                Some(Err(Theirs::PartitionEOF(_))) => return Ok(()),
-                Some(Err(error)) => tracing::debug!(%error, partition = %at, "reading back"),
-                None => {}
-            }
-            if left.is_zero() {
-                return Err(deadline.missed(format!("reading {at} back")));
-            }
-        }
-    }
 }
 
-/// Asks for something of a partition until there is an answer, and after an error learns anew who leads it: librdkafka
-/// keeps what it was told once, even that nobody does, and asks no broker as long as it knows (`query_leaders`).
-fn ask<T>(
-    client: &BaseConsumer<Quiet>,
+/// Reads a partition that is assigned up to a position.
+fn collect(
+    stable: &BaseConsumer<Quiet>,
     at: &Partition,
+    until: Position,
     deadline: &Deadline,
-    what: &str,
-    mut question: impl FnMut(Duration) -> Result<T, Theirs>,
-) -> Result<T, KafkaError> {
-    deadline.ask(&format!("asking for {what} {at}"), |limit| {
-        question(limit).inspect_err(|_| drop(client.fetch_metadata(Some(&at.topic), limit)))
-    })
+    mut take: impl FnMut(Record) -> bool,
+) -> Result<(), KafkaError> {
+    loop {
+        let left = deadline.left();
+        match stable.poll(left.min(Duration::from_millis(500))) {
+            Some(Ok(message)) => {
+                if Position::at(message.offset()) >= until {
+                    return Ok(());
+                }
+                let record = wire::record(&message, &at.topic);
+                let last = record.next() >= until;
+                if !take(record) || last {
+                    return Ok(());
+                }
+            }
+            Some(Err(Theirs::PartitionEOF(_))) => return Ok(()),
+            Some(Err(error)) => tracing::debug!(%error, partition = %at, "reading back"),
+            None => {}
+        }
+        if left.is_zero() {
+            return Err(deadline.missed(format!("reading {at} back")));
+        }
+    }
 }

@@ -249,7 +249,7 @@ impl Poller {
             }
             leases.iter().for_each(Lease::turn_off);
         }
-        let placed = listener.placement.place(&self.consumer, std::slice::from_ref(partition));
+        let placed = listener.placement.place(std::slice::from_ref(partition));
         let sought = placed.and_then(|placed| {
             for one in &placed {
                 self.seek(partition, one.start)?;

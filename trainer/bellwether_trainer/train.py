@@ -32,7 +32,7 @@ class Recipe:
     adapter_width: int = 64
     method_learning_rate: float = 1e-3
     """How fast that learns which a method other than full adds; `learning_rate` and `layer_decay` are for full."""
-    epochs: int = 4
+    epochs: int = 3
     patience: int = 0
     """Epochs without a better score on the validation cut after which training stops; 0 is never."""
     batch: int = 64
@@ -45,7 +45,7 @@ class Recipe:
     weight_decay: float = 0.01
     dropout: float = 0.1
     label_smoothing: float = 0.05
-    varied_share: float = 0.3
+    varied_share: float = 0.4
     """The share of texts that each kind of augmentation changes."""
     hidden_words: float = 0.05
     """The share of tokens that are hidden from the model."""
