@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::trial::Models;
 
@@ -107,4 +108,49 @@ fn a_version_that_cannot_answer_is_refused_and_the_old_one_stays() {
     assert!(!models.tiny().join("history.jsonl").exists(), "nothing happened, and nothing is told");
     let (_, said) = run(&models, &["list"]);
     assert!(said.contains("there is no model at"), "a folder that is no version says why: {said}");
+}
+
+#[test]
+fn a_graph_or_a_file_that_a_stranger_made_is_refused_before_it_runs() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let made = tempfile::tempdir().unwrap();
+    let mut python = Command::new(format!("{root}/trainer/.venv/bin/python"));
+    let graph = format!("{root}/models/tiny/1/model.fp32.onnx");
+    let done = python.arg(format!("{root}/tests/strange_graphs.py")).arg(&graph).arg(made.path()).output();
+    let done = done.expect("the trainer's environment: run scripts/python-env.sh");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let sha256 = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let old = sha256(&std::fs::read(&graph).unwrap());
+    for (kind, opset, reason) in [
+        ("circle", "17", "cannot be used"),
+        ("future", "17", "it is made of operator set 999, the manifest says 17"),
+        ("future", "999", "cannot be used"),
+        ("foreign", "17", "cannot be used"),
+        ("outside", "17", "its weights lie in a file beside it"),
+    ] {
+        let models = Models::with(&["1", "2"]);
+        let bytes = std::fs::read(made.path().join(format!("{kind}.onnx"))).unwrap();
+        std::fs::write(models.tiny().join("2/model.fp32.onnx"), &bytes).unwrap();
+        models.edit("2", &old, &sha256(&bytes));
+        models.edit("2", "\"opset\": 17", &format!("\"opset\": {opset}"));
+        let (code, said) = run(&models, &["promote", "2", "--force", "--reason", "try", "--device", "cpu"]);
+        assert_eq!((code, champion(&models).as_str()), (69, "1"), "{kind}: {said}");
+        assert!(said.contains("model.fp32.onnx cannot be used") && said.contains(reason), "{kind}: {said}");
+    }
+    // What has no end is not read.
+    for file in ["tokenizer.json", "model.fp32.onnx", "reference.json"] {
+        let models = Models::with(&["1", "2"]);
+        let path = models.tiny().join("2").join(file);
+        drop(std::fs::remove_file(&path));
+        std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+        let (code, said) = run(&models, &["promote", "2", "--force", "--reason", "try", "--device", "cpu"]);
+        assert_eq!((code, champion(&models).as_str()), (69, "1"), "{file}: {said}");
+        assert!(said.contains(file) && said.contains("it is no file"), "{file}: {said}");
+    }
+    let models = Models::with(&["1"]);
+    std::fs::remove_file(models.tiny().join("champion")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", models.tiny().join("champion")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", models.tiny().join("challenger")).unwrap();
+    let (_, said) = run(&models, &["list"]);
+    assert!(said.contains("no version answers"), "{said}");
 }

@@ -16,6 +16,7 @@ use crate::onnx::directory::{locate, manifest_of, read_verified};
 use crate::onnx::graph::{Graph, GraphPlan, Place};
 use crate::onnx::headroom::{self, SESSION_FILES};
 use crate::onnx::lanes::Lanes;
+use crate::onnx::opset::opset_of;
 use crate::onnx::reference::reference_of;
 use crate::onnx::tokens::Tokens;
 use crate::onnx::{BundleError, Runtime};
@@ -299,6 +300,12 @@ impl Choice<'_> {
         let path = self.folder.join(&variant.file);
         headroom::check(&path, 1 + SESSION_FILES * sessions as u64)?;
         let bytes = read_verified(&path, &variant.sha256)?;
+        let unusable = |reason| BundleError::Unusable { path: path.clone(), reason };
+        let opset = opset_of(&bytes).map_err(unusable)?;
+        if opset != variant.opset {
+            let named = variant.opset;
+            return Err(unusable(format!("it is made of operator set {opset}, the manifest says {named}")));
+        }
         let cuda_memory_max = self.settings.cuda_memory_max;
         let plan =
             GraphPlan { path, place, threads, cuda_memory_max, heads: self.heads.clone(), padding: self.padding };

@@ -1,12 +1,19 @@
 //! A model directory on disk: which version answers, and whether its files are those that its manifest names.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::model::{Manifest, ManifestError, ModelSettings};
 use crate::onnx::{RuntimeError, headroom};
+
+/// Bytes of a manifest, of a reference, and of a file that names a version; what is larger is none.
+const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+pub(super) const REFERENCE_BYTES_MAX: u64 = 64 << 20;
+const NAME_BYTES_MAX: u64 = 4 << 10;
 
 /// Why a model cannot be loaded. Every message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +171,12 @@ pub fn champion_of(model: &Path) -> Result<String, BundleError> {
     version_in(&model.join("champion"))
 }
 
+/// The version that the file `challenger` of a model names; nothing where it cannot be read or holds none.
+#[must_use]
+pub fn challenger_of(model: &Path) -> Option<String> {
+    version_in(&model.join("challenger")).ok()
+}
+
 /// The version that a file names.
 ///
 /// # Errors
@@ -171,7 +184,8 @@ pub fn champion_of(model: &Path) -> Result<String, BundleError> {
 pub(in crate::onnx) fn version_in(path: &Path) -> Result<String, BundleError> {
     let path = path.to_owned();
     let missing = |reason: String| BundleError::NoModel { path: path.clone(), reason };
-    let text = std::fs::read_to_string(&path).map_err(|error| missing(error.to_string()))?;
+    let text = read_plain(&path, NAME_BYTES_MAX).map_err(|error| missing(error.to_string()))?;
+    let text = String::from_utf8_lossy(&text);
     let version = text.trim();
     if is_version(version) { Ok(version.to_owned()) } else { Err(missing("it holds no version".to_owned())) }
 }
@@ -188,19 +202,36 @@ pub fn is_version(text: &str) -> bool {
 /// [`BundleError::NoModel`] where there is none, [`BundleError::Manifest`] where it is wrong.
 pub fn manifest_of(folder: &Path) -> Result<Manifest, BundleError> {
     let path = folder.join("manifest.json");
-    headroom::check(&path, 1)?;
-    let json = match std::fs::read(&path) {
+    let json = match read_plain(&path, MANIFEST_BYTES_MAX) {
         Ok(json) => json,
         Err(error) => return Err(BundleError::NoModel { path, reason: error.to_string() }),
     };
     Manifest::parse(&json).map_err(|source| BundleError::Manifest { path, source })
 }
 
+/// The bytes of a plain file, of at most so many; a device or a pipe would be read for good.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`] for what is no such file, and what the system says.
+pub(super) fn read_plain(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let about = path.metadata()?;
+    if !about.is_file() || about.len() > bytes_max {
+        let reason =
+            if about.is_file() { format!("it has more than {bytes_max} bytes") } else { "it is no file".into() };
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
+    // No more than it was looked at for, whatever is written to it meanwhile.
+    File::open(path)?.take(about.len()).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The bytes of a file whose hash the manifest names. What is used is what was hashed: the file is read once, where there
 /// is memory for it.
 pub(super) fn read_verified(path: &Path, sha256: &str) -> Result<Vec<u8>, BundleError> {
     headroom::check(path, 1)?;
-    let bytes = std::fs::read(path).map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
+    let bytes =
+        read_plain(path, u64::MAX).map_err(|source| BundleError::Unreadable { path: path.to_owned(), source })?;
     let found = sha256_of(&bytes);
     if found == sha256 {
         return Ok(bytes);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::model::{Golden, GoldenOutput, Manifest, ManifestError, ModelSettings, Scorer as _, Task, Variant};
 use crate::onnx::bundle::answer_of;
-use crate::onnx::directory::sha256_of;
+use crate::onnx::directory::{read_plain, sha256_of};
 use crate::onnx::graph::outputs_of;
 use crate::onnx::headroom::{self, SESSION_FILES};
 use crate::onnx::opset::opset_of;
@@ -318,11 +318,10 @@ fn file<T>(path: &Path, result: std::io::Result<T>) -> Result<T, ImportError> {
 
 /// The bytes of a plain file: what has no end, or is far too large, is not begun.
 fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ImportError> {
-    let about = file(path, path.metadata())?;
-    if !about.is_file() || about.len() > bytes_max {
-        return Err(export(path, format!("it is no file of at most {bytes_max} bytes")));
+    match read_plain(path, bytes_max) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(export(path, error.to_string())),
+        read => file(path, read),
     }
-    file(path, std::fs::read(path))
 }
 
 /// Down to the disk: the version appears under its name only when all of it is there.

@@ -24,7 +24,7 @@ mod tokens;
 pub use bare::{BareRun, Combination, cpu_time};
 pub use bundle::Bundle;
 pub use champion::{Champion, Named};
-pub use directory::{BundleError, champion_of, graph_bytes, is_version, manifest, manifest_of};
+pub use directory::{BundleError, challenger_of, champion_of, graph_bytes, is_version, manifest, manifest_of};
 pub use headroom::SESSION_FILES;
 pub use import::{Import, ImportError};
 pub use reference::REFERENCE;

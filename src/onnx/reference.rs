@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::model::Reference;
 use crate::onnx::BundleError;
+use crate::onnx::directory::{REFERENCE_BYTES_MAX, read_plain};
 
 /// The file's name.
 pub const REFERENCE: &str = "reference.json";
@@ -15,7 +16,7 @@ pub const REFERENCE: &str = "reference.json";
 /// [`BundleError::Unreadable`] where it is there and cannot be read.
 pub(super) fn reference_of(folder: &Path) -> Result<Option<Arc<Reference>>, BundleError> {
     let path = folder.join(REFERENCE);
-    let json = match std::fs::read(&path) {
+    let json = match read_plain(&path, REFERENCE_BYTES_MAX) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(BundleError::Unreadable { path, source }),
         Ok(json) => json,

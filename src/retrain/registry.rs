@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Manifest;
-use crate::onnx::{BundleError, champion_of, is_version, manifest_of};
+use crate::onnx::{BundleError, challenger_of, champion_of, is_version, manifest_of};
 use crate::time::Timestamp;
 
 const CHAMPION: &str = "champion";
@@ -250,8 +250,7 @@ impl Registry {
     /// Who is tried beside the champion.
     #[must_use]
     pub fn challenger(&self) -> Option<String> {
-        let text = std::fs::read_to_string(self.folder.join(CHALLENGER)).ok()?;
-        Some(text.trim().to_owned()).filter(|version| is_version(version))
+        challenger_of(&self.folder)
     }
 
     /// Has a version tried beside the champion, or none any more. Whether it can be used is the caller's to find out.

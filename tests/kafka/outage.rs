@@ -71,6 +71,8 @@ impl Clock for Ahead {
     }
 }
 
+type Call<'a> = dyn Fn(&mut KafkaTransaction) -> Result<(), Fault> + 'a;
+
 #[test]
 fn a_transaction_without_an_answer_is_given_up_when_it_is_overdue_and_begun_anew_from_what_is_committed() {
     let (broker, servers) = Broker::start();
@@ -82,8 +84,7 @@ fn a_transaction_without_an_answer_is_given_up_when_it_is_overdue_and_begun_anew
     let commit = |port: &mut KafkaTransaction| port.commit();
     let send = |port: &mut KafkaTransaction| port.send_offsets(&at);
     let abort = |port: &mut KafkaTransaction| port.abort();
-    let calls: [(&dyn Fn(&mut KafkaTransaction) -> Result<(), Fault>, bool); 3] =
-        [(&commit, true), (&send, false), (&abort, true)];
+    let calls: [(&Call<'_>, bool); 3] = [(&commit, true), (&send, false), (&abort, true)];
     for (place, (call, sent)) in calls.into_iter().enumerate() {
         // Whoever cannot reach the broker for long may be out of its group after that.
         let reader = corner.read(&[&input]);

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::outcome::origin;
-use super::reading::{assign, partitions};
+use super::reading::partitions;
 use super::{Trial, wait_for};
 
 /// A record that could be read.
@@ -46,6 +48,8 @@ impl Moment {
 
 /// What was on its way to the broker when its sender died is appended within this time, and is no sign of life.
 const ON_ITS_WAY: i64 = 100;
+/// Who hears nothing for so long goes on with a new client.
+const QUIET: Duration = Duration::from_secs(10);
 
 pub struct Follower {
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -62,14 +66,31 @@ impl Follower {
     /// Follows the topic of this role.
     pub fn of(trial: &Trial, role: &str) -> Self {
         let topic = trial.own(role);
-        let consumer = trial.consumer(&topic, "read_committed");
-        assign(&consumer, &topic, &partitions(&consumer, &topic));
+        let config = trial.consumer_config(&topic, "read_committed");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut place = TopicPartitionList::new();
+        for partition in partitions(&consumer, &topic) {
+            place.add_partition_offset(&topic, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&place).unwrap();
         let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (told, stopped) = (seen.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
+            let (mut consumer, mut heard) = (consumer, Instant::now());
             while !stopped.load(Ordering::Relaxed) {
-                // An error is a broker that is away: the client tries again.
-                let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else { continue };
+                // An error is a broker that is away: the client tries again, and may hang for good when it is back.
+                let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else {
+                    if heard.elapsed() > QUIET {
+                        let old = std::mem::replace(&mut consumer, config.create().unwrap());
+                        std::thread::spawn(move || drop(old));
+                        consumer.assign(&place).unwrap();
+                        heard = Instant::now();
+                    }
+                    continue;
+                };
+                heard = Instant::now();
+                let next = Offset::Offset(message.offset() + 1);
+                place.set_partition_offset(message.topic(), message.partition(), next).unwrap();
                 let (appended, origin) = (message.timestamp().to_millis().unwrap(), origin_of(&message));
                 told.lock().unwrap().push(Seen { at: Instant::now(), appended, origin });
             }

@@ -47,15 +47,19 @@ impl Trial {
     }
 
     pub fn consumer(&self, topic: &str, isolation: &str) -> BaseConsumer {
-        ClientConfig::new()
+        self.consumer_config(topic, isolation).create().unwrap()
+    }
+
+    pub fn consumer_config(&self, topic: &str, isolation: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", &self.servers)
             .set("group.id", format!("{topic}-reader"))
             .set("isolation.level", isolation)
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("reconnect.backoff.max.ms", "500")
-            .create()
-            .unwrap()
+            .set("reconnect.backoff.max.ms", "500");
+        config
     }
 
     /// Waits until `count` offsets of a topic are taken, by records or by the marks of transactions.
