@@ -3,7 +3,7 @@
 #
 # ORT_DYLIB_PATH is the library of a CUDA build of ONNX Runtime (the wheel onnxruntime-gpu 1.31.1 has one for CUDA 13),
 # MODEL the folder of a model whose manifest has a variant for cuda: the shipped one has int8 for the CPU alone, and
-# `python -m bellwether_trainer variant models/finance-en/2` adds one (trainer/README.md). Arguments
+# `python -m bellwether_trainer variant models/finance-en/3` adds one (trainer/README.md). Arguments
 # go to `bellwether bench`. Where the device cannot be had, it ends with the reason; nothing falls back to the CPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,13 +1,14 @@
-//! Posts with known ids, sent at a steady pace while a test breaks things. Each is there in the end: what the client gives
-//! up, as it may when a broker dies, is sent again. Every hundredth is no JSON and must become a dead letter.
+//! Posts with known ids, sent at a steady pace while a test breaks things. Each is there in the end: what a client gives
+//! up, or keeps for long, as it may when a broker dies or hangs, is sent again, by a new client if need be. Every
+//! hundredth is no JSON and must become a dead letter.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::message::{Message as _, OwnedMessage};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
 use serde_json::{Value, json};
 
 use super::{SOON, Trial, text};
@@ -50,7 +51,8 @@ impl Drop for Load {
 impl Trial {
     /// Sends posts at a pace until the load is stopped.
     pub fn load(&self, per_second: u32) -> Load {
-        let (producer, topics) = (self.sender(), [self.input("news"), self.input("social")]);
+        let (config, topics) = (self.producer_config(), [self.input("news"), self.input("social")]);
+        let mut producer = sender(&config);
         let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -65,6 +67,7 @@ impl Trial {
                     sent += 1;
                 }
                 std::thread::sleep(Duration::from_millis(2));
+                renew_if_stuck(&mut producer, &config);
             }
             flush(&producer);
             sent
@@ -79,34 +82,60 @@ impl Trial {
 
     /// As [`Trial::pile_up`], each post with so many bytes more that nobody reads.
     pub fn pile_up_large(&self, count: usize, bytes: usize) {
-        let (producer, topics) = (self.sender(), [self.input("news"), self.input("social")]);
+        let (producer, topics) = (sender(&self.producer_config()), [self.input("news"), self.input("social")]);
         let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
         for number in 0..count {
             send(&producer, &topics, first + number, bytes);
         }
         flush(&producer);
     }
-
-    fn sender(&self) -> Sender {
-        self.producer_config().create_with_context(Refused::default()).unwrap()
-    }
 }
 
-type Sender = ThreadedProducer<Refused>;
+type Sender = ThreadedProducer<Reports>;
 
-/// The records that the client gave up.
-#[derive(Default)]
-struct Refused(Mutex<Vec<OwnedMessage>>);
+/// A client that delivers nothing for so long is stuck.
+const STUCK: Duration = Duration::from_secs(15);
 
-impl ClientContext for Refused {}
+/// The records that the client gave up, and when it last delivered one.
+struct Reports {
+    refused: Mutex<Vec<OwnedMessage>>,
+    delivered: Mutex<Instant>,
+}
 
-impl ProducerContext for Refused {
+impl ClientContext for Reports {}
+
+impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((_, message)) = result {
-            self.0.lock().unwrap().push(message.detach());
+        match result {
+            Ok(_) => *self.delivered.lock().unwrap() = Instant::now(),
+            Err((_, message)) => self.refused.lock().unwrap().push(message.detach()),
         }
+    }
+}
+
+fn sender(config: &ClientConfig) -> Sender {
+    let reports = Reports { refused: Mutex::default(), delivered: Mutex::new(Instant::now()) };
+    config.create_with_context(reports).unwrap()
+}
+
+/// Another client takes over what a stuck one has not delivered.
+fn renew_if_stuck(producer: &mut Sender, config: &ClientConfig) {
+    if producer.in_flight_count() == 0 || producer.context().delivered.lock().unwrap().elapsed() < STUCK {
+        return;
+    }
+    let old = std::mem::replace(producer, sender(config));
+    old.purge(PurgeConfig::default().queue().inflight());
+    // Each is reported as given up; a broker that is away is no reason to wait.
+    drop(old.flush(Duration::from_secs(5)));
+    send_again(producer, &std::mem::take(&mut *old.context().refused.lock().unwrap()));
+    std::thread::spawn(move || drop(old));
+}
+
+fn send_again(producer: &Sender, refused: &[OwnedMessage]) {
+    for message in refused {
+        queue(producer, message.topic(), message.key().unwrap(), message.payload().unwrap());
     }
 }
 
@@ -114,13 +143,11 @@ impl ProducerContext for Refused {
 fn flush(producer: &Sender) {
     loop {
         producer.flush(SOON).unwrap();
-        let refused = std::mem::take(&mut *producer.context().0.lock().unwrap());
+        let refused = std::mem::take(&mut *producer.context().refused.lock().unwrap());
         if refused.is_empty() {
             return;
         }
-        for message in refused {
-            queue(producer, message.topic(), message.key().unwrap(), message.payload().unwrap());
-        }
+        send_again(producer, &refused);
     }
 }
 
