@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError as Theirs;
+use rdkafka::error::{KafkaError as Theirs, RDKafkaErrorCode as Code};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use crate::kafka::client;
@@ -73,6 +73,10 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: Theirs, reason: &str) {
+        // Said by the source, once; this comes many times a second.
+        if error.rdkafka_error_code() == Some(Code::AllBrokersDown) {
+            return tracing::debug!(%error, reason, "kafka producer");
+        }
         tracing::warn!(%error, reason, "kafka producer");
     }
 }

@@ -83,8 +83,9 @@ impl Source {
         let SourceConfig { settings, group, topics, read_back, tail_records, until_end, client_id, clock } = config;
         let board = Arc::new(Board::default());
         let (outlet, feeder) = Outlet::start(&client_id, feed)?;
-        // A dead owner's transaction is ended by the broker after its timeout, looked for every 10 s.
-        let patience = settings.transaction_timeout.saturating_mul(2) + settings.start_timeout;
+        // A dead owner's transaction is ended by the broker after its timeout, looked for every 10 s; and brokers may
+        // be away for longer than a start waits for them.
+        let patience = settings.transaction_timeout.saturating_mul(2) + settings.start_timeout.saturating_mul(3);
         let patience = patience.min(client::POLL_INTERVAL / 3);
         let scout = Scout::new(&settings, &group, &clock)?;
         let listener = Listener {
@@ -233,6 +234,8 @@ impl Poller {
             );
         if fatal {
             self.listener().desk().fail(error.to_string());
+        } else if error.rdkafka_error_code() == Some(Code::AllBrokersDown) {
+            tracing::debug!(%error, "reading");
         } else {
             tracing::warn!(%error, "reading");
         }

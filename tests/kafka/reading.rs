@@ -193,7 +193,7 @@ fn an_open_transaction_that_does_not_end_stops_the_source() {
     let open = corner.open_transaction(&alerts, 0, &["hanging"]);
     let reader = Reader::start(config);
     let why = reader.failed();
-    assert!(why.contains("open transaction") && why.contains("4 s"), "{why}");
+    assert!(why.contains("open transaction") && why.contains("8 s"), "{why}");
     open.abort_transaction(SOON).unwrap();
     reader.stop();
 }
