@@ -271,14 +271,15 @@ fn a_gpus_memory_is_bounded_and_the_bound_has_a_least_value() {
 
 #[test]
 fn nobody_is_tried_beside_a_version_that_the_file_names() {
+    let version = format!("version = \"{}\"", include_str!("../models/finance-en/champion").trim());
     let share =
         |model: &str| load_with(&format!("{SMALL}\n[model]\n{model}"), &[]).unwrap().settings.model.challenger_share;
-    assert_eq!((share(""), share("version = \"2\"")), (0.1, 0.0));
+    assert_eq!((share(""), share(&version)), (0.1, 0.0));
     let disagreement = "[sample]\npolicy = \"mixed\"\n[[sample.strategy]]\nby = \"disagreement\"\n";
     assert!(load_with(&format!("{SMALL}\n{disagreement}"), &[]).is_ok());
-    let told = report(&format!("{SMALL}\n[model]\nversion = \"2\"\n{disagreement}"), &[]);
+    let told = report(&format!("{SMALL}\n[model]\n{version}\n{disagreement}"), &[]);
     assert!(told.contains("there is no challenger to disagree with"), "{told}");
-    let told = report(&format!("{SMALL}\n[model]\nversion = \"2\"\nchallenger_share = 0.1"), &[]);
+    let told = report(&format!("{SMALL}\n[model]\n{version}\nchallenger_share = 0.1"), &[]);
     assert!(told.contains("a model whose version is named here has no challenger"), "{told}");
 }
 

@@ -173,7 +173,7 @@ impl KafkaTransaction {
                 self.lapsed = false;
                 // Ending it waits for what it has not sent.
                 drop(aside(move || drop(old))?);
-                tracing::warn!("the broker had given up a transaction: a new producer begins where the log says");
+                tracing::warn!("a transaction was given up: a new producer begins where the log says");
                 Ok(())
             }
             Some(Err(error)) if is_retriable(&error) => {
