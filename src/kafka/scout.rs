@@ -131,12 +131,15 @@ impl Scout {
         question: impl Fn(&Clients, Duration) -> Result<T, Theirs>,
     ) -> Result<T, KafkaError> {
         deadline.ask(&format!("asking for {what}"), |limit| {
-            question(&self.clients(), limit).inspect_err(|error| {
+            // The clients are let go before new ones are made, so that this thread never ends old ones.
+            let answer = question(&self.clients(), limit);
+            if let Err(error) = &answer
                 // Somebody's transaction is open, which is an answer.
-                if error.rdkafka_error_code() != Some(Code::UnstableOffsetCommit) {
-                    self.renew();
-                }
-            })
+                && error.rdkafka_error_code() != Some(Code::UnstableOffsetCommit)
+            {
+                self.renew();
+            }
+            answer
         })
     }
 
