@@ -22,6 +22,7 @@ make_seeds() {
     for event in post scored mention alert label; do
         for file in schemas/examples/"$event"/v1/*.json; do put "$event" "$(basename "$file")" <"$file"; done
     done
+    printf '{"text":"Shares rise"}\0%s' 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 | put post traced
     for event in retraction tick; do
         for file in schemas/examples/"$event"/v1/*.json; do put mention "$event-$(basename "$file")" <"$file"; done
     done
@@ -48,7 +49,7 @@ make_seeds() {
     printf '%s\n' 'feed: seven' '__connect.errors.topic: posts.news' '__connect.errors.partition: 3' \
         '__connect.errors.offset: 42' '__connect.errors.stage: score' \
         '__connect.errors.exception.class.name: malformed' '__connect.errors.exception.message: not one JSON object' \
-        'bellwether.truncated: 2097152' '' '{"id":' | put letter cut
+        'bellwether.truncated: 2097152' 'bellwether.key-truncated: 70000' 'bellwether.headers-left-out: 3' '' '{"id":' | put letter cut
     { printf 'ce_type: bellwether.replay.v1\n\n' && cat schemas/examples/replay/v1/news.json; } | put letter mark
 }
 

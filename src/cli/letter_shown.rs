@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::{Failure, Output};
-use crate::codec::Letter;
+use crate::codec::{Cut, Letter};
 use crate::pipeline::letters::Outlook;
 use crate::time::Timestamp;
 
@@ -49,7 +49,7 @@ pub(super) struct Shown {
     now: &'static str,
     /// Why, where it would be refused again.
     now_message: Option<String>,
-    cut_from: Option<usize>,
+    cut: Cut,
     key: Option<Bytes>,
     headers: Vec<(String, Option<Bytes>)>,
     value: Option<Bytes>,
@@ -70,7 +70,7 @@ impl Shown {
             message: letter.message.clone(),
             now: outlook.as_str(),
             now_message,
-            cut_from: letter.cut_from,
+            cut: letter.cut,
             key: bytes(&letter.record.key),
             headers: letter.record.headers.iter().map(|(name, value)| (name.clone(), bytes(value))).collect(),
             value: bytes(&letter.record.value),
@@ -85,19 +85,23 @@ impl Shown {
         let now = match self.now {
             "readable" => "it can be read now: `dead-letters replay` sends it",
             "replayed" => "it was sent again already",
-            "cut" => "its value was cut, so it is never sent again",
+            "cut" => "it was cut, so it is never sent again",
             "not_scorable" => "it can be read, but the model failed on it: --reason not_scorable sends it",
             "unread" => "this pipeline does not read its topic",
             _ => "it still cannot be read",
         };
         let why = self.now_message.as_ref().map(|why| format!(": {}", visible(why))).unwrap_or_default();
         output.line(format!("now      {now}{why}"))?;
-        output.line(format!("key      {}", line(&self.key)))?;
+        let from = |bytes: Option<usize>| bytes.map(|bytes| format!(", cut from {bytes} bytes")).unwrap_or_default();
+        output.line(format!("key      {}{}", line(&self.key), from(self.cut.key_from)))?;
         for (name, value) in &self.headers {
             output.line(format!("header   {}: {}", visible(name), line(value)))?;
         }
+        if self.cut.headers > 0 {
+            output.line(format!("header   … {} more, which are left out", self.cut.headers))?;
+        }
         let value = letter.record.value.as_deref().unwrap_or_default();
-        let cut = self.cut_from.map(|bytes| format!(", cut from {bytes}")).unwrap_or_default();
+        let cut = from(self.cut.value_from);
         let none = if letter.record.value.is_none() { " (none)" } else { "" };
         output.line(format!("value    {} bytes{cut}{none}", value.len()))?;
         for line in printed(value) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::clean::head;
 use crate::event::{Alert, DeadLetter, Index, Label, MentionRecord, Replay, ScoredPost};
 use crate::stream::{Headers, Output};
 use crate::time::Timestamp;
@@ -24,6 +25,16 @@ pub(super) const ERRORS: [&str; 6] = [
 ];
 /// Says how many bytes a dead letter's value had before it was cut.
 pub(super) const TRUNCATED: &str = "bellwether.truncated";
+/// Likewise, of its key.
+pub(super) const KEY_TRUNCATED: &str = "bellwether.key-truncated";
+/// Says how many of its headers, the last ones, were left out.
+pub(super) const HEADERS_LEFT_OUT: &str = "bellwether.headers-left-out";
+/// Bytes of key and headers that a dead letter keeps beside the largest value; a smaller value leaves them its room.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+/// What a header takes beside its name and its value: the lengths of both.
+const HEADER_BYTES: usize = 10;
+/// Bytes of a message of what was wrong.
+const MESSAGE_BYTES_MAX: usize = 8 << 10;
 /// Says of a record that was sent again where it had been.
 pub(super) const REPLAYED: &str = "bellwether.replayed";
 
@@ -102,22 +113,31 @@ impl Envelope {
         self.payload(Some(&replay.origin.to_string()), replay, &head)
     }
 
-    /// A dead letter: key, bytes and headers as they came, then Kafka Connect's error headers. A value of more than
-    /// `value_bytes_max` bytes is cut, and the header `bellwether.truncated` says how many there were.
+    /// A dead letter: key, bytes and headers as they came, then Kafka Connect's error headers. What does not fit into a
+    /// record of `bytes_max` bytes and 64 KiB is cut, since a letter that cannot be written would come again for ever: the
+    /// value at `bytes_max`, the key and the headers at what is left. Headers behind the others say how much it was.
     #[must_use]
-    pub fn dead_letter(&self, letter: &DeadLetter, value_bytes_max: usize) -> Payload {
+    pub fn dead_letter(&self, letter: &DeadLetter, bytes_max: usize) -> Payload {
         let record = &letter.record;
-        let mut headers = record.headers.clone();
+        let (mut key, mut value) = (record.key.clone(), record.value.clone());
+        let value_from = cut(&mut value, bytes_max);
+        let mut room = HEAD_BYTES_MAX + bytes_max - value.as_ref().map_or(0, Bytes::len);
+        let key_from = cut(&mut key, room);
+        room -= key.as_ref().map_or(0, Bytes::len);
+        let fits = |(name, value): &&(String, Option<Bytes>)| {
+            let bytes = HEADER_BYTES + name.len() + value.as_ref().map_or(0, Bytes::len);
+            room.checked_sub(bytes).map(|left| room = left).is_some()
+        };
+        let mut headers: Headers = record.headers.iter().take_while(fits).cloned().collect();
+        let left_out = record.headers.len() - headers.len();
         let (place, offset) = (&record.partition, &record.offset);
-        let errors: [&dyn Display; 6] =
-            [&place.topic, &place.number, offset, &letter.stage, &letter.reason, &letter.message];
+        let message = head(&letter.message, MESSAGE_BYTES_MAX);
+        let errors: [&dyn Display; 6] = [&place.topic, &place.number, offset, &letter.stage, &letter.reason, &message];
         headers.extend(ERRORS.into_iter().zip(errors).map(|(name, value)| header(name, value)));
-        let mut value = record.value.clone();
-        if let Some(bytes) = value.as_mut().filter(|bytes| bytes.len() > value_bytes_max) {
-            headers.push(header(TRUNCATED, &bytes.len()));
-            bytes.truncate(value_bytes_max);
-        }
-        Payload { key: record.key.clone(), value, headers }
+        headers.extend(value_from.map(|bytes| header(TRUNCATED, &bytes)));
+        headers.extend(key_from.map(|bytes| header(KEY_TRUNCATED, &bytes)));
+        headers.extend((left_out > 0).then(|| header(HEADERS_LEFT_OUT, &left_out)));
+        Payload { key, value, headers }
     }
 
     fn payload(&self, key: Option<&str>, event: &impl Serialize, head: &Head<'_>) -> Payload {
@@ -142,6 +162,14 @@ struct Head<'a> {
     id: &'a str,
     at: Timestamp,
     traceparent: Option<&'a str>,
+}
+
+/// Keeps so many bytes at most; says how many there were where that is fewer.
+fn cut(bytes: &mut Option<Bytes>, bytes_max: usize) -> Option<usize> {
+    let long = bytes.as_mut().filter(|bytes| bytes.len() > bytes_max)?;
+    let before = long.len();
+    long.truncate(bytes_max);
+    Some(before)
 }
 
 pub(super) fn header(name: &str, value: &dyn Display) -> (String, Option<Bytes>) {
@@ -219,5 +247,41 @@ mod tests {
         assert_eq!(payload.headers.last().unwrap(), &header(TRUNCATED, &10));
         let whole = envelope().dead_letter(&letter(b"0123456789"), 10);
         assert!(!whole.headers.iter().any(|(name, _)| name == TRUNCATED));
+    }
+
+    #[test]
+    fn a_dead_letter_fits_into_a_record_whatever_part_of_it_is_long() {
+        const BYTES_MAX: usize = 100_000;
+        let long = |bytes: usize| Some(Bytes::from(vec![b'x'; bytes]));
+        let came = |key: usize, value: usize, headers: usize| {
+            let mut letter = letter(b"");
+            letter.message = "é".repeat(1 << 20);
+            letter.record.key = long(key);
+            letter.record.value = long(value);
+            letter.record.headers = (0..headers).map(|number| (format!("h{number}"), long(90))).collect();
+            letter
+        };
+        // Key, value and headers that came, and that are kept.
+        for (parts, kept) in [
+            ((10, 10, 10), (10, 10, 10)),
+            ((0, 500_000, 200), (0, BYTES_MAX, 200)),
+            ((0, 500_000, 9_000), (0, BYTES_MAX, 316)),
+            ((20_000, 500_000, 9_000), (20_000, BYTES_MAX, 123)),
+            ((900_000, 90_000, 9_000), (42_768, 90_000, 0)),
+            ((0, 0, 90_000), (0, 0, 1_275)),
+        ] {
+            let letter = came(parts.0, parts.1, parts.2);
+            let payload = envelope().dead_letter(&letter, BYTES_MAX);
+            let bytes = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+            let own = payload.headers.iter().filter(|(name, _)| name.starts_with('h')).count();
+            assert_eq!((bytes(&payload.key), bytes(&payload.value), own), kept, "{parts:?}");
+            let headers = payload.headers.iter().map(|(name, value)| HEADER_BYTES + name.len() + bytes(value));
+            let size = bytes(&payload.key) + bytes(&payload.value) + headers.sum::<usize>();
+            assert!(size <= BYTES_MAX + (64 << 10), "{parts:?}: {size}");
+            let says = |name: &str| payload.headers.iter().any(|(found, _)| found == name);
+            assert_eq!(says(TRUNCATED), parts.1 > kept.1, "{parts:?}");
+            assert_eq!(says(KEY_TRUNCATED), parts.0 > kept.0, "{parts:?}");
+            assert_eq!(says(HEADERS_LEFT_OUT), parts.2 > kept.2, "{parts:?}");
+        }
     }
 }

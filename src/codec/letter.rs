@@ -3,12 +3,12 @@
 //! The error headers are the last ones of a letter, in the order in which the [`Envelope`](crate::codec::Envelope) wrote
 //! them: a record that had headers of the same names itself, or those of a mark, deceives nobody.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 
-use crate::codec::envelope::{ERRORS, Payload, REPLAYED, TRUNCATED, header};
+use crate::codec::envelope::{ERRORS, HEADERS_LEFT_OUT, KEY_TRUNCATED, Payload, REPLAYED, TRUNCATED, header};
 use crate::event::{Origin, Reason, Replay};
 use crate::stream::{Headers, Partition, Record};
 use crate::time::Timestamp;
@@ -35,10 +35,29 @@ pub struct Letter {
     pub reason: Reason,
     /// What exactly was wrong.
     pub message: String,
-    /// How many bytes the value had before it was cut; `None` where it is whole.
-    pub cut_from: Option<usize>,
+    /// What of it did not fit.
+    pub cut: Cut,
     /// The letter's own place, where its mark goes as well.
     pub partition: Partition,
+}
+
+/// What of a record did not fit into its letter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Cut {
+    /// How many bytes the value had before it was cut; `None` where it is whole.
+    pub value_from: Option<usize>,
+    /// Likewise, of the key.
+    pub key_from: Option<usize>,
+    /// Headers that were left out.
+    pub headers: usize,
+}
+
+impl Cut {
+    /// Whether everything fitted.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Letter {
@@ -76,10 +95,11 @@ pub fn read_letter(record: &Record) -> LetterRecord {
 }
 
 fn letter(record: &Record) -> Option<Letter> {
-    let (headers, cut_from) = match record.headers.split_last() {
-        Some(((name, Some(bytes)), rest)) if name == TRUNCATED => (rest, Some(number(bytes)?)),
-        _ => (record.headers.as_slice(), None),
-    };
+    let headers = record.headers.as_slice();
+    let (headers, left_out) = said_last(headers, HEADERS_LEFT_OUT)?;
+    let (headers, key_from) = said_last(headers, KEY_TRUNCATED)?;
+    let (headers, value_from) = said_last(headers, TRUNCATED)?;
+    let cut = Cut { value_from, key_from, headers: left_out.unwrap_or(0) };
     let (own, errors) = headers.split_at_checked(headers.len().checked_sub(ERRORS.len())?)?;
     let mut said = errors.iter().zip(ERRORS).map(|((name, value), wanted)| {
         let value = value.as_ref().filter(|_| name == wanted)?;
@@ -95,12 +115,20 @@ fn letter(record: &Record) -> Option<Letter> {
     let headers: Headers = own.to_vec();
     let (key, value) = (record.key.clone(), record.value.clone());
     let came = Record { partition, offset, appended_at: record.appended_at, key, value, headers };
-    Some(Letter { record: came, stage, reason, message, cut_from, partition: record.partition.clone() })
+    Some(Letter { record: came, stage, reason, message, cut, partition: record.partition.clone() })
 }
 
-fn number<T: FromStr>(bytes: &Bytes) -> Option<T> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+/// The number in the last header where it has this name, and those before it; `None` where it is no number.
+fn said_last<'a>(headers: &'a [Named], name: &str) -> Option<(&'a [Named], Option<usize>)> {
+    match headers.split_last() {
+        Some(((found, Some(bytes)), rest)) if found == name => {
+            Some((rest, Some(std::str::from_utf8(bytes).ok()?.parse().ok()?)))
+        }
+        _ => Some((headers, None)),
+    }
 }
+
+type Named = (String, Option<Bytes>);
 
 #[cfg(test)]
 mod tests {
@@ -153,7 +181,7 @@ mod tests {
         let came = post(vec![("app".to_owned(), Some(Bytes::from_static(b"feed-7"))), ("empty".to_owned(), None)]);
         let letter = read(&written(&came, 1_000));
         assert_eq!(letter.record, came);
-        assert_eq!((letter.stage.as_str(), letter.reason, letter.cut_from), ("score", Reason::MissingField, None));
+        assert_eq!((letter.stage.as_str(), letter.reason, letter.cut), ("score", Reason::MissingField, Cut::default()));
         assert_eq!(letter.origin().to_string(), "posts.news+3+41");
         assert_eq!(letter.partition.to_string(), "market.dead-letters/1");
         let again = letter.again();
@@ -164,7 +192,16 @@ mod tests {
 
     #[test]
     fn a_cut_letter_says_what_it_was_cut_from() {
-        assert_eq!(read(&written(&post(Vec::new()), 4)).cut_from, Some(10));
+        let cut = |came: &Record, bytes_max: usize| read(&written(came, bytes_max)).cut;
+        assert_eq!(cut(&post(Vec::new()), 4), Cut { value_from: Some(10), ..Cut::default() });
+        let key = Some(Bytes::from(vec![7; 90_000]));
+        let headers = vec![(TRUNCATED.to_owned(), Some(Bytes::from(vec![b'1'; 20_000]))); 3];
+        let all = Record { key, ..post(headers) };
+        assert_eq!(cut(&all, 4), Cut { value_from: Some(10), key_from: Some(90_000), headers: 3 });
+        let came = post(all.headers);
+        let letter = read(&written(&came, 4));
+        assert_eq!((letter.cut.headers, letter.record.headers.len()), (2, 1));
+        assert!(!letter.cut.is_none() && cut(&came, 100_000).is_none());
     }
 
     #[test]
@@ -177,7 +214,7 @@ mod tests {
         );
         let came = Record { offset: 42, ..post(forged) };
         let letter = read(&written(&came, 1_000));
-        assert_eq!((letter.record, letter.cut_from), (came, None));
+        assert_eq!((letter.record, letter.cut), (came, Cut::default()));
     }
 
     #[test]
@@ -199,13 +236,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_letter_is_read_back(names in proptest::collection::vec(0_usize..9, 0..12), cut in 0_usize..12) {
-            let known = ERRORS.iter().chain(&[TRUNCATED, REPLAYED, "ce_type"]).copied().collect::<Vec<_>>();
+        fn every_letter_is_read_back(names in proptest::collection::vec(0_usize..11, 0..12), cut in 0_usize..12) {
+            let known = ERRORS.iter().chain(&[TRUNCATED, KEY_TRUNCATED, HEADERS_LEFT_OUT, REPLAYED, "ce_type"]).copied().collect::<Vec<_>>();
             let headers = names.iter().map(|name| (known.get(*name).unwrap_or(&"").to_string(), Some(Bytes::from_static(b"1"))));
             let came = post(headers.collect());
             let letter = read(&written(&came, cut));
             prop_assert_eq!(&letter.record.headers, &came.headers);
-            prop_assert_eq!(letter.cut_from, (cut < 10).then_some(10));
+            prop_assert_eq!(letter.cut.value_from, (cut < 10).then_some(10));
             prop_assert_eq!(letter.record.value.unwrap(), came.value.unwrap().slice(..cut.min(10)));
         }
     }

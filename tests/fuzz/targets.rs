@@ -54,13 +54,19 @@ fn written(payload: Payload) -> Record {
     Record { value: payload.value, key: payload.key, ..record("fuzz", b"", payload.headers) }
 }
 
+/// A record that somebody sent: behind a NUL, which no JSON has, stands what its key and the header of its trace are.
 fn reads(bytes: &[u8], fields: FieldMap) {
     let source = SourceSettings { topic: Arc::from("posts"), kind: Arc::from("news"), fields };
-    let record = record("posts", bytes, Vec::new());
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let (value, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+    let rest = end.map(|_| Bytes::copy_from_slice(&rest[1..]));
+    let headers = rest.iter().map(|rest| ("traceparent".to_owned(), Some(rest.clone()))).collect();
+    let record = Record { key: rest, ..record("posts", value, headers) };
     match decode_post(&record, &source) {
         Ok(post) => {
             assert!(post.text.len() <= TEXT_BYTES_MAX && post.symbols.len() <= SYMBOLS_MAX);
             assert!(post.published_at <= post.appended_at && !post.id.is_empty());
+            assert!(post.traceparent.is_none_or(|trace| trace.len() == 55));
         }
         Err(letter) => assert!(letter.record == record && !letter.message.is_empty()),
     }

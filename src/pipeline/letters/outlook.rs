@@ -85,7 +85,7 @@ impl Desk {
         if self.replayed.contains(&letter.origin()) {
             return Outlook::Replayed;
         }
-        if letter.cut_from.is_some() {
+        if !letter.cut.is_none() {
             return Outlook::Cut;
         }
         match self.read(&letter.record) {
