@@ -9,6 +9,7 @@ mod check;
 mod clean;
 mod dataset;
 mod dead_letters;
+mod defect;
 mod demo;
 mod doctor;
 mod evaluate;
@@ -54,6 +55,7 @@ pub use row::Row;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    defect::end_on_panic();
     let exit = match Arguments::try_parse() {
         Ok(arguments) => dispatch(arguments).err().map_or(Exit::Done, |failure| failure.tell()),
         Err(error) => {
