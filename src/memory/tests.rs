@@ -188,7 +188,7 @@ fn patience_is_bounded() {
         world.fail(Call::Commit, retriable(), false);
     }
     let outcome = world.commit(&mut epoch, Delivery::ExactlyOnce);
-    assert!(matches!(&outcome, Outcome::Halt(why) if why.contains("after 10 attempts")), "{outcome:?}");
+    assert!(matches!(&outcome, Outcome::Halt(why) if why.starts_with("the commit deadline passed")), "{outcome:?}");
     assert_eq!(world.committed(), 0);
 }
 
@@ -282,7 +282,7 @@ fn outputs_alone_are_given_up_where_nobody_knows_or_nothing_helps() {
         hopeless.fail(Call::Commit, abortable(), false);
     }
     assert_eq!(hopeless.commit_alone(), Err(Undecided("gave up; last: abort".to_owned())));
-    assert_eq!(hopeless.script.left(), 90, "ten attempts");
+    assert!((50..70).contains(&hopeless.script.left()), "a minute of attempts: {} are left", hopeless.script.left());
     let mut stuck = world();
     stuck.fail(Call::Produce, abortable(), false);
     stuck.fail(Call::Abort, Fault::Fatal("gone".to_owned()), false);

@@ -145,8 +145,13 @@ impl Transactions {
     }
 }
 
+/// Who comes after the end of a transaction goes on from what is committed, as on Kafka.
 fn fault(refused: Refused) -> Fault {
-    Fault::Fatal(refused.to_string())
+    let why = refused.to_string();
+    match refused {
+        Refused::Expired => Fault::FencedMember(why),
+        Refused::Fenced | Refused::Missing(_) => Fault::Fatal(why),
+    }
 }
 
 impl Transaction for Transactions {

@@ -23,25 +23,25 @@ pub fn commit_alone(
     clock: &dyn Clock,
 ) -> Result<(), Undecided> {
     let mut tries = Tries::new(patience, clock);
-    let mut last = String::new();
-    for attempt in 0..patience.attempts {
+    let mut attempt = 0;
+    loop {
         let fault = match transact(port, outputs, &mut tries) {
             Ok(()) => return Ok(()),
             Err(fault) => fault,
         };
-        match fault {
-            Fault::Retriable(why) | Fault::Abortable(why) => last = why,
+        let last = match fault {
+            Fault::Retriable(why) | Fault::Abortable(why) => why,
             // The commit may stand: neither abort nor try again.
             Fault::Unknown(why) | Fault::Fatal(why) | Fault::FencedMember(why) => return Err(Undecided(why)),
-        }
+        };
         if let Err(fault) = tries.repeat(port, |port| port.abort()) {
             return Err(Undecided(format!("the transaction could not be aborted: {fault}")));
         }
         if !tries.wait(attempt) {
-            break;
+            return Err(Undecided(format!("gave up; last: {last}")));
         }
+        attempt += 1;
     }
-    Err(Undecided(format!("gave up; last: {last}")))
 }
 
 fn transact(port: &mut dyn Transaction, outputs: &[Output], tries: &mut Tries<'_>) -> Result<(), Fault> {

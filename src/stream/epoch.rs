@@ -69,11 +69,9 @@ pub enum Delivery {
     AtLeastOnce,
 }
 
-/// How often and how long a commit is tried.
+/// How long a commit is tried: a call is repeated on a retriable error, an epoch after an abort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// How often one call is repeated on a retriable error, and one epoch after an abort.
-    pub attempts: u32,
     /// The wait before the second attempt; doubles up to 32 times that.
     pub backoff: Duration,
     /// All attempts together; then the stage stops.
@@ -82,7 +80,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { attempts: 10, backoff: Duration::from_millis(50), deadline: Duration::from_secs(60) }
+        Self { backoff: Duration::from_millis(50), deadline: Duration::from_secs(60) }
     }
 }
 
@@ -138,7 +136,8 @@ impl<N> Epoch<Row<N>> {
         clock: &dyn Clock,
     ) -> Outcome {
         let mut tries = Tries::new(patience, clock);
-        for attempt in 0..patience.attempts {
+        let mut attempt = 0;
+        loop {
             self.parts.retain(|part| part.lease.is_live());
             if self.parts.is_empty() {
                 return Outcome::Committed(Vec::new());
@@ -160,10 +159,10 @@ impl<N> Epoch<Row<N>> {
                     if !tries.wait(attempt) {
                         return Outcome::Halt(format!("the commit deadline passed; last: {why}"));
                     }
+                    attempt += 1;
                 }
             }
         }
-        Outcome::Halt(format!("gave up after {} attempts to commit an epoch", patience.attempts))
     }
 
     fn offsets(&self) -> Vec<(Partition, Position)> {
@@ -272,9 +271,6 @@ impl<'a> Tries<'a> {
             match call(port) {
                 Err(Fault::Retriable(why)) => {
                     attempt += 1;
-                    if attempt >= self.patience.attempts {
-                        return Err(Fault::Fatal(format!("still failing after {attempt} attempts: {why}")));
-                    }
                     if !self.wait(attempt) {
                         return Err(Fault::Fatal(format!("the commit deadline passed; last: {why}")));
                     }

@@ -264,7 +264,7 @@ fn nothing_is_taken_under_a_lease_that_is_another_or_off_and_replay_is_no_progre
 fn waits_double_up_to_a_bound_and_end_at_the_deadline() {
     let clock = ManualClock::default();
     let backoff = Duration::from_millis(10);
-    let patience = Patience { attempts: 99, backoff, deadline: Duration::from_secs(1) };
+    let patience = Patience { backoff, deadline: Duration::from_secs(1) };
     let tries = Tries::new(patience, &clock);
     for (attempt, times) in [(0, 1), (1, 2), (4, 16), (5, 32), (9, 32)] {
         let before = clock.monotonic();

@@ -153,7 +153,7 @@ impl World {
     /// A stage halted: the process stops with that reason, which must be a good one.
     pub(super) fn halt(&mut self, id: ProcessId, stage: usize, why: &str) {
         let is = |state: fn(&Resident) -> bool| self.residents.get(&id).is_some_and(state);
-        let good = ["sim:", "ended by its timeout", "commit deadline passed"];
+        let good = ["sim:", "commit deadline passed"];
         let excused = good.iter().any(|reason| why.contains(reason))
             || (is(|resident| resident.repeated) && why.contains("went back"))
             || (is(|resident| resident.outdone) && why.contains("another producer has this transactional id"));
