@@ -5,12 +5,12 @@
 #   faults.sh                       as often as it takes: some hours on two cores
 #   faults.sh kills=30 outages=5    only these, that often
 #
-# kills repeats open members zombies outages disk slow flood terms grown deleted swaps
+# kills repeats open members zombies outages away disk slow flood terms grown deleted swaps
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/say.sh
 
-all="kills=100 repeats=20 open=20 members=20 zombies=20 outages=20 disk=5 slow=5 flood=5 terms=5 grown=2 deleted=2 swaps=100"
+all="kills=100 repeats=20 open=20 members=20 zombies=20 outages=20 away=5 disk=5 slow=5 flood=5 terms=5 grown=2 deleted=2 swaps=100"
 counts=${*:-$all}
 
 # The tests of a fault, by the name under which it is counted.
@@ -21,7 +21,8 @@ tests_of() {
         open) echo faults::crash::a_transaction_that_a_dead_process ;;
         members) echo faults::members::processes_that_join ;;
         zombies) echo faults::members::a_process_that_sleeps ;;
-        outages) echo faults::outage ;;
+        outages) echo faults::outage::a_broker ;;
+        away) echo faults::outage::at_least_once ;;
         disk) echo faults::disk ;;
         slow) echo faults::pace ;;
         flood) echo faults::overload::lag_grows ;;

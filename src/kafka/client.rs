@@ -76,10 +76,25 @@ pub fn source_bytes_max(settings: &KafkaSettings) -> usize {
     prefetch_bytes(settings) + fetch_bytes(settings) + sweep + (outlet::QUEUE + 1) * event_bytes_max(settings)
 }
 
+/// What a scout's queue may hold, in bytes; only one of its two clients reads, and one that is given up drops what it has.
+pub(super) const SCOUT_BYTES: usize = 4 << 20;
+
+/// What a scout may hold, in bytes.
+#[must_use]
+pub fn scout_bytes_max(settings: &KafkaSettings) -> usize {
+    SCOUT_BYTES + fetch_bytes(settings)
+}
+
 /// What a producer may hold, in bytes.
 #[must_use]
 pub const fn producer_bytes_max() -> usize {
     PRODUCER_BYTES
+}
+
+/// How long a broker may hold the answer to a fetch back.
+pub(super) fn fetch_wait(settings: &KafkaSettings) -> Duration {
+    let set = settings.properties.get("fetch.wait.max.ms").and_then(|millis| millis.parse().ok());
+    Duration::from_millis(set.unwrap_or(500))
 }
 
 /// A consumer. `group` is always named, joined only by who subscribes. The prefetch queue is bounded at 16 MiB over

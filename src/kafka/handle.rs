@@ -29,9 +29,10 @@ impl SourceHandle {
         let _ended = self.orders.send(Order::Command(command));
     }
 
-    /// Asks for a [`Feed::End`] of each assigned partition, for the end that it has now.
+    /// Asks for a [`Feed::End`] of each assigned partition, for the end that it has now. Who has much to do is not asked
+    /// again: it was asked before.
     pub fn mark_end(&self) {
-        let _ended = self.orders.send(Order::MarkEnd);
+        let _full_or_ended = self.orders.try_send(Order::MarkEnd);
     }
 
     /// The place in the group, for commits.

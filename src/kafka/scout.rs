@@ -40,9 +40,17 @@ pub const fn tail_bytes_max() -> usize {
 /// New clients are made no more often than this.
 const RENEWED_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a client may bring nothing of what is there.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Old clients that have not ended yet, at most; each waits for what it still does.
+const ENDING_MAX: usize = 8;
+
 /// Who asks and reads.
 pub(super) struct Scout {
     config: ClientConfig,
+    /// Held by each thread that ends old clients.
+    ending: Arc<()>,
     clients: Mutex<Clients>,
     clock: Arc<dyn Clock>,
 }
@@ -112,11 +120,12 @@ impl Scout {
     pub(super) fn new(settings: &KafkaSettings, group: &str, clock: &Arc<dyn Clock>) -> Result<Self, KafkaError> {
         let mut config = client::consumer(settings, group, &format!("{group}-scout"));
         config.set("statistics.interval.ms", "0");
-        config.set("queued.max.messages.kbytes", "4096");
+        config.set("queued.max.messages.kbytes", (client::SCOUT_BYTES / 1024).to_string());
         // It reads for moments only, and an end is told with the answer to a fetch.
         config.set("fetch.wait.max.ms", "20");
+        config.set("fetch.queue.backoff.ms", "20");
         let clients = Mutex::new(Clients::make(&config, clock.monotonic())?);
-        Ok(Self { config, clients, clock: clock.clone() })
+        Ok(Self { config, ending: Arc::default(), clients, clock: clock.clone() })
     }
 
     fn clients(&self) -> Clients {
@@ -145,14 +154,15 @@ impl Scout {
 
     fn renew(&self) {
         let (now, mut clients) = (self.clock.monotonic(), self.clients.lock().unwrap_or_else(PoisonError::into_inner));
-        if now.saturating_sub(clients.made_at) < RENEWED_EVERY {
+        let too_many = Arc::strong_count(&self.ending) > ENDING_MAX;
+        if too_many || now.saturating_sub(clients.made_at) < RENEWED_EVERY {
             return;
         }
         match Clients::make(&self.config, now) {
             Ok(new) => {
                 let old = std::mem::replace(&mut *clients, new);
-                // Its end waits for what it still does.
-                let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || drop(old));
+                let end = (old, self.ending.clone());
+                let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || drop(end));
                 drop(ending.inspect_err(|error| tracing::debug!(%error, "ending old clients")));
             }
             Err(error) => tracing::debug!(%error, "making new clients"),
@@ -246,72 +256,91 @@ impl Scout {
         Ok(records.into())
     }
 
-    /// Hands every committed record in `span` over, oldest first, as long as `take` wants more.
+    /// Hands every committed record in `span` over, oldest first, as long as `take` wants more. A client that brings nothing
+    /// for [`SILENCE`] is given up, and a new one goes on behind the last record.
     pub(super) fn each(
         &self,
         at: &Partition,
         span: Span,
         deadline: &Deadline,
-        take: impl FnMut(Record) -> bool,
+        mut take: impl FnMut(Record) -> bool,
     ) -> Result<(), KafkaError> {
-        let Span { from, until } = span;
-        let low = self.stable_until(at, until, deadline)?;
-        let from = from.max(Position::at(low));
-        if from >= until {
-            return Ok(());
+        let low = self.stable_until(at, span.until, deadline)?;
+        let mut left = Span { from: span.from.max(Position::at(low)), until: span.until };
+        while left.from < left.until {
+            let stable = self.clients().stable;
+            stable.assign(&wire::list([(at, left.from)])?)?;
+            let collected = self.collect(&stable, at, left, deadline, &mut take);
+            stable.unassign()?;
+            drop(stable);
+            match collected? {
+                None => break,
+                Some(next) => left.from = next,
+            }
+            tracing::debug!(partition = %at, next = %left.from, "reading on with a new client");
+            self.renew();
         }
-        let stable = self.clients().stable;
-        stable.assign(&wire::list([(at, from)])?)?;
-        let collected = collect(&stable, at, until, deadline, take);
-        stable.unassign()?;
-        collected
+        Ok(())
+    }
+
+    /// Reads a partition that is assigned up to the end of the span; returns where it came to when nothing more came for a
+    /// while.
+    fn collect(
+        &self,
+        stable: &BaseConsumer<Quiet>,
+        at: &Partition,
+        span: Span,
+        deadline: &Deadline,
+        take: &mut impl FnMut(Record) -> bool,
+    ) -> Result<Option<Position>, KafkaError> {
+        let mut next = span.from;
+        let mut silence = Deadline::after(&self.clock, SILENCE);
+        loop {
+            let left = deadline.left();
+            match stable.poll(left.min(Duration::from_millis(500))) {
+                Some(Ok(message)) => {
+                    if Position::at(message.offset()) >= span.until {
+                        return Ok(None);
+                    }
+                    let record = wire::record(&message, &at.topic);
+                    next = record.next();
+                    if !take(record) || next >= span.until {
+                        return Ok(None);
+                    }
+                    silence = Deadline::after(&self.clock, SILENCE);
+                }
+                Some(Err(Theirs::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) => tracing::debug!(%error, partition = %at, "reading back"),
+                None => {}
+            }
+            if left.is_zero() {
+                return Err(deadline.missed(format!("reading {at} back")));
+            }
+            if silence.left().is_zero() {
+                return Ok(Some(next));
+            }
+        }
+    }
+
+    /// Where what can be read of a partition begins and ends: before the first open transaction.
+    pub(super) fn stable(&self, at: &Partition, deadline: &Deadline) -> Result<Bounds, KafkaError> {
+        let (low, high) = self.ask(&format!("the stable end of {at}"), deadline, |clients, limit| {
+            clients.stable.fetch_watermarks(&at.topic, at.number, limit)
+        })?;
+        Ok(Bounds { low, high })
     }
 
     /// Waits until everything before `until` is decided; returns the first position that is there.
     fn stable_until(&self, at: &Partition, until: Position, deadline: &Deadline) -> Result<i64, KafkaError> {
         let mut held_back = false;
         loop {
-            let bounds = self.ask(&format!("the stable end of {at}"), deadline, |clients, limit| {
-                clients.stable.fetch_watermarks(&at.topic, at.number, limit)
-            });
-            match bounds {
-                Ok((low, stable)) if stable >= until.offset() => return Ok(low),
+            match self.stable(at, deadline) {
+                Ok(bounds) if bounds.high >= until.offset() => return Ok(bounds.low),
                 Ok(_) => held_back = true,
                 Err(error) if !held_back => return Err(error),
                 Err(_) => return Err(deadline.missed(format!("waiting for an open transaction on {at}"))),
             }
             self.clock.pause(deadline.left().min(Duration::from_millis(100)));
-        }
-    }
-}
-
-/// Reads a partition that is assigned up to a position.
-fn collect(
-    stable: &BaseConsumer<Quiet>,
-    at: &Partition,
-    until: Position,
-    deadline: &Deadline,
-    mut take: impl FnMut(Record) -> bool,
-) -> Result<(), KafkaError> {
-    loop {
-        let left = deadline.left();
-        match stable.poll(left.min(Duration::from_millis(500))) {
-            Some(Ok(message)) => {
-                if Position::at(message.offset()) >= until {
-                    return Ok(());
-                }
-                let record = wire::record(&message, &at.topic);
-                let last = record.next() >= until;
-                if !take(record) || last {
-                    return Ok(());
-                }
-            }
-            Some(Err(Theirs::PartitionEOF(_))) => return Ok(()),
-            Some(Err(error)) => tracing::debug!(%error, partition = %at, "reading back"),
-            None => {}
-        }
-        if left.is_zero() {
-            return Err(deadline.missed(format!("reading {at} back")));
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::kafka::outlet::Outlet;
 use crate::kafka::placement::Placement;
 use crate::kafka::rebalance::Listener;
 use crate::kafka::scout::{Deadline, Scout};
+use crate::kafka::stall::Stalls;
 use crate::kafka::{KafkaError, KafkaSettings, wire};
 use crate::stream::{Command, Feed, Lease, Partition, Position, Span};
 use crate::time::Clock;
@@ -106,6 +107,7 @@ impl Source {
         let consumer = Arc::new(consumer);
         let membership = Membership { consumer: Arc::downgrade(&consumer), board: board.clone() };
         let (orders, inbox) = bounded(64);
+        let stalls = Stalls::new(client::fetch_wait(&settings), clock.monotonic());
         board.polled(clock.monotonic());
         let thread = std::thread::Builder::new()
             .name(format!("{client_id}-poll"))
@@ -118,6 +120,7 @@ impl Source {
                     asked_to_pause: false,
                     looked_at: Duration::ZERO,
                     grown_at: Duration::ZERO,
+                    stalls,
                 }
                 .run()
             })
@@ -138,6 +141,8 @@ struct Poller {
     looked_at: Duration,
     /// When it was last asked how far the topics have grown.
     grown_at: Duration,
+    /// Partitions of which nothing comes.
+    stalls: Stalls,
 }
 
 impl Poller {
@@ -150,6 +155,7 @@ impl Poller {
                 self.set_paused(self.asked_to_pause);
                 self.sweep();
                 self.look_for_ends();
+                self.look_for_stalls();
             } else {
                 let now = self.clock.monotonic();
                 let since = *blocked_since.get_or_insert(now);
@@ -187,8 +193,11 @@ impl Poller {
         }
     }
 
-    fn set_paused(&self, paused: bool) {
-        let mut desk = self.listener().desk();
+    fn set_paused(&mut self, paused: bool) {
+        if paused {
+            self.stalls.forget();
+        }
+        let mut desk = self.consumer.context().desk();
         if desk.paused == paused {
             return;
         }
@@ -202,10 +211,13 @@ impl Poller {
 
     /// Polls until nothing is there any more or [`SWEEP`] records or [`SWEEP_BYTES`] came, then hands over what was
     /// gathered.
-    fn sweep(&self) {
+    fn sweep(&mut self) {
         let (mut wait, mut bytes) = (POLL, 0);
         for _ in 0..SWEEP {
-            let Some(polled) = self.consumer.poll(wait) else { break };
+            let Some(polled) = self.consumer.poll(wait) else {
+                self.stalls.drained();
+                break;
+            };
             wait = Duration::ZERO;
             match polled {
                 Ok(message) => bytes += self.listener().desk().take(&message, self.clock.monotonic()),
@@ -334,6 +346,23 @@ impl Poller {
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "looking for the end"),
             }
+        }
+    }
+
+    /// Records that wait on the log and are not brought make the source fail: a new process gets them.
+    fn look_for_stalls(&mut self) {
+        let now = self.clock.monotonic();
+        if !self.stalls.is_due(now) {
+            return;
+        }
+        let listener = self.consumer.context();
+        let desk = listener.desk();
+        let held = desk.held.iter().map(|(at, held)| (at.clone(), held.next, held.moved_at));
+        let quiet = self.stalls.quiet(held, now);
+        drop(desk);
+        let deadline = Deadline::after(&self.clock, Duration::from_secs(2));
+        if let Some(why) = self.stalls.find(&quiet, &listener.placement.scout, &self.board, &deadline) {
+            listener.desk().fail(why);
         }
     }
 

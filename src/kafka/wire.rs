@@ -1,9 +1,11 @@
 //! Records and positions as librdkafka has them, and as we have them. Nothing is decided here.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::util::IntoOpaque;
 use rdkafka::{Offset, TopicPartitionList};
@@ -12,11 +14,37 @@ use crate::kafka::KafkaError;
 use crate::stream::{Headers, Output, Partition, Position, Record};
 use crate::time::Timestamp;
 
+thread_local! {
+    static IS_READING_NAMES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What stands for the name of a header that is no UTF-8; its value is out of reach as well.
+const UNREADABLE: &str = "\u{fffd}";
+
+/// Whether this thread reads the names of headers: rdkafka panics at one that is no UTF-8, and that panic is caught here.
+#[must_use]
+pub fn is_reading_names() -> bool {
+    IS_READING_NAMES.get()
+}
+
+/// The headers of a message, in order. Whoever writes to a topic decides what their names are.
+fn headers_of(headers: &BorrowedHeaders) -> Headers {
+    let read = |place: usize| {
+        let header = headers.get(place);
+        (header.key.to_owned(), header.value.map(Bytes::copy_from_slice))
+    };
+    let one = |place: usize| {
+        IS_READING_NAMES.set(true);
+        let header = catch_unwind(AssertUnwindSafe(|| read(place)));
+        IS_READING_NAMES.set(false);
+        header.unwrap_or_else(|_| (UNREADABLE.to_owned(), None))
+    };
+    (0..headers.count()).map(one).collect()
+}
+
 /// Copies a message out of librdkafka's memory.
 pub(super) fn record(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(Bytes::copy_from_slice))).collect()
-    });
+    let headers = message.headers().map_or_else(Vec::new, headers_of);
     Record {
         partition: Partition::new(topic, message.partition()),
         offset: message.offset(),

@@ -56,6 +56,7 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
     let event = kafka::event_bytes_max(&settings.kafka) as u64;
     // Per stage: the client's queue, what one sweep gathers, and events before, in and behind the shell's queue.
     let source = kafka::source_bytes_max(&settings.kafka) as u64 + (FEED_QUEUE as u64 + 2) * event;
+    let scout = kafka::scout_bytes_max(&settings.kafka) as u64;
     let pool = model.pool_bytes_max.max(settings.kafka.record_bytes_max) as u64;
     // Two pools wait, and one event more; as many as there are jobs are under way.
     let pools = 2 * pool + event + WORK_MAX as u64 * DRAFT_RECORDS * pool;
@@ -86,7 +87,7 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
             (bundles * sessions + challenger) * SESSION_FILES * graph_bytes,
         ),
         part("texts scored a moment ago", "model.cache_texts", bundles * model.cache_texts as u64 * CACHED_TEXT_BYTES),
-        part("records read ahead, three stages", "kafka.record_bytes_max", 3 * source),
+        part("records read ahead, three stages", "kafka.record_bytes_max", 3 * (source + scout)),
         part("posts being scored", "model.pool_bytes_max, pool_posts_max", pools),
         part("epochs of scored posts and mentions", "model.pool_posts_max", score),
         part("epochs of indices and alerts", "", signal),

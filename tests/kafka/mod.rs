@@ -4,6 +4,7 @@
 
 mod commits;
 mod outage;
+mod raw;
 mod reading;
 mod sharing;
 mod topics;

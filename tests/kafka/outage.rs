@@ -116,3 +116,44 @@ fn a_transaction_without_an_answer_is_given_up_when_it_is_overdue_and_begun_anew
     }
     assert_eq!(corner.contents(&out), ["anew"; 3]);
 }
+
+#[test]
+fn who_is_not_told_for_a_minute_what_became_of_a_commit_stops_and_the_log_decides() {
+    let (broker, servers) = Broker::start();
+    let mut corner = Corner::new("minute");
+    corner.settings.bootstrap_servers = servers;
+    corner.settings.transaction_timeout = Duration::from_secs(4);
+    let (input, out) = (corner.topic("in", 1, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
+    corner.write(&input, numbered(0..10));
+    let reader = corner.read(&[&input]);
+    let Assignment { lease, committed, .. } = reader.assigned();
+    let clock = Arc::new(Ahead(SystemClock::new(), Mutex::default()));
+    let (id, membership) = (format!("{}.a", corner.prefix), reader.source().membership());
+    let mut port = Producer::exactly_once(&corner.settings, &id, membership, clock.clone()).unwrap();
+    let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
+    intake.assign(lease.clone(), committed);
+    ledger.assign(lease, committed);
+    let (lease, records) = reader.records(10);
+    let live = intake.take(&lease, records).unwrap().live;
+    ledger.add(live.map(|record| Corner::row(&out, record.value.unwrap()))).unwrap();
+    let mut epoch = ledger.close().unwrap();
+    broker.signal("-STOP");
+    let (ended, end) = bounded(1);
+    let slow = clock.clone();
+    std::thread::spawn(move || {
+        ended.send(epoch.commit(&mut port, Delivery::ExactlyOnce, Patience::default(), slow.as_ref())).unwrap();
+    });
+    // It goes on asking; the minute is over when the clock says so.
+    assert!(end.recv_timeout(Duration::from_secs(6)).is_err(), "it waits");
+    *clock.1.lock().unwrap() = Duration::from_secs(60);
+    let outcome = end.recv_timeout(SOON).unwrap();
+    assert!(matches!(&outcome, Outcome::Halt(why) if why.contains("deadline passed")), "{outcome:?}");
+    broker.signal("-CONT");
+    reader.stop();
+    // All of it or nothing, as the positions say.
+    let again = corner.read(&[&input]);
+    let from = again.assigned().committed;
+    let expected = numbered(0..if from == Position::at(0) { 0 } else { 10 }).collect::<Vec<_>>();
+    assert_eq!(corner.contents(&out), expected, "{from}");
+    again.stop();
+}

@@ -287,3 +287,55 @@ fn the_lag_grows_while_reading_is_paused() {
     }
     reader.stop();
 }
+
+#[test]
+fn a_header_whose_name_is_no_text_harms_nobody() {
+    let corner = Corner::new("names");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    let headers: [(&[u8], &[u8]); 3] = [(b"first", b"1"), (b"\xff\xfe\x80", b"2"), (b"last", b"3")];
+    assert_eq!(raw::produce(&corner.settings.bootstrap_servers, &topic, b"value-0", &headers), 0);
+    corner.write(&topic, numbered(1..3));
+    let reader = corner.read(&[&topic]);
+    reader.assigned();
+    let (_, records) = reader.records(3);
+    assert_eq!(records.iter().map(value).collect::<Vec<_>>(), numbered(0..3).collect::<Vec<_>>());
+    let told: Vec<(&str, Option<&[u8]>)> =
+        records[0].headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+    assert_eq!(told, [("first", Some(&b"1"[..])), ("\u{fffd}", None), ("last", Some(b"3"))]);
+    assert!(!bellwether::kafka::is_reading_names());
+    reader.stop();
+}
+
+#[test]
+fn a_client_that_brings_nothing_of_what_is_there_makes_the_source_fail_with_a_reason() {
+    let mut corner = Corner::new("stall");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    // After the first answer it fetches no more for five minutes, as one that hangs.
+    for (name, value) in [("queued.min.messages", "1"), ("fetch.queue.backoff.ms", "300000")] {
+        corner.settings.properties.insert(name.to_owned(), value.to_owned());
+    }
+    corner.write(&topic, numbered(0..10));
+    let reader = corner.read(&[&topic]);
+    reader.assigned();
+    corner.write(&topic, numbered(10..12));
+    let (mut began, mut read) = (Instant::now(), 0);
+    let why = loop {
+        match reader.feeds.recv_timeout(SOON * 2).expect("the source neither reads nor fails") {
+            Feed::Failed(why) => break why,
+            Feed::Records { records, .. } => (began, read) = (Instant::now(), read + records.len()),
+            _ => {}
+        }
+    };
+    assert!(read < 12, "it was to hang");
+    assert!(began.elapsed() >= Duration::from_secs(20), "after {:?}", began.elapsed());
+    assert!(why.contains(&format!("though records wait at {read}: the client hangs")), "{why}");
+    drop(reader);
+    // Who has nothing to bring is let alone.
+    corner.settings.properties.clear();
+    let quiet = corner.topic("quiet", 1, Upkeep::Retained);
+    corner.open_transaction(&quiet, 0, &["never"]).abort_transaction(SOON).unwrap();
+    let reader = Reader::start(SourceConfig { group: format!("{}.quiet", corner.prefix), ..corner.config(&[&quiet]) });
+    reader.assigned();
+    assert!(reader.feeds.recv_timeout(Duration::from_secs(35)).is_err(), "nothing comes, and nothing fails");
+    reader.stop();
+}
