@@ -17,7 +17,7 @@ use crate::kafka::PlainProducer;
 use crate::model::Task;
 use crate::onnx::manifest;
 use crate::pipeline::{Settings, Topics};
-use crate::retrain::{Candidate, Labels, worth_a_label};
+use crate::retrain::{Candidate, LABELLED_MAX, Labels, worth_a_label};
 use crate::time::{Clock as _, SystemClock};
 
 /// Answers that can be taken back: they are sent when others follow, or at the end.
@@ -116,7 +116,7 @@ pub(super) fn hardest<'a>(
     })?;
     let archive = |error: crate::archive::ArchiveError| Failure::unavailable(error.to_string(), "");
     let shelf = Shelf::open(&settings.archive).map_err(archive)?;
-    let mut labels = Labels::default();
+    let mut labels = Labels::of_posts(LABELLED_MAX, 0);
     shelf.each_label(|label| labels.take(label, tasks)).map_err(archive)?;
     let waiting =
         worth_a_label(&shelf, &labels, &task.name, arguments.count, settings.index.near_copy).map_err(archive)?;

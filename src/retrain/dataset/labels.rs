@@ -1,5 +1,6 @@
 //! People's answers, put in order: the latest of each person, the latest of all, and who disagrees.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -32,19 +33,33 @@ pub struct LabelCounts {
     pub unknown_class: usize,
     /// Taken back or changed by the same person later.
     pub superseded: usize,
-    /// Labelled posts beyond those that a data set holds.
+    /// Of posts, or of people for one post, beyond those that are held.
     #[serde(default)]
-    pub posts_beyond: usize,
+    pub beyond: usize,
 }
 
-/// Answers by post and task, one a person.
-#[derive(Debug, Default)]
+/// People whose answer for one post and task is held: the latest.
+const PEOPLE_MAX: usize = 100;
+
+/// Answers by post and task, one a person; of a bounded number of posts, however many labels there are.
+#[derive(Debug)]
 pub struct Labels {
     votes: HashMap<Arc<str>, BTreeMap<String, Vec<Vote>>>,
     counts: LabelCounts,
+    posts_max: usize,
+    seed: u64,
+    /// Posts whose hash is not below are not held.
+    hashes_below: Option<u64>,
 }
 
 impl Labels {
+    /// Holds nothing yet, and the answers for so many posts at most: those with the smallest hashes under the seed, a
+    /// choice that does not depend on order. On the way it holds up to twice as many.
+    #[must_use]
+    pub fn of_posts(posts_max: usize, seed: u64) -> Self {
+        Self { votes: HashMap::new(), counts: LabelCounts::default(), posts_max, seed, hashes_below: None }
+    }
+
     /// Takes one in.
     pub fn take(&mut self, label: Label, tasks: &[Task]) {
         self.counts.read += 1;
@@ -56,10 +71,22 @@ impl Labels {
             self.counts.unknown_class += 1;
             return;
         };
+        if self.hashes_below.is_some_and(|bound| self.hash(&label.post_id) >= bound) {
+            self.counts.beyond += 1;
+            return;
+        }
         let vote = Vote { annotator: label.annotator, label: class.to_owned(), at: label.at };
         let votes = self.votes.entry(label.post_id).or_default().entry(task.name.clone()).or_default();
         match votes.iter_mut().find(|known| known.annotator == vote.annotator) {
-            None => votes.push(vote),
+            None => {
+                votes.push(vote);
+                if votes.len() > PEOPLE_MAX {
+                    let order = |vote: &Vote| (vote.at, Reverse(vote.annotator.clone()));
+                    let earliest = votes.iter().enumerate().min_by_key(|(_, vote)| order(vote)).map(|(place, _)| place);
+                    votes.swap_remove(earliest.unwrap_or_default());
+                    self.counts.beyond += 1;
+                }
+            }
             Some(known) => {
                 self.counts.superseded += 1;
                 if known.at <= vote.at {
@@ -67,18 +94,30 @@ impl Labels {
                 }
             }
         }
+        if self.votes.len() > 2 * self.posts_max {
+            self.cut();
+        }
     }
 
-    /// Keeps the answers for so many posts at most: those with the smallest hashes, a choice that does not depend on order.
-    pub fn keep(&mut self, posts_max: usize, seed: u64) {
-        self.counts.posts_beyond = self.votes.len().saturating_sub(posts_max);
-        if self.counts.posts_beyond > 0 {
-            let hash = |id: &Arc<str>| xxh3_64_with_seed(id.as_bytes(), seed);
-            let mut hashes: Vec<u64> = self.votes.keys().map(hash).collect();
-            hashes.sort_unstable();
-            let bound = hashes.get(posts_max).copied().unwrap_or(u64::MAX);
-            self.votes.retain(|id, _| hash(id) < bound);
+    /// Lets go of what is held beyond `posts_max`; after the last label.
+    pub fn cut(&mut self) {
+        if self.votes.len() <= self.posts_max {
+            return;
         }
+        let mut hashes: Vec<u64> = self.votes.keys().map(|id| self.hash(id)).collect();
+        hashes.sort_unstable();
+        let bound = hashes.get(self.posts_max).copied().unwrap_or(u64::MAX);
+        self.hashes_below = Some(bound);
+        let (seed, beyond) = (self.seed, &mut self.counts.beyond);
+        self.votes.retain(|id, tasks| {
+            let stays = xxh3_64_with_seed(id.as_bytes(), seed) < bound;
+            *beyond += if stays { 0 } else { tasks.values().map(Vec::len).sum() };
+            stays
+        });
+    }
+
+    fn hash(&self, post_id: &str) -> u64 {
+        xxh3_64_with_seed(post_id.as_bytes(), self.seed)
     }
 
     /// What was read.
@@ -143,7 +182,7 @@ mod tests {
     }
 
     fn labels(all: &[(&str, &str, &str, &str, i64)]) -> Labels {
-        let mut labels = Labels::default();
+        let mut labels = Labels::of_posts(1_000, 0);
         for (post_id, task, label, annotator, at) in all {
             let [post_id, task, label, annotator] = [post_id, task, label, annotator].map(|text| Arc::from(*text));
             labels
@@ -186,5 +225,41 @@ mod tests {
         let labels = labels(&[("a", "mood", "negative", "kim", 1), ("a", "sentiment", "sad", "kim", 1)]);
         assert!(labels.is_empty());
         assert_eq!((labels.counts().unknown_task, labels.counts().unknown_class, labels.counts().read), (1, 1, 2));
+    }
+
+    fn of_post(post_id: &str, annotator: &str, at: i64) -> Label {
+        let [post_id, task, label, annotator] = [post_id, "sentiment", "neutral", annotator].map(Arc::from);
+        Label { post_id, task, label, annotator, at: Timestamp::from_millis(at), note: None }
+    }
+
+    #[test]
+    fn however_many_posts_have_labels_the_same_few_are_held_and_the_rest_is_counted() {
+        let read = |ids: &mut dyn Iterator<Item = usize>| {
+            let (mut labels, mut most) = (Labels::of_posts(50, 7), 0);
+            for id in ids {
+                labels.take(of_post(&format!("post-{id}"), "kim", 1), &tasks());
+                most = most.max(labels.len());
+            }
+            labels.cut();
+            let mut held: Vec<Arc<str>> = labels.posts().cloned().collect();
+            held.sort_unstable();
+            (held, labels.counts().beyond, most)
+        };
+        let (held, beyond, most) = read(&mut (0..10_000));
+        assert_eq!((held.len(), beyond), (50, 9_950));
+        assert!(most <= 100, "{most} on the way");
+        assert_eq!(read(&mut (0..10_000).rev()).0, held, "whatever the order");
+        assert_eq!(read(&mut (0..50)).1, 0);
+    }
+
+    #[test]
+    fn of_a_crowd_that_answers_for_one_post_the_latest_are_held() {
+        let mut labels = Labels::of_posts(10, 0);
+        for person in 0..1_000 {
+            labels.take(of_post("a", &format!("p{person}"), person % 500), &tasks());
+        }
+        let votes = labels.votes("a", "sentiment");
+        assert_eq!((votes.len(), labels.counts().beyond), (PEOPLE_MAX, 900));
+        assert!(votes.iter().all(|vote| vote.at >= Timestamp::from_millis(450)), "{votes:?}");
     }
 }

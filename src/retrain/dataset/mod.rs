@@ -1,8 +1,8 @@
 //! A data set from the archive: the samples that people labelled, cut by time, in files that the trainer and Hugging Face's
 //! `datasets` open as they are.
 //!
-//! Labels are held in memory (people wrote them), and of the posts that have some at most [`LABELLED_MAX`]. Samples are
-//! read through: of those without a label a bounded number is kept, with the answers that the model gave, so that a
+//! Labels are held in memory, of [`LABELLED_MAX`] posts at most (of twice as many while they are read). Samples are read
+//! through: of those without a label a bounded number is kept, with the answers that the model gave, so that a
 //! retrained model does not forget what it knew.
 
 mod cut;
@@ -162,10 +162,9 @@ impl DatasetReport {
         if unknown > 0 {
             warnings.push(format!("{unknown} labels are of tasks or classes that the model does not have"));
         }
-        if self.labels.posts_beyond > 0 {
-            let beyond = self.labels.posts_beyond;
-            warnings
-                .push(format!("{beyond} labelled posts are left out, chosen by a hash: there are too many for memory"));
+        if self.labels.beyond > 0 {
+            let beyond = self.labels.beyond;
+            warnings.push(format!("{beyond} labels are left out, the posts chosen by a hash: too many for memory"));
         }
         if self.unknown_posts.0 > 0 {
             warnings.push(format!("{} labelled posts are not in the archive", self.unknown_posts.0));
@@ -199,9 +198,9 @@ pub fn make_dataset(
     if out.exists() {
         return Err(DatasetError::Taken(out.display().to_string()));
     }
-    let mut labels = Labels::default();
+    let mut labels = Labels::of_posts(plan.labelled_max, plan.seed);
     shelf.each_label(|label| labels.take(label, &plan.tasks))?;
-    labels.keep(plan.labelled_max, plan.seed);
+    labels.cut();
     let counts = labels.counts().clone();
     if labels.is_empty() {
         let unknown = counts.unknown_task + counts.unknown_class;
