@@ -56,6 +56,12 @@ fn a_champion_is_named_and_taken_back() {
     let told: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&told["champion"], &told["manifest"]["version"]), (&false.into(), &"2".into()));
     assert_eq!(told["history"].as_array().unwrap().len(), 2);
+    let again = ["rollback", "--reason", "oops", "--device", "cpu"];
+    let (code, said) = run(&models, &again);
+    assert_eq!((code, champion(&models).as_str()), (20, "1"), "{said}");
+    assert!(said.contains("version 2 was taken back at") && said.contains("by grace: it shouts"), "{said}");
+    let (code, said) = run(&models, &[&again[..], &["--force"]].concat());
+    assert_eq!((code, champion(&models).as_str()), (0, "2"), "{said}");
 }
 
 #[test]

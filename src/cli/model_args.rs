@@ -69,7 +69,12 @@ pub enum ModelAction {
     /// does not.
     Import(Import),
     /// Name the version before the champion again
+    ///
+    /// After a rollback that is the version which was taken back, and needs --force.
     Rollback {
+        /// Name it though it was taken back itself
+        #[arg(long)]
+        force: bool,
         /// Who names it, when and why
         #[command(flatten)]
         warrant: WarrantArguments,

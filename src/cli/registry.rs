@@ -46,7 +46,10 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
             })?;
         }
         ModelAction::Import(arguments) => import(arguments, &folder, &mut output)?,
-        ModelAction::Rollback { warrant } => {
+        ModelAction::Rollback { force, warrant } => {
+            if !*force {
+                not_taken_back(&registry)?;
+            }
             check(&registry, &folder, &registry.before().map_err(told)?, warrant, &mut output)?;
             let change = registry.rollback(warrant_of(warrant)).map_err(told)?;
             say(&change, &mut output)?;
@@ -101,6 +104,19 @@ fn passed(candidate: &Path, version: &str) -> Result<String, Failure> {
         ),
     };
     Err(Failure { exit: Exit::Refused, message, remedy: format!("add --force to name it all the same{remedy}") })
+}
+
+/// Who rolls back twice would name again what was taken back the first time.
+fn not_taken_back(registry: &Registry) -> Result<(), Failure> {
+    match registry.naming().map_err(told)? {
+        Some(Change { action: Action::Rollback, before: Some(version), by, reason, at, .. }) => Err(Failure {
+            exit: Exit::Refused,
+            message: format!("version {version} was taken back at {at} by {by}: {reason}"),
+            remedy: "add --force to name it again, or name another: bellwether model promote VERSION --reason TEXT"
+                .to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn warrant_of(arguments: &WarrantArguments) -> Warrant {

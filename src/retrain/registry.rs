@@ -219,12 +219,19 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::NoEarlier`] where the history does not tell, and what cannot be read.
     pub fn before(&self) -> Result<String, RegistryError> {
-        let champion = self.champion()?;
-        let changes = self.history()?;
-        let named = |change: &Change| change.action != Action::Challenge && change.champion == champion;
-        let made = changes.into_iter().rev().find(named);
+        let made = self.naming()?;
         made.and_then(|change| change.before)
-            .ok_or_else(|| RegistryError::NoEarlier { path: self.folder.join(HISTORY), champion })
+            .ok_or(RegistryError::NoEarlier { path: self.folder.join(HISTORY), champion: self.champion()? })
+    }
+
+    /// The change that named the champion; `None` where it was named by hand.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn naming(&self) -> Result<Option<Change>, RegistryError> {
+        let champion = self.champion()?;
+        let named = |change: &Change| change.action != Action::Challenge && change.champion == champion;
+        Ok(self.history()?.into_iter().rev().find(named))
     }
 
     /// Names the version before champion again; done twice, it is undone.
