@@ -85,7 +85,7 @@ fn champion(models: &Models) -> String {
 }
 
 /// The tiny model knows nothing: whatever is learnt is a gain, and what it answered is nothing to be kept.
-const EAGER: &str = "epochs = 50\npatience = 50\nunlabelled_max = 0\nlearning_rate = 6e-3\nhead_learning_rate = 1e-2\ncalibration_rise_max = 1.0\nlatency_ratio_max = 100.0";
+const EAGER: &str = "epochs = 50\npatience = 50\nunlabelled_max = 0\nlearning_rate = 6e-3\nhead_learning_rate = 1e-2\ncalibration_rise_max = 1.0\ngolden_changed_max = 1.0\nlatency_ratio_max = 100.0";
 
 #[test]
 fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_is_refused() {

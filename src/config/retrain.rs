@@ -30,6 +30,7 @@ fn gate(section: &mut Section<'_>, is: &GateSettings) -> GateSettings {
         accuracy_drop_max: section.within("accuracy_drop_max", is.accuracy_drop_max, 0.0..=1.0),
         macro_f1_drop_max: section.within("macro_f1_drop_max", is.macro_f1_drop_max, 0.0..=1.0),
         calibration_rise_max: section.within("calibration_rise_max", is.calibration_rise_max, 0.0..=1.0),
+        golden_changed_max: section.within("golden_changed_max", is.golden_changed_max, 0.0..=1.0),
         log_loss_rise_max: section.within("log_loss_rise_max", is.log_loss_rise_max, 0.0..=10.0),
         latency_ratio_max: section.within("latency_ratio_max", is.latency_ratio_max, 0.5..=100.0),
         size_ratio_max: section.within("size_ratio_max", is.size_ratio_max, 0.5..=100.0),

@@ -14,19 +14,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::archive::{ArchiveError, Shelf};
-use crate::model::{Device, ModelSettings, Reference, ScoreFailure};
-use crate::onnx::{Bundle, BundleError, REFERENCE, Runtime, manifest_of};
-use crate::retrain::compare::{Comparison, Contender, compare, read_rows, time};
-use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, Side, make_dataset};
-use crate::retrain::gate::{Decision, Evidence, Gain, decide};
-use crate::retrain::reference::{POSTS_MIN, usual};
+use crate::model::{ModelSettings, ScoreFailure};
+use crate::onnx::{BundleError, Runtime};
+use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, make_dataset};
+use crate::retrain::gate::{Decision, Gain, decide};
+use crate::retrain::judge::judge;
 use crate::retrain::run::{self, Run};
-use crate::retrain::verdict::{Estimate, Story, html, markdown};
-use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant, reference};
+use crate::retrain::verdict::{Story, html, markdown};
+use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant};
 use crate::time::Clock;
 
-/// Rows that travel with a model, beside its versions: what it must never forget.
-const REGRESSION: &str = "regression.jsonl";
 /// The gate's answer, in a version's folder.
 const VERDICT: &str = "verdict.json";
 /// Lines of the trainer's standard error that are told when it fails.
@@ -321,62 +318,6 @@ fn train(it: &Retraining<'_>, champion: &Path, run: &Run, told: &mut dyn FnMut(P
         return Ok(());
     }
     Err(RetrainError::Trainer { ending: status.to_string(), code: status.code(), words })
-}
-
-struct Judged {
-    evidence: Evidence,
-    comparisons: BTreeMap<&'static str, Comparison>,
-    estimates: Vec<Estimate>,
-}
-
-/// Asks both about the newest rows and about those that travel with the model.
-fn judge(it: &Retraining<'_>, champion: &Path, candidate: &Path, run: &Path) -> Result<Judged, RetrainError> {
-    // On the processor, so that a verdict does not depend on what else a device does.
-    let settings = ModelSettings { cache_texts: 0, device: Device::Cpu, ..it.model.clone() };
-    let open = |folder: &Path| Bundle::load_from(folder, &settings, it.runtime, it.clock.clone());
-    let (old, new) = (open(champion)?, open(candidate)?);
-    let (old, new) = (Contender { scorer: &old, tasks: old.tasks() }, Contender { scorer: &new, tasks: new.tasks() });
-    let mut comparisons = BTreeMap::new();
-    let test = run.join("dataset/data").join(format!("{}.jsonl", Side::Test.as_str()));
-    comparisons.insert("test", compare(&old, &new, &read_rows(&test)?)?);
-    let regression = it.model.directory.join(&it.model.name).join(REGRESSION);
-    if regression.is_file() {
-        comparisons.insert("regression", compare(&old, &new, &read_rows(&regression)?)?);
-    }
-    let judged = reference(new.scorer, new.tasks, &read_rows(&test)?)?.judged;
-    let profile = reference(new.scorer, new.tasks, &usual(it.shelf, it.settings.unlabelled_max)?)?.profile;
-    // Of few posts chance alone would look like a change later.
-    if profile.posts >= POSTS_MIN {
-        write(&candidate.join(REFERENCE), &json(&Reference { profile, judged }))?;
-    }
-    let texts: Vec<String> = comparisons.values().flat_map(|comparison| comparison.texts.iter().cloned()).collect();
-    let estimates = comparisons.get("test").map(|test| estimates(&old, test)).unwrap_or_default();
-    let seconds = time((&old, &new), &texts, &*it.clock)?;
-    let sets = comparisons.iter().map(|(set, comparison)| (*set, comparison.pairs.clone())).collect();
-    let bytes = (graph_bytes(champion)?, graph_bytes(candidate)?);
-    Ok(Judged { evidence: Evidence { sets, seconds, bytes }, comparisons, estimates })
-}
-
-/// How good the champion would have been said to be without labels, beside how good it was.
-fn estimates(champion: &Contender<'_>, test: &Comparison) -> Vec<Estimate> {
-    let Some(reference) = champion.scorer.reference() else { return Vec::new() };
-    let of_task = |(task, judged): (&String, &crate::model::Judged)| {
-        let answers = &test.sure.get(task)?.0;
-        let share = |count: usize| count as f64 / answers.len().max(1) as f64;
-        let estimated = share(answers.iter().filter(|(sure, _)| *sure >= judged.threshold).count());
-        let found = share(answers.iter().filter(|(_, right)| *right).count());
-        Some(Estimate { task: task.clone(), judged: judged.accuracy, estimated, found })
-    };
-    reference.judged.iter().filter_map(of_task).collect()
-}
-
-/// Bytes of the graph that runs on a processor.
-fn graph_bytes(version: &Path) -> Result<u64, RetrainError> {
-    let manifest = manifest_of(version)?;
-    let of_cpu = manifest.variants.iter().find(|variant| variant.devices.iter().any(|device| device == "cpu"));
-    let Some(variant) = of_cpu else { return Ok(0) };
-    let path = version.join(&variant.file);
-    std::fs::metadata(&path).map(|file| file.len()).map_err(|source| failed(&path, source))
 }
 
 pub(super) fn json(value: &impl Serialize) -> String {

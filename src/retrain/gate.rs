@@ -11,6 +11,10 @@ use crate::retrain::{GateSettings, TaskReport};
 
 /// Resamples of the paired bootstrap (Efron and Tibshirani, 1993, chapter 16; Koehn, 2004, for paired systems).
 const RESAMPLES: usize = 2_000;
+/// The set of the newest rows, on which a gain counts.
+pub(super) const TEST: &str = "test";
+/// The set of the champion's golden inputs, whose truth is what it answered itself.
+pub(super) const GOLDEN: &str = "golden";
 /// The figure whose gain always counts.
 const ACCURACY: &str = "accuracy";
 /// Standard errors beyond which a share is larger by more than chance explains: one-sided, 95 %.
@@ -36,7 +40,8 @@ pub struct Pair {
 /// All that the gate looks at.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Evidence {
-    /// By set (`test` is the newest rows, `regression` travels with the model) and task.
+    /// By set (`test` is the newest rows, `regression` travels with the model, `golden` are the champion's golden inputs)
+    /// and task.
     pub sets: BTreeMap<&'static str, BTreeMap<String, Pair>>,
     /// Seconds a text: champion, candidate.
     pub seconds: (f64, f64),
@@ -106,12 +111,16 @@ pub fn decide(evidence: &Evidence, gate: &GateSettings) -> Decision {
     let mut checks = Vec::new();
     for (set, tasks) in &evidence.sets {
         for (task, pair) in tasks {
-            watch(&mut checks, set, task, pair, gate);
+            if *set == GOLDEN {
+                checks.push(kept(task, pair, gate));
+            } else {
+                watch(&mut checks, set, task, pair, gate);
+            }
         }
     }
     checks.push(ratio("seconds a text", evidence.seconds, gate.latency_ratio_max));
     checks.push(ratio("bytes of the graph", (evidence.bytes.0 as f64, evidence.bytes.1 as f64), gate.size_ratio_max));
-    let test = || evidence.sets.get("test").into_iter().flatten();
+    let test = || evidence.sets.get(TEST).into_iter().flatten();
     // One of several may look better by chance: each is held to a part of what is allowed (Bonferroni).
     let chance = (1.0 - gate.confidence) / (2 * test().count().max(1)) as f64;
     let gains: Vec<Gain> = test().flat_map(|(task, pair)| pair.gains(task, 1.0 - chance)).collect();
@@ -142,6 +151,19 @@ impl Pair {
         let (rows, report) = (self.candidate.n.max(1) as f64, &self.candidate);
         let most = report.per_class.values().map(|class| class.n).max().unwrap_or(0) as f64 / rows;
         report.accuracy > most + SURE * (most * (1.0 - most) / rows).sqrt()
+    }
+}
+
+/// Of what the champion is known by, little may change: its golden inputs, the truth of which is its own answer.
+fn kept(task: &str, pair: &Pair, gate: &GateSettings) -> Check {
+    let (champion, candidate) = (pair.champion.accuracy, pair.candidate.accuracy);
+    let bound = gate.golden_changed_max.max(1.0 / pair.champion.n.max(1) as f64);
+    Check {
+        name: format!("golden inputs with the same {task}"),
+        champion,
+        candidate,
+        bound: format!("at most {bound:.3} less"),
+        passed: champion - candidate <= bound + 1e-9,
     }
 }
 
@@ -356,6 +378,22 @@ mod tests {
         evidence.sets.get_mut("test").unwrap().insert("sentiment".to_owned(), test);
         let reasons = decide(&evidence, &GateSettings::default()).reasons();
         assert!(reasons.iter().any(|reason| reason.starts_with("recall of b on test: 0.0000")), "{reasons:?}");
+    }
+
+    #[test]
+    fn of_the_golden_inputs_one_answer_may_change_or_the_share_that_is_set() {
+        let changed = |count: usize, share: f64| {
+            let mut evidence = better();
+            // However unsure of them it became: only the answers are held.
+            let golden = pair(&rows(&[(11 - count, (0, 0, 0)), (count, (1, 1, 0))]), (0.95, 0.51));
+            evidence.sets.insert(GOLDEN, BTreeMap::from([("sentiment".to_owned(), golden)]));
+            decide(&evidence, &GateSettings { golden_changed_max: share, ..GateSettings::default() })
+        };
+        assert!(changed(1, 0.0).passed && changed(3, 0.3).passed);
+        let refused = changed(2, 0.1);
+        let reasons = refused.reasons();
+        assert!(!refused.passed && reasons.len() == 1, "{reasons:?}");
+        assert!(reasons[0].starts_with("golden inputs with the same sentiment: 0.8182 against 1.0000"), "{reasons:?}");
     }
 
     #[test]

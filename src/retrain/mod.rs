@@ -10,6 +10,7 @@ mod dataset;
 mod evaluate;
 mod exchange;
 mod gate;
+mod judge;
 mod measure;
 mod pictures;
 mod reference;

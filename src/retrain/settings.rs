@@ -58,6 +58,8 @@ pub struct GateSettings {
     pub calibration_rise_max: f64,
     /// How much the logarithmic loss may rise, nats.
     pub log_loss_rise_max: f64,
+    /// Share of the champion's golden inputs to which a task's answer may change; one input is never too much.
+    pub golden_changed_max: f64,
     /// Seconds a text, as a multiple of the champion's.
     pub latency_ratio_max: f64,
     /// Bytes of the graph, as a multiple of the champion's.
@@ -73,6 +75,7 @@ impl Default for GateSettings {
             macro_f1_drop_max: 0.03,
             calibration_rise_max: 0.04,
             log_loss_rise_max: 0.1,
+            golden_changed_max: 0.1,
             latency_ratio_max: 1.25,
             size_ratio_max: 1.1,
             confidence: 0.95,

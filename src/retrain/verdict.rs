@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::retrain::compare::{Changed, Comparison};
 use crate::retrain::dataset::DatasetReport;
-use crate::retrain::gate::{Decision, Gain};
+use crate::retrain::gate::{Decision, GOLDEN, Gain};
 use crate::retrain::pictures::pictures;
 use crate::time::Timestamp;
 
@@ -180,7 +180,10 @@ pub(super) fn html(story: &Story<'_>) -> String {
     page += "<h2>Gains on the newest rows</h2>\n";
     page += &table(&["task", "figure", "rows", "gain", "at least"], story.decision.gains.iter().map(gain_cells));
     for (set, comparison) in story.comparisons {
-        page += &pictures(set, comparison);
+        // A picture of a dozen answers says less than the answers.
+        if *set != GOLDEN {
+            page += &pictures(set, comparison);
+        }
         page += &parts(set, comparison);
     }
     if !story.estimates.is_empty() {
@@ -245,4 +248,93 @@ fn parts(set: &str, comparison: &Comparison) -> String {
 /// A text of a stranger between tags.
 pub(super) fn escape(text: &str) -> String {
     html_escape::encode_text(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::retrain::compare::Slice;
+    use crate::retrain::gate::Check;
+
+    fn dataset() -> DatasetReport {
+        let split = serde_json::json!({
+            "rows": 40, "from": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z", "sources": {},
+            "classes": {"sentiment": {"positive": 40}}, "sha256": "",
+        });
+        let report = serde_json::json!({
+            "format": 1, "pipeline": "market", "made_at": "2026-03-03T00:00:00Z", "seed": 7, "near_copy": 0.6,
+            "samples": 90, "model_versions": {}, "unknown_posts": [0, []], "left_out": 0, "agreement": {}, "moved": 0,
+            "labels": {"read": 90, "unknown_task": 0, "unknown_class": 0, "superseded": 0, "beyond": 50},
+            "splits": {"train": split}, "unlabelled": 0,
+        });
+        serde_json::from_value(report).unwrap()
+    }
+
+    fn pages(passed: bool) -> [String; 2] {
+        let name = "accuracy of sentiment on test".to_owned();
+        let check = Check { name, champion: 0.8, candidate: 0.85, bound: "at most 0.010 less".to_owned(), passed };
+        let gain =
+            Gain { task: "sentiment".to_owned(), figure: "accuracy", rows: 40, difference: 0.05, at_least: 0.012 };
+        let changed = Changed {
+            text: "<b>Oak</b> | falls `3%`".to_owned(),
+            task: "sentiment".to_owned(),
+            truth: "negative".to_owned(),
+            champion: "neutral".to_owned(),
+            candidate: "negative".to_owned(),
+        };
+        let slice = Slice { rows: 40, champion: 32, candidate: 34 };
+        let slices = BTreeMap::from([("sentiment".to_owned(), BTreeMap::from([("source <desk>".to_owned(), slice)]))]);
+        let comparison = Comparison { mended: vec![changed], slices, ..Comparison::default() };
+        let story = Story {
+            model: "finance-en",
+            champion: "3",
+            candidate: "4",
+            at: Timestamp::parse("2026-03-03T00:01:00Z").unwrap(),
+            dataset: &dataset(),
+            decision: &Decision { checks: vec![check], gains: vec![gain], passed },
+            comparisons: &BTreeMap::from([("test", comparison)]),
+            estimates: &[Estimate { task: "sentiment".to_owned(), judged: 0.88, estimated: 0.84, found: 0.81 }],
+            steps: &[("training".to_owned(), 148.2)],
+        };
+        [markdown(&story), html(&story)]
+    }
+
+    #[test]
+    fn the_page_tells_all_that_was_found_and_takes_no_text_for_markup() {
+        let [page, html] = pages(true);
+        for line in [
+            "# finance-en version 4 passes the gate",
+            "| accuracy of sentiment on test | 0.8000 | 0.8500 | at most 0.010 less | ok |",
+            "| sentiment | accuracy | 40 | +0.0500 | +0.0120 |",
+            "| source &lt;desk> | 40 | 0.800 | 0.850 |",
+            "| &lt;b>Oak&lt;/b> \\| falls \\`3%\\` | sentiment | negative | neutral | negative |",
+            "| task | when it was judged | estimated now, without labels | found now |",
+            "| sentiment | 0.880 | 0.840 | 0.810 |",
+            "- all training rows of sentiment are `positive`: nothing can be learnt from one class",
+            "- 50 labels are left out, the posts chosen by a hash: too many for memory",
+            "| training | 148.2 |",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+        assert!(!page.contains("Why not"));
+        for part in [
+            "<td>sentiment</td><td>0.880</td><td>0.840</td><td>0.810</td>",
+            "&lt;b&gt;Oak&lt;/b&gt; | falls `3%`",
+            "<td>source &lt;desk&gt;</td><td>40</td><td>0.800</td><td>0.850</td>",
+        ] {
+            assert!(html.contains(part), "{part}\n{html}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let [page, html] = pages(false);
+        let why = "accuracy of sentiment on test: 0.8500 against 0.8000, at most 0.010 less";
+        assert!(
+            page.starts_with("# finance-en version 4 is refused") && page.contains(&format!("- {why}\n")),
+            "{page}"
+        );
+        assert!(html.contains(&format!("<li>{why}</li>")), "{html}");
+    }
 }
