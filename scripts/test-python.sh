@@ -18,6 +18,8 @@ case "$part" in
         ;;
     trainer)
         python=$(scripts/python-env.sh)
+        BELLWETHER_TEST_PYTHON=${BELLWETHER_TEST_PYTHON:-$(scripts/test-tools.sh python)}
+        export BELLWETHER_TEST_PYTHON
         exec "$python" -m pytest trainer/tests "$@"
         ;;
     *) die "unknown part: ${part:-none given}" "name house or trainer" ;;

@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,26 +79,30 @@ def finish(
     typical: Sequence[str] = (),
     kept: Mapping[str, dict[str, float]] | None = None,
     checkpoint: Mapping[str, Tensor] | None = None,
+    complete: Callable[[Path], object] | None = None,
 ) -> dict:
     """Writes `<out>/` (made afresh, renamed into place when whole) and returns the manifest.
 
     Calibration, metrics and golden outputs are measured on the very file that ships. The int8 graph's activations are
     scaled on `typical` texts, which must not be those of the validation cut. Tasks in `kept` are not calibrated but
     get the temperature and the threshold that stand there. The weights in `checkpoint` are laid beside the graph.
+    What `complete` adds to the folder is there when it gets its name.
     """
     aside = out.with_name(f".making-{out.name}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
-        manifest = _fill(
+        _fill(
             model, tokenizer, validation, texts, identity, training, max_tokens, aside, typical, kept or {}, checkpoint
         )
+        if complete is not None:
+            complete(aside)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     shutil.rmtree(out, ignore_errors=True)
     aside.replace(out)
-    return manifest
+    return read(out)
 
 
 def _fill(
@@ -113,7 +117,7 @@ def _fill(
     typical: Sequence[str],
     kept: Mapping[str, dict[str, float]],
     checkpoint: Mapping[str, Tensor] | None,
-) -> dict:
+) -> None:
     fp32 = aside / "model.fp32.onnx"
     export(model, fp32)
     sample = [*texts, *typical, *(example.text for example in validation)][:PARITY_TEXTS]
@@ -157,7 +161,6 @@ def _fill(
         fp32.unlink()
     bundle.write_json(aside / "manifest.json", manifest)
     verify(aside)
-    return manifest
 
 
 def parity(model: Classifier, graph: Path, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import augment, bundle, dataset, dither, dropout, loop, manifest, train
+from . import augment, bundle, dataset, dither, dropout, loop, manifest, train, variants
 from .champion import Champion, load
 from .dataset import Dataset
 from .errors import UsageError
@@ -242,6 +242,13 @@ def _write(order: Order, champion: Champion, rows: Dataset, recipe: Recipe, repo
     texts = [row.text for row in (*rows.train, *rows.unlabelled)]
     trained = {name: value.clone() for name, value in champion.model.state_dict().items()}
     dither.settle(champion.model, champion.grids, recipe.seed)
+
+    def complete(made: Path) -> None:
+        # What the champion has for other devices the candidate has too: who runs on CUDA must not fall to the processor.
+        for other in before["variants"]:
+            if other["precision"] != variant["precision"]:
+                variants.add(made, other["precision"])
+
     return manifest.finish(
         champion.model,
         champion.tokenizer,
@@ -256,6 +263,7 @@ def _write(order: Order, champion: Champion, rows: Dataset, recipe: Recipe, repo
         manifest.typical(texts, recipe.seed),
         kept,
         checkpoint=trained,
+        complete=complete,
     )
 
 

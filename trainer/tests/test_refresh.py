@@ -11,7 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from bellwether_trainer import bundle, champion, data, dataset, loop, manifest, network, refresh, teach, tiny, train
+from bellwether_trainer import (
+    bundle,
+    champion,
+    data,
+    dataset,
+    loop,
+    manifest,
+    network,
+    refresh,
+    teach,
+    tiny,
+    train,
+    variants,
+)
 from bellwether_trainer.__main__ import main
 from bellwether_trainer.errors import DataError, shortage
 from bellwether_trainer.log import Log
@@ -184,6 +197,20 @@ def test_new_labels_become_a_candidate(
     assert json.loads(capfd.readouterr().out.splitlines()[-1])["directory"] == str(out)
     assert (out / "manifest.json").stat().st_mtime_ns == stamp
     assert main([*asked, "--seed", "8"]) == 64
+
+
+def test_a_champion_for_two_devices_gets_a_candidate_for_both(home: Path, folder: Path, tmp_path: Path) -> None:
+    version = tmp_path / "models" / "small" / "1"
+    shutil.copytree(home / "small" / "1", version)
+    variants.add(version, "fp16")
+    asked = command(tmp_path / "models", folder, tmp_path / "run", "--epochs", "1")
+    assert main(asked) == 0
+    out = version.with_name("2")
+    manifest.verify(out)
+    before, after = manifest.read(version)["variants"], manifest.read(out)["variants"]
+    assert [(one["precision"], one["devices"]) for one in after] == [("int8", ["cpu"]), ("fp16", ["cuda"])]
+    assert (out / "model.fp16.onnx").is_file() and after[1]["sha256"] != before[1]["sha256"]
+    assert [golden["text"] for golden in after[1]["golden"]] == [golden["text"] for golden in before[1]["golden"]]
 
 
 def best(scorer: bundle.Scorer, texts: list[str]) -> list[int]:
