@@ -237,3 +237,38 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
         assert_eq!(dead.key(), came.key());
     }
 }
+
+#[test]
+fn a_record_with_more_headers_than_a_record_can_have_is_one_dead_letter_and_its_neighbours_go_on() {
+    let trial = Trial::new("flood-of-headers");
+    trial.done(&["topics"]);
+    // The broker bounds what is compressed.
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
+        .set("bootstrap.servers", &trial.servers)
+        .set("compression.type", "lz4")
+        .set("message.max.bytes", "20000000")
+        .create()
+        .unwrap();
+    let (topic, note) = (trial.input("social"), "x".repeat(150));
+    let flood = (0..20_000)
+        .fold(OwnedHeaders::new(), |headers, _| headers.insert(Header { key: "note", value: Some(note.as_bytes()) }));
+    let (first, last) = (readable(1), readable(2));
+    for (value, headers) in [(first.as_str(), None), ("{not one object", Some(flood)), (last.as_str(), None)] {
+        let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).partition(1).payload(value.as_bytes());
+        let record = BaseRecord { headers, ..record };
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(SOON).unwrap();
+    trial.done(&["run", "--until-end"]);
+    let outcome = trial.outcome();
+    assert_eq!((outcome.scored.len(), outcome.dead.len()), (2, 1));
+    let dead = &outcome.dead[0];
+    assert_eq!(dead.payload(), Some(&b"{not one object"[..]));
+    let left_out: usize = header(dead, "bellwether.headers-left-out").unwrap().parse().unwrap();
+    assert!((10_000..20_000).contains(&left_out), "{left_out}");
+    let (topic, partition, offset) = crate::trial::place_of_dead(dead);
+    let shown = trial.letters("show", &[&format!("{topic}+{partition}+{offset}")]);
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains(&format!("… {left_out} more, which are left out")), "{}", &shown[shown.len() - 2_000..]);
+    assert!(shown.contains("it was cut, so it is never sent again"), "{}", &shown[..2_000]);
+}

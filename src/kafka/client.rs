@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as Theirs;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::kafka::{KafkaError, KafkaSettings, desk, outlet, source};
+use crate::kafka::{KafkaError, KafkaSettings, desk, outlet, poller};
 use crate::time::Clock;
 
 /// What our records may be larger than the largest input: headers, and the JSON around a text.
@@ -72,7 +72,7 @@ pub fn event_bytes_max(settings: &KafkaSettings) -> usize {
 /// `kafka.properties` can raise the client's part.
 #[must_use]
 pub fn source_bytes_max(settings: &KafkaSettings) -> usize {
-    let sweep = source::SWEEP_BYTES + event_bytes_max(settings);
+    let sweep = poller::SWEEP_BYTES + event_bytes_max(settings);
     prefetch_bytes(settings) + fetch_bytes(settings) + sweep + (outlet::QUEUE + 1) * event_bytes_max(settings)
 }
 
@@ -111,7 +111,6 @@ pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -
         ("fetch.queue.backoff.ms", text(20)),
         ("queued.min.messages", text(20_000)),
         ("queued.max.messages.kbytes", text(prefetch_bytes(settings) / 1024)),
-        ("statistics.interval.ms", text(1_000)),
         // A partition that an input gets is found after this time at the latest.
         ("topic.metadata.refresh.interval.ms", text(30_000)),
     ];
@@ -127,8 +126,16 @@ pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -
         ("message.max.bytes", text(fetch)),
         ("receive.message.max.bytes", text(fetch.saturating_mul(2).max(100_000_000))),
         ("allow.auto.create.topics", text(false)),
+        // By them a source knows that its client still finds its brokers.
+        ("statistics.interval.ms", text(1_000)),
     ];
     layered(settings, &ours, &guarantee)
+}
+
+/// Ends what may hang: its end waits for what it still does.
+pub(super) fn end_aside(old: impl Send + 'static) {
+    let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || drop(old));
+    drop(ending.inspect_err(|error| tracing::debug!(%error, "ending an old client")));
 }
 
 /// A producer; with `transactional_id` one of transactions. At most 64 MiB wait in it.

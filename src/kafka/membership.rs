@@ -37,6 +37,7 @@ pub struct Lag {
 #[derive(Debug, Default)]
 pub(super) struct Board {
     polled_at_micros: AtomicU64,
+    reached_at_micros: AtomicU64,
     /// Whether this consumer holds an assignment: before that, group metadata is accepted by the broker unfenced.
     pub(super) member: AtomicBool,
     places: Mutex<BTreeMap<Partition, Place>>,
@@ -56,6 +57,15 @@ impl Board {
 
     pub(super) fn polled_at(&self) -> Duration {
         Duration::from_micros(self.polled_at_micros.load(Ordering::Relaxed))
+    }
+
+    /// A broker is connected, and the group's coordinator is known.
+    pub(super) fn reached(&self, at: Duration) {
+        self.reached_at_micros.store(u64::try_from(at.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn reached_at(&self) -> Duration {
+        Duration::from_micros(self.reached_at_micros.load(Ordering::Relaxed))
     }
 
     pub(super) fn placed(&self, at: &Partition, committed: Position, end: i64) {
@@ -108,14 +118,24 @@ impl Board {
 /// A handle on a source's place in its group. Cheap to clone; it does not keep the consumer alive.
 #[derive(Clone)]
 pub struct Membership {
-    pub(super) consumer: Weak<BaseConsumer<Listener>>,
+    /// The consumer that is in place.
+    consumer: Arc<Mutex<Weak<BaseConsumer<Listener>>>>,
     pub(super) board: Arc<Board>,
 }
 
 impl Membership {
     /// The place of who reads in no group.
     pub(super) fn nowhere() -> Self {
-        Self { consumer: Weak::new(), board: Arc::default() }
+        Self { consumer: Arc::default(), board: Arc::default() }
+    }
+
+    pub(super) fn new(consumer: &Arc<BaseConsumer<Listener>>, board: Arc<Board>) -> Self {
+        Self { consumer: Arc::new(Mutex::new(Arc::downgrade(consumer))), board }
+    }
+
+    /// Another consumer takes the place.
+    pub(super) fn pass_to(&self, consumer: &Arc<BaseConsumer<Listener>>) {
+        *self.consumer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(consumer);
     }
 
     /// The group's metadata now.
@@ -152,7 +172,8 @@ impl Membership {
     }
 
     fn consumer(&self) -> Result<Arc<BaseConsumer<Listener>>, Fault> {
-        self.consumer.upgrade().ok_or_else(|| Fault::FencedMember("the source has ended".to_owned()))
+        let consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        consumer.ok_or_else(|| Fault::FencedMember("the source has ended".to_owned()))
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Given: place each partition, assign it there, grant a lease. Taken politely: tell the stage, wait (bounded) until
 //! it has committed what it began, turn the leases off, give the partitions back. Lost: leases off at once, nothing
-//! else can be done.
+//! else can be done. A consumer that another has taken the place of is not listened to any more.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as Theirs, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
@@ -18,24 +19,51 @@ use rdkafka::{Offset, Statistics, TopicPartitionList};
 use crate::kafka::desk::Desk;
 use crate::kafka::placement::Placement;
 use crate::kafka::scout::Deadline;
-use crate::kafka::{client, wire};
+use crate::kafka::{KafkaError, client, wire};
 use crate::stream::Partition;
 use crate::time::Clock;
 
-/// The context of a source's consumer.
-pub(super) struct Listener {
+/// What the consumers of a source have in common; one of them is in place at a time.
+pub(super) struct Seat {
     pub(super) desk: Mutex<Desk>,
     pub(super) placement: Placement,
     pub(super) drain_timeout: Duration,
     pub(super) clock: Arc<dyn Clock>,
+    /// The number of the consumer that is in place.
+    pub(super) present: AtomicU64,
+}
+
+/// The context of a source's consumer.
+pub(super) struct Listener {
+    pub(super) seat: Arc<Seat>,
+    pub(super) number: u64,
 }
 
 impl Listener {
+    /// The seat, as long as nobody else is in place.
+    fn seat(&self) -> Option<&Seat> {
+        (self.seat.present.load(Ordering::SeqCst) == self.number).then_some(&*self.seat)
+    }
+}
+
+impl Seat {
+    /// A consumer for this seat: the one that is in place when it is made last.
+    pub(super) fn consumer(self: &Arc<Self>, config: &ClientConfig) -> Result<BaseConsumer<Listener>, KafkaError> {
+        let number = self.present.load(Ordering::SeqCst);
+        Ok(config.create_with_context(Listener { seat: self.clone(), number })?)
+    }
+
+    /// It joins the group.
+    pub(super) fn subscribe(&self, consumer: &BaseConsumer<Listener>) -> Result<(), KafkaError> {
+        let topics = self.desk().topics.clone();
+        Ok(consumer.subscribe(&topics.iter().map(|topic| &**topic).collect::<Vec<_>>())?)
+    }
+
     pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &[Partition]) {
+    fn assign(&self, consumer: &BaseConsumer<Listener>, partitions: &[Partition]) {
         let placed = match self.placement.place(partitions) {
             Ok(placed) => placed,
             Err(error) => return self.refuse(consumer, partitions, &error.to_string()),
@@ -61,7 +89,7 @@ impl Listener {
     }
 
     /// The group waits for an answer to every assignment, also from who is about to leave: take it, and read nothing.
-    fn refuse(&self, consumer: &BaseConsumer<Self>, partitions: &[Partition], why: &str) {
+    fn refuse(&self, consumer: &BaseConsumer<Listener>, partitions: &[Partition], why: &str) {
         let mut list = wire::bare_list(partitions);
         let answered = list
             .set_all_offsets(Offset::End)
@@ -93,7 +121,8 @@ impl Listener {
         desk.flush();
     }
 
-    fn lose(&self, partitions: Vec<Partition>) {
+    /// Partitions are gone: nothing more is done for them.
+    pub(super) fn lose(&self, partitions: Vec<Partition>) {
         let mut desk = self.desk();
         desk.board.rebalanced(|count| count.lost += 1);
         desk.lose(partitions);
@@ -102,23 +131,31 @@ impl Listener {
 
 impl ConsumerContext for Listener {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let Some(seat) = self.seat() else {
+            // It only has to end, and its group waits for an answer.
+            let answered = match event {
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => consumer.incremental_assign(list),
+                _ => consumer.incremental_unassign(list),
+            };
+            return drop(answered.inspect_err(|error| tracing::debug!(%error, "a consumer that is not in place")));
+        };
         let partitions: Vec<Partition> = {
-            let desk = self.desk();
+            let desk = seat.desk();
             let of = |(topic, number): (String, i32)| Partition { topic: desk.topic(&topic), number };
             list.to_topic_map().into_keys().map(of).collect()
         };
         match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 tracing::info!(partitions = %names(&partitions), "partitions came");
-                self.assign(consumer, &partitions);
+                seat.assign(consumer, &partitions);
             }
             _ => {
                 let lost = consumer.assignment_lost();
                 tracing::info!(partitions = %names(&partitions), lost, "partitions go");
                 if lost {
-                    self.lose(partitions);
+                    seat.lose(partitions);
                 } else if !partitions.is_empty() {
-                    self.revoke(partitions);
+                    seat.revoke(partitions);
                 }
                 if let Err(error) = consumer.incremental_unassign(list) {
                     tracing::warn!(%error, "giving partitions back");
@@ -139,15 +176,21 @@ impl ClientContext for Listener {
 
     fn error(&self, error: Theirs, reason: &str) {
         tracing::debug!(%error, reason, "kafka consumer");
-        if error.rdkafka_error_code() == Some(Code::AllBrokersDown) {
-            self.desk().trouble(Some(format!("no broker can be reached: {reason}")));
+        if error.rdkafka_error_code() == Some(Code::AllBrokersDown)
+            && let Some(seat) = self.seat()
+        {
+            seat.desk().trouble(Some(format!("no broker can be reached: {reason}")));
         }
     }
 
     fn stats(&self, statistics: Statistics) {
-        let mut desk = self.desk();
+        let Some(seat) = self.seat() else { return };
+        let mut desk = seat.desk();
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             desk.trouble(None);
+            if statistics.cgrp.as_ref().is_none_or(|group| group.state == "up") {
+                desk.board.reached(seat.clock.monotonic());
+            }
         }
         for (name, topic) in &statistics.topics {
             for (number, partition) in &topic.partitions {

@@ -161,12 +161,22 @@ impl Scout {
         match Clients::make(&self.config, now) {
             Ok(new) => {
                 let old = std::mem::replace(&mut *clients, new);
-                let end = (old, self.ending.clone());
-                let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || drop(end));
-                drop(ending.inspect_err(|error| tracing::debug!(%error, "ending old clients")));
+                client::end_aside((old, self.ending.clone()));
             }
             Err(error) => tracing::debug!(%error, "making new clients"),
         }
+    }
+
+    /// Whether the coordinator of the group answers, whatever it says of this partition.
+    pub(super) fn finds_coordinator(&self, at: &Partition, deadline: &Deadline) -> bool {
+        let asked = self.ask("the group's coordinator", deadline, |clients, limit| {
+            let answer = clients.stable.committed_offsets(wire::bare_list([at]), limit);
+            match answer.map(drop) {
+                Err(error) if error.rdkafka_error_code() == Some(Code::UnstableOffsetCommit) => Ok(()),
+                other => other,
+            }
+        });
+        asked.is_ok()
     }
 
     /// What the group committed of each; waits for transactions with its offsets that are still open.
@@ -270,7 +280,7 @@ impl Scout {
         while left.from < left.until {
             let stable = self.clients().stable;
             stable.assign(&wire::list([(at, left.from)])?)?;
-            let collected = self.collect(&stable, at, left, deadline, &mut take);
+            let collected = self.collect(&stable, (at, left), deadline, &mut take);
             stable.unassign()?;
             drop(stable);
             match collected? {
@@ -288,8 +298,7 @@ impl Scout {
     fn collect(
         &self,
         stable: &BaseConsumer<Quiet>,
-        at: &Partition,
-        span: Span,
+        (at, span): (&Partition, Span),
         deadline: &Deadline,
         take: &mut impl FnMut(Record) -> bool,
     ) -> Result<Option<Position>, KafkaError> {
