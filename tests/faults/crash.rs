@@ -37,7 +37,7 @@ fn at_least_once_a_process_that_is_killed_leaves_nothing_out_and_repeats_what_it
     kill_at_random(&trial, &follower, &mut figures);
     kill_before_positions(&trial);
     let sent = load.stop();
-    trial.done(&["run", "--until-end"]);
+    super::finish(&trial);
     let outcome = trial.sums();
     assert!(!outcome.twice.is_empty(), "what was written and not committed comes again");
     figures.settle_whole(&trial.sums_with_archive(&trial.path("archive")), sent);

@@ -77,6 +77,6 @@ fn at_least_once_a_broker_that_dies_and_comes_back_costs_no_record() {
     }
     let sent = load.stop();
     running.stop();
-    trial.done(&["run", "--until-end"]);
+    super::finish(&trial);
     figures.settle_whole(&trial.sums_with_archive(&trial.path("archive")), sent);
 }

@@ -179,8 +179,13 @@ listen = "127.0.0.1:0"
 
     /// Runs a command to its end, which must be a good one.
     pub fn done(&self, arguments: &[&str]) {
+        self.done_within(SOON, arguments);
+    }
+
+    /// The same for what may take so long.
+    pub fn done_within(&self, limit: Duration, arguments: &[&str]) {
         let mut running = self.start(arguments);
-        let status = running.wait();
+        let status = running.wait_within(limit);
         assert_eq!(status.code(), Some(0), "{arguments:?}: {}", running.said());
     }
 }

@@ -18,7 +18,11 @@ impl Running {
     }
 
     pub fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + SOON;
+        self.wait_within(SOON)
+    }
+
+    pub fn wait_within(&mut self, limit: Duration) -> ExitStatus {
+        let until = Instant::now() + limit;
         loop {
             if let Some(status) = self.ended() {
                 return status;
