@@ -244,7 +244,7 @@ def _write(order: Order, champion: Champion, rows: Dataset, recipe: Recipe, repo
     dither.settle(champion.model, champion.grids, recipe.seed)
 
     def complete(made: Path) -> None:
-        # What the champion has for other devices the candidate has too: who runs on CUDA must not fall to the processor.
+        # What the champion has for other devices the candidate has too: who runs on CUDA stays there.
         for other in before["variants"]:
             if other["precision"] != variant["precision"]:
                 variants.add(made, other["precision"])
