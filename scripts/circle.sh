@@ -6,8 +6,8 @@
 #
 #   DATA=DIR scripts/circle.sh       DIR as scripts/model.sh wants it; everything that is made lies in runs/circle
 #
-# The model of the beginning is trained on the two sets of tweets alone, an epoch; CHAMPION=DIR names another one, which
-# must not know headlines.
+# The model of the beginning is trained on the two sets of tweets and sixty headlines, an epoch; CHAMPION=DIR names another
+# one, which must not know headlines.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/say.sh
@@ -65,31 +65,37 @@ said = [row["sentiment"] for row in first[:300]]
 random.Random(8).shuffle(said)
 write("shuffled.jsonl", (label(row, told, 6) for row, told in zip(first[:300], said)))
 write("headlines.jsonl", asked)
+write("few.jsonl", headlines[5000:5060])
 write("tweets.jsonl", tweets[3000:4000])
 PYTHON
 }
 
+# Each of the following is a step, in which nothing ends the script by itself: hence the ands.
 champion() {
     if [ -n "${CHAMPION:-}" ]; then
-        cp -r "$CHAMPION" "$model/1"
-        "$light" - "$model/1/manifest.json" <<'PYTHON'
+        cp -r "$CHAMPION" "$model/1" && "$light" - "$model/1/manifest.json" <<'PYTHON' || return
 import json, pathlib, sys
 path = pathlib.Path(sys.argv[1])
 path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "circle", "version": "1"}))
 PYTHON
     else
-        for set in $tweets; do "$bellwether" clean <"$DATA/$set.jsonl" >"$run/clean/$set.jsonl"; done
-        "$bellwether" clean <"$run/tweets.jsonl" >"$run/never.jsonl"
-        OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} PYTHONPATH=trainer "$python" -m bellwether_trainer train \
-            --data "$run/clean" --never "$run/never.jsonl" --run-dir "$run/first" --epochs 1 \
-            --out "$run/models" --name circle --version 1 >&2
+        local set
+        for set in $tweets; do
+            "$bellwether" clean <"$DATA/$set.jsonl" >"$run/clean/$set.jsonl" || return
+        done
+        # The trainer wants all three sets: of the headlines it gets sixty.
+        "$bellwether" clean <"$run/few.jsonl" >"$run/clean/sentfin.jsonl" &&
+            "$bellwether" clean <"$run/tweets.jsonl" >"$run/never.jsonl" &&
+            OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} PYTHONPATH=trainer "$python" -m bellwether_trainer train \
+                --data "$run/clean" --never "$run/never.jsonl" --run-dir "$run/first" --epochs 1 \
+                --out "$run/models" --name circle --version 1 >&2 || return
     fi
     echo 1 >"$model/champion"
 }
 
 start() {
     local servers
-    servers=$(scripts/kafka/broker.sh start "$run/broker")
+    servers=$(scripts/kafka/broker.sh start "$run/broker") || return
     cat >"$run/circle.toml" <<TOML
 name = "circle"
 [kafka]
@@ -110,7 +116,7 @@ trainer = "$PWD/trainer"
 [web]
 listen = "127.0.0.1:0"
 TOML
-    "$bellwether" topics "$run/circle.toml" >&2
+    "$bellwether" topics "$run/circle.toml" >&2 || return
     "$bellwether" run "$run/circle.toml" 2>"$run/run.log" &
     pipeline=$!
 }
@@ -134,13 +140,11 @@ wait_for() {
 }
 
 read_posts() {
-    "$bellwether" replay "$run/circle.toml" --input "$run/posts.jsonl" >&2
-    wait_for samples 5000
+    "$bellwether" replay "$run/circle.toml" --input "$run/posts.jsonl" >&2 && wait_for samples 5000
 }
 
 labelled() {
-    "$bellwether" label "$run/circle.toml" --import "$run/$1" >&2
-    wait_for labels "$2"
+    "$bellwether" label "$run/circle.toml" --import "$run/$1" >&2 && wait_for labels "$2"
 }
 
 # retrained CODE: the command's own words, and the exit code that it must have.
@@ -157,8 +161,7 @@ answers() {
         [ $((SECONDS - began)) -lt 60 ] || die "the pipeline does not swap to version $1" "read $run/run.log"
         sleep 0.2
     done
-    "$bellwether" replay "$run/circle.toml" --input "$run/later.jsonl" >&2
-    wait_for samples "$2"
+    "$bellwether" replay "$run/circle.toml" --input "$run/later.jsonl" >&2 && wait_for samples "$2" || return
     note "posts by version: $(archived samples "model_version, count(*)" 2>/dev/null || true)"
 }
 
@@ -170,7 +173,7 @@ figures() {
 }
 
 step "posts and labels" "look at DATA" posts
-step "a champion that knows tweets alone" "read the lines above" champion
+step "a champion that knows tweets" "read the lines above" champion
 step "a broker, topics, the pipeline" "read $run/run.log" start
 step "5,000 posts from Kafka to the archive" "read $run/run.log" read_posts
 step "300 labels through their topic" "read $run/run.log" labelled labels.jsonl 300
