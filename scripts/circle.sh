@@ -111,6 +111,8 @@ device = "cpu"
 [archive]
 url = "archive"
 segment_age = "5s"
+[sample]
+policy = "all"
 [retrain]
 trainer = "$PWD/trainer"
 [web]
