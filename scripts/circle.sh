@@ -128,7 +128,7 @@ archived() {
     "$light" -c "
 import duckdb, glob, sys
 files = glob.glob('$run/archive/$1/**/*.parquet', recursive=True)
-print(duckdb.sql(f'select {sys.argv[1]} from read_parquet({files!r})').fetchall() if files else [])" "$2"
+print(duckdb.sql(f'select {sys.argv[1]} from read_parquet({files!r}) group by all').fetchall() if files else [])" "$2"
 }
 
 # wait_for TABLE COUNT: until so many rows are in the archive.

@@ -43,8 +43,9 @@ const RENEWED_EVERY: Duration = Duration::from_secs(1);
 /// How long a client may bring nothing of what is there.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Old clients that have not ended yet, at most; each waits for what it still does.
-const ENDING_MAX: usize = 8;
+/// Old clients that have not ended yet, at most: as many as are made while one place on the log is waited for. An old one
+/// may hang for long, and who makes no new one then hangs with it.
+const ENDING_MAX: usize = 100;
 
 /// Who asks and reads.
 pub(super) struct Scout {
