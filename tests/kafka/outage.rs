@@ -3,8 +3,19 @@
 use super::*;
 use crate::trial::Broker;
 use bellwether::kafka::{KafkaTransaction, Producer};
-use bellwether::stream::{Delivery, Fault, Intake, Ledger, Outcome, Patience, Transaction as _};
+use bellwether::stream::{Delivery, Epoch, Fault, Intake, Ledger, Outcome, Patience, Transaction as _};
 use std::sync::Mutex;
+
+/// The ten records of an assignment as an epoch of copies.
+fn copied(reader: &Reader, Assignment { lease, committed, .. }: Assignment, out: &Arc<str>) -> Epoch<Row<()>> {
+    let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
+    intake.assign(lease.clone(), committed);
+    ledger.assign(lease, committed);
+    let (lease, records) = reader.records(10);
+    let live = intake.take(&lease, records).unwrap().live;
+    ledger.add(live.map(|record| Corner::row(out, record.value.unwrap()))).unwrap();
+    ledger.close().unwrap()
+}
 
 #[test]
 fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
@@ -14,17 +25,11 @@ fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
     let (input, out) = (corner.topic("in", 1, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
     corner.write(&input, numbered(0..10));
     let reader = corner.read(&[&input]);
-    let Assignment { lease, committed, .. } = reader.assigned();
+    let assignment = reader.assigned();
     let id = format!("{}.a", corner.prefix);
     let membership = reader.source().membership();
     let mut port = Producer::exactly_once(&corner.settings, &id, membership, corner.clock.clone()).unwrap();
-    let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
-    intake.assign(lease.clone(), committed);
-    ledger.assign(lease, committed);
-    let (lease, records) = reader.records(10);
-    let live = intake.take(&lease, records).unwrap().live;
-    ledger.add(live.map(|record| Corner::row(&out, record.value.unwrap()))).unwrap();
-    let mut epoch = ledger.close().unwrap();
+    let mut epoch = copied(&reader, assignment, &out);
 
     broker.run("kill");
     let trouble = |wanted: bool| loop {
@@ -45,10 +50,10 @@ fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
     // The member may have been put out meanwhile: then nothing is committed, and whoever has the partition next reads
     // the same records again.
     println!("after the outage: {outcome:?}");
-    let copied = corner.contents(&out);
+    let there = corner.contents(&out);
     match outcome {
-        Outcome::Committed(parts) if !parts.is_empty() => assert_eq!(copied, numbered(0..10).collect::<Vec<_>>()),
-        Outcome::Committed(_) | Outcome::Fenced(_) => assert!(copied.is_empty(), "{copied:?}"),
+        Outcome::Committed(parts) if !parts.is_empty() => assert_eq!(there, numbered(0..10).collect::<Vec<_>>()),
+        Outcome::Committed(_) | Outcome::Fenced(_) => assert!(there.is_empty(), "{there:?}"),
         Outcome::Halt(why) => panic!("{why}"),
     }
     reader.stop();
@@ -126,17 +131,11 @@ fn who_is_not_told_for_a_minute_what_became_of_a_commit_stops_and_the_log_decide
     let (input, out) = (corner.topic("in", 1, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
     corner.write(&input, numbered(0..10));
     let reader = corner.read(&[&input]);
-    let Assignment { lease, committed, .. } = reader.assigned();
+    let assignment = reader.assigned();
     let clock = Arc::new(Ahead(SystemClock::new(), Mutex::default()));
     let (id, membership) = (format!("{}.a", corner.prefix), reader.source().membership());
     let mut port = Producer::exactly_once(&corner.settings, &id, membership, clock.clone()).unwrap();
-    let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
-    intake.assign(lease.clone(), committed);
-    ledger.assign(lease, committed);
-    let (lease, records) = reader.records(10);
-    let live = intake.take(&lease, records).unwrap().live;
-    ledger.add(live.map(|record| Corner::row(&out, record.value.unwrap()))).unwrap();
-    let mut epoch = ledger.close().unwrap();
+    let mut epoch = copied(&reader, assignment, &out);
     broker.signal("-STOP");
     let (ended, end) = bounded(1);
     let slow = clock.clone();
