@@ -2,11 +2,13 @@
 //! ask for each call, so that the order of everything is the simulation's to decide.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::stream::{Delivery, Epoch, Fault, Outcome, Output, Partition, Patience, Position, Row, Transaction};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// A call that waits to be made.
 #[derive(Debug)]
@@ -82,20 +84,56 @@ impl Transaction for Remote<'_> {
     }
 }
 
+/// How long a commit may have waited by itself when it gives up at its deadline: what fails some times in a row takes
+/// less, so who waited for longer tried what it should not have tried again, and again.
+const OWN_WAITING_MAX: Duration = Duration::from_secs(10);
+
+/// The clock as a commit sees it: what it waits by itself is counted.
+struct Counting {
+    clock: Arc<dyn Clock>,
+    waited_ms: Arc<AtomicU64>,
+}
+
+impl Clock for Counting {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn pause(&self, span: Duration) {
+        self.waited_ms.fetch_add(span.as_millis() as u64, Ordering::Relaxed);
+        self.clock.pause(span);
+    }
+}
+
 /// A commit under way.
 pub(super) struct Committing {
     commit: Coroutine<Answer, Ask, Outcome>,
     waiting: Result<Ask, Outcome>,
+    clock: Arc<dyn Clock>,
+    began: Duration,
+    waited_ms: Arc<AtomicU64>,
 }
 
 impl Committing {
     /// Starts it; it stands before its first call.
     pub(super) fn start<N: 'static>(mut epoch: Epoch<Row<N>>, delivery: Delivery, clock: Arc<dyn Clock>) -> Self {
+        let (began, waited_ms) = (clock.monotonic(), Arc::default());
+        let counting = Counting { clock: clock.clone(), waited_ms: Arc::clone(&waited_ms) };
         let mut commit = Coroutine::new(move |calls: &Yielder<Answer, Ask>, _: Answer| {
-            epoch.commit(&mut Remote(calls), delivery, Patience::default(), &*clock)
+            epoch.commit(&mut Remote(calls), delivery, Patience::default(), &counting)
         });
         let waiting = next(&mut commit, Ok(()));
-        Self { commit, waiting }
+        Self { commit, waiting, clock, began, waited_ms }
+    }
+
+    /// Whether the world, and not the commit itself, let the time of its deadline pass.
+    pub(super) fn is_overdue(&self) -> bool {
+        let own = Duration::from_millis(self.waited_ms.load(Ordering::Relaxed));
+        self.clock.monotonic().saturating_sub(self.began) >= Patience::default().deadline && own < OWN_WAITING_MAX
     }
 
     /// The call that waits, or how the commit ended.

@@ -11,6 +11,9 @@ use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
 use crate::stream::{Delivery, Feed, Lease, Outcome, Partition, Record};
 use crate::time::Clock;
 
+/// What a commit says that ran out of time.
+pub(super) const DEADLINE: &str = "commit deadline passed";
+
 /// What the simulation does with a stage, whichever it is. An error is the stage's reason to halt.
 pub(super) trait Actor {
     /// Hands over what the source has, at most `count` records; false when it has nothing.
@@ -168,7 +171,11 @@ impl<S: Stage> Actor for Member<S> {
                 }
                 Err(outcome) => {
                     let outcome = outcome.clone();
+                    let overdue = commit.is_overdue();
                     self.state.commit = None;
+                    if matches!(&outcome, Outcome::Halt(why) if why.contains(DEADLINE)) && !overdue {
+                        return Err("it gave up a commit for which there was time".to_owned());
+                    }
                     if let Outcome::Fenced(_) = &outcome {
                         self.port.rejoin();
                     }

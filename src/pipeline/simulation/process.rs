@@ -38,6 +38,8 @@ pub(super) enum Mood {
     Broken,
     /// No batch of more than so many rows fits into its memory.
     Cramped(usize),
+    /// It does not come back with an answer before then.
+    Stalled(Timestamp),
 }
 
 /// The stub with moods.
@@ -65,7 +67,7 @@ impl Scorer for Moody {
 
     fn score(&self, pool: &[Encoded]) -> Vec<Result<Verdict, ScoreFailure>> {
         match std::mem::take(&mut *self.mood.lock().unwrap_or_else(PoisonError::into_inner)) {
-            Mood::Well => self.stub.score(pool),
+            Mood::Well | Mood::Stalled(_) => self.stub.score(pool),
             Mood::Broken => {
                 pool.iter().map(|_| Err(ScoreFailure::Broken("sim: the device is gone".to_owned()))).collect()
             }
@@ -114,6 +116,12 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// Whether its model lets a stage wait.
+    pub(super) fn stalls(&self, stage: usize, now: Timestamp) -> bool {
+        let mood = *self.mood.lock().unwrap_or_else(PoisonError::into_inner);
+        stage == 0 && matches!(mood, Mood::Stalled(until) if now < until)
+    }
+
     /// The model is changed while it runs.
     pub(super) fn swap_model(&self, version: &str) {
         self.slot.swap(scorer(version, &self.mood));

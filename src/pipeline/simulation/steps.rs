@@ -12,6 +12,7 @@ use crate::archive::Ailment;
 use crate::memory::{Call, Scripted};
 use crate::pipeline::dice::Dice;
 use crate::stream::{Delivery, Fault};
+use crate::time::Clock as _;
 
 /// How far a clock is set back: further than a simulation lasts.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -73,12 +74,13 @@ impl World {
         if resident.unaware[stage] && dice.chance(0.2) {
             return self.learn(id, stage);
         }
+        let stalls = resident.process.stalls(stage, self.site.clock.now());
         let actor = &mut resident.process.actors[stage];
         let what = dice.below(6);
         let count = 1 + dice.below(8);
         let done = match what {
             0 | 1 => actor.poll(count),
-            2 => Ok(actor.work()),
+            2 => Ok(!stalls && actor.work()),
             3 => actor.hand_in(count),
             4 if count > 4 => actor.commit(1 + dice.below(60)),
             4 => actor.commit(count),
@@ -148,7 +150,12 @@ impl World {
             7 if all.len() > 1 => self.stop(id),
             8..12 => self.broken_call(id, stage, dice),
             12 => {
-                let mood = if dice.chance(0.3) { Mood::Broken } else { Mood::Cramped(1 + dice.below(2)) };
+                let mood = match dice.below(10) {
+                    0..3 => Mood::Broken,
+                    3..7 => Mood::Cramped(1 + dice.below(2)),
+                    // Past what a revoke, a session or a transaction waits for, or not.
+                    _ => Mood::Stalled(self.now().plus(Duration::from_secs(1 + dice.below(20) as u64))),
+                };
                 let resident = &self.residents[&id];
                 *resident.process.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
                 self.note(|_| format!("FAULT the model of process {id} is {mood:?}"));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
+use super::member::DEADLINE;
 use super::posts::inputs;
 use super::process::{Process, STAGES, Site};
 use super::{Plan, START};
@@ -153,7 +154,7 @@ impl World {
     /// A stage halted: the process stops with that reason, which must be a good one.
     pub(super) fn halt(&mut self, id: ProcessId, stage: usize, why: &str) {
         let is = |state: fn(&Resident) -> bool| self.residents.get(&id).is_some_and(state);
-        let good = ["sim:", "commit deadline passed"];
+        let good = ["sim:", DEADLINE];
         let excused = good.iter().any(|reason| why.contains(reason))
             || (is(|resident| resident.repeated) && why.contains("went back"))
             || (is(|resident| resident.outdone) && why.contains("another producer has this transactional id"));
