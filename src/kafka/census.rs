@@ -12,9 +12,16 @@ use crate::kafka::{KafkaError, KafkaSettings};
 
 /// A client that asks for nothing but metadata.
 pub struct Census {
+    settings: KafkaSettings,
     client: BaseConsumer<Quiet>,
     topics: Vec<Arc<str>>,
+    /// Errors in a row.
+    errors: u32,
 }
+
+/// After so many errors in a row a new client asks, and again after twice as many: the old one may know of no broker any
+/// more, and clients that end slowly stay few.
+const RENEWED_AFTER: u32 = 4;
 
 impl Census {
     /// A census of these topics; nothing is asked yet.
@@ -22,7 +29,7 @@ impl Census {
     /// # Errors
     /// [`KafkaError::Settings`].
     pub fn new(settings: &KafkaSettings, topics: Vec<Arc<str>>) -> Result<Self, KafkaError> {
-        Ok(Self { client: client::plain(settings, "bellwether-census").create_with_context(Quiet)?, topics })
+        Ok(Self { settings: settings.clone(), client: connect(settings)?, topics, errors: 0 })
     }
 
     /// How many partitions each topic has now, 0 where a broker says that there is no such topic. A topic about which
@@ -30,7 +37,17 @@ impl Census {
     ///
     /// # Errors
     /// What the client says when no broker answers.
-    pub fn take(&self) -> Result<BTreeMap<Arc<str>, i32>, KafkaError> {
+    pub fn take(&mut self) -> Result<BTreeMap<Arc<str>, i32>, KafkaError> {
+        let counts = self.count();
+        self.errors = if counts.is_ok() { 0 } else { self.errors.saturating_add(1) };
+        if self.errors >= RENEWED_AFTER && self.errors.is_power_of_two() {
+            tracing::debug!(errors = self.errors, "a new client asks how many partitions the topics have");
+            client::end_aside(std::mem::replace(&mut self.client, connect(&self.settings)?));
+        }
+        counts
+    }
+
+    fn count(&self) -> Result<BTreeMap<Arc<str>, i32>, KafkaError> {
         let mut counts = BTreeMap::new();
         for topic in &self.topics {
             let metadata = self.client.fetch_metadata(Some(topic), ASK)?;
@@ -44,6 +61,10 @@ impl Census {
         }
         Ok(counts)
     }
+}
+
+fn connect(settings: &KafkaSettings) -> Result<BaseConsumer<Quiet>, KafkaError> {
+    Ok(client::plain(settings, "bellwether-census").create_with_context(Quiet)?)
 }
 
 impl std::fmt::Debug for Census {

@@ -192,7 +192,9 @@ impl Poller {
                         | Code::Fatal
                 )
             );
-        if fatal {
+        if wire::is_unreadable(error) {
+            self.seat.desk().fail(format!("a topic holds what cannot be read, and none of it is skipped: {error}"));
+        } else if fatal {
             self.seat.desk().fail(error.to_string());
         } else if error.rdkafka_error_code() == Some(Code::AllBrokersDown) {
             tracing::debug!(%error, "reading");

@@ -320,6 +320,12 @@ impl Scout {
                     silence = Deadline::after(&self.clock, SILENCE);
                 }
                 Some(Err(Theirs::PartitionEOF(_))) => return Ok(None),
+                Some(Err(error)) if wire::is_unreadable(&error) => {
+                    return Err(KafkaError::refused(
+                        "reading back",
+                        format!("{at} holds what cannot be read: {error}"),
+                    ));
+                }
                 Some(Err(error)) => tracing::debug!(%error, partition = %at, "reading back"),
                 None => {}
             }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rdkafka::error::{KafkaError as Theirs, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::util::IntoOpaque;
@@ -20,6 +21,21 @@ thread_local! {
 
 /// What stands for the name of a header that is no UTF-8; its value is out of reach as well.
 const UNREADABLE: &str = "\u{fffd}";
+
+/// Whether an error of a poll says that what a broker holds cannot be read. librdkafka goes on behind such records, or asks
+/// for them again for good: either way nobody would miss them.
+pub(super) fn is_unreadable(error: &Theirs) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::BadMessage
+                | Code::BadCompression
+                | Code::NotImplemented
+                | Code::InvalidMessage
+                | Code::MessageSizeTooLarge
+        )
+    )
+}
 
 /// Whether this thread reads the names of headers: rdkafka panics at one that is no UTF-8, and that panic is caught here.
 #[must_use]
@@ -99,4 +115,20 @@ pub(super) fn bare_list<'a>(partitions: impl IntoIterator<Item = &'a Partition>)
         list.add_partition(&at.topic, at.number);
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_librdkafka_would_skip_or_ask_for_for_good_is_no_passing_trouble() {
+        let unreadable = [Code::BadMessage, Code::BadCompression, Code::NotImplemented, Code::InvalidMessage];
+        for code in unreadable {
+            assert!(is_unreadable(&Theirs::MessageConsumption(code)), "{code:?}");
+        }
+        for code in [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::NotLeaderForPartition] {
+            assert!(!is_unreadable(&Theirs::MessageConsumption(code)), "{code:?}");
+        }
+    }
 }

@@ -102,7 +102,7 @@ pub(in crate::pipeline) fn watch(
     stopped: Receiver<()>,
 ) -> Result<Receiver<RunError>, KafkaError> {
     let plans = topic_plans(settings);
-    let census = Census::new(&settings.kafka, plans.iter().map(|plan| plan.name.clone()).collect())?;
+    let mut census = Census::new(&settings.kafka, plans.iter().map(|plan| plan.name.clone()).collect())?;
     let mut watch = Watch::new(&plans);
     // What is there now; a topic that is missed has a second chance.
     let mut reason = watch.look(census.take().unwrap_or_default());
@@ -128,7 +128,7 @@ pub(in crate::pipeline) fn explain(assembly: &Assembly, error: RunError) -> RunE
     let RunError::Halted { stage, why } = &error else { return error };
     let plans = topic_plans(&assembly.settings);
     let names = plans.iter().map(|plan| plan.name.clone()).collect();
-    let Ok(census) = Census::new(&assembly.settings.kafka, names) else { return error };
+    let Ok(mut census) = Census::new(&assembly.settings.kafka, names) else { return error };
     let mut watch = Watch::new(&plans);
     drop(watch.look(census.take().unwrap_or_default()));
     assembly.clock.pause(AGAIN);

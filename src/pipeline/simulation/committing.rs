@@ -113,6 +113,7 @@ impl Clock for Counting {
 pub(super) struct Committing {
     commit: Coroutine<Answer, Ask, Outcome>,
     waiting: Result<Ask, Outcome>,
+    partitions: Vec<Partition>,
     clock: Arc<dyn Clock>,
     began: Duration,
     waited_ms: Arc<AtomicU64>,
@@ -121,19 +122,25 @@ pub(super) struct Committing {
 impl Committing {
     /// Starts it; it stands before its first call.
     pub(super) fn start<N: 'static>(mut epoch: Epoch<Row<N>>, delivery: Delivery, clock: Arc<dyn Clock>) -> Self {
+        let partitions = epoch.parts().iter().map(|part| part.partition().clone()).collect();
         let (began, waited_ms) = (clock.monotonic(), Arc::default());
         let counting = Counting { clock: clock.clone(), waited_ms: Arc::clone(&waited_ms) };
         let mut commit = Coroutine::new(move |calls: &Yielder<Answer, Ask>, _: Answer| {
             epoch.commit(&mut Remote(calls), delivery, Patience::default(), &counting)
         });
         let waiting = next(&mut commit, Ok(()));
-        Self { commit, waiting, clock, began, waited_ms }
+        Self { commit, waiting, partitions, clock, began, waited_ms }
     }
 
     /// Whether the world, and not the commit itself, let the time of its deadline pass.
     pub(super) fn is_overdue(&self) -> bool {
         let own = Duration::from_millis(self.waited_ms.load(Ordering::Relaxed));
         self.clock.monotonic().saturating_sub(self.began) >= Patience::default().deadline && own < OWN_WAITING_MAX
+    }
+
+    /// Whether it is to commit positions of any of these.
+    pub(super) fn concerns(&self, partitions: &[Partition]) -> bool {
+        self.partitions.iter().any(|partition| partitions.contains(partition))
     }
 
     /// The call that waits, or how the commit ended.

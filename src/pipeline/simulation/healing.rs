@@ -25,16 +25,11 @@ impl World {
         }
         for resident in self.residents.values_mut() {
             resident.paused = None;
+            // What was planned strikes no more.
+            resident.process.actors.iter().for_each(|actor| actor.script().clear());
             *resident.process.mood.lock().unwrap_or_else(PoisonError::into_inner) = Mood::Well;
         }
         while self.append() {}
-        // Faults that were planned strike no more, and those who woke learn what became of them.
-        let planned = |resident: &Resident| resident.process.actors.iter().any(|actor| actor.script().left() > 0);
-        let doomed: Vec<ProcessId> =
-            self.residents.iter().filter(|(_, resident)| planned(resident)).map(|(id, _)| *id).collect();
-        for id in doomed {
-            self.kill(id, "its planned faults go with it");
-        }
         (0..SETTLING).for_each(|_| self.round());
         let settled = (0..ROUNDS).any(|_| {
             self.round();

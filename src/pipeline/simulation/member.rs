@@ -104,7 +104,12 @@ impl<S: Stage> Member<S> {
                     self.state.commit = Some(Committing::start(epoch, self.delivery, self.clock.clone()));
                 }
                 Effect::Source(command) => self.source.command(command),
-                Effect::Settled(partitions) => self.state.settling.settle(&partitions),
+                Effect::Settled(partitions) => {
+                    if self.state.commit.as_ref().is_some_and(|commit| commit.concerns(&partitions)) {
+                        return Err(format!("it says that it is done with {partitions:?} and commits for them"));
+                    }
+                    self.state.settling.settle(&partitions);
+                }
                 Effect::WasReset(_) => {}
                 Effect::Finished => self.state.finished = true,
                 Effect::Halt(why) | Effect::BadData(why) => return Err(why),
