@@ -32,6 +32,7 @@
 
 pub mod archive;
 mod assemble;
+mod awaited;
 #[cfg(test)]
 mod dice;
 mod flow;

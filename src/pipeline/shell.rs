@@ -12,6 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use crate::metrics;
+use crate::pipeline::awaited::Awaited;
 use crate::pipeline::settling::Settling;
 use crate::pipeline::stage::{Effect, Event, Stage, Stop, WORK_MAX};
 use crate::pipeline::witness::{Told, Witness};
@@ -124,6 +125,7 @@ where
             commits,
             source: self.source,
             settling: Settling::default(),
+            awaited: Awaited::default(),
             witness: self.witness,
             clock: self.clock,
             trouble: None,
@@ -180,6 +182,7 @@ struct Running<S: Stage> {
     commits: Sender<Epoch<Row<S::Note>>>,
     source: Box<dyn SourceControl>,
     settling: Settling,
+    awaited: Awaited,
     witness: Witness,
     clock: Arc<dyn Clock>,
     trouble: Option<String>,
@@ -198,7 +201,10 @@ impl<S: Stage> Running<S> {
         loop {
             let event = select! {
                 recv(back) -> back => match back {
-                    Ok(Back::Done(done)) => Event::Done(done),
+                    Ok(Back::Done(done)) => {
+                        self.awaited.came_back(self.clock.monotonic());
+                        Event::Done(done)
+                    }
                     Ok(Back::Committed(outcome)) => Event::Committed(outcome),
                     Err(_) => return Err("the stage's workers are gone".to_owned().into()),
                 },
@@ -231,7 +237,10 @@ impl<S: Stage> Running<S> {
     fn apply(&mut self, effect: Effect<S::Job, S::Note>) -> Result<bool, Stop> {
         let gone = |_| "the stage's workers are gone".to_owned();
         match effect {
-            Effect::Work(job) => self.jobs.send(job).map_err(|_| gone(()))?,
+            Effect::Work(job) => {
+                self.jobs.send(job).map_err(|_| gone(()))?;
+                self.awaited.handed_out(self.clock.monotonic());
+            }
             Effect::Commit(epoch) => self.commits.send(epoch).map_err(|_| gone(()))?,
             Effect::Source(command) => {
                 self.witness.paused(&command);
@@ -310,7 +319,7 @@ impl<S: Stage> Running<S> {
         self.core.tell(&self.witness);
         let health = match &self.trouble {
             Some(why) => Err(why.clone()),
-            None => self.source.health(),
+            None => self.source.health().and_then(|()| self.awaited.health(now)),
         };
         let ready = health.is_ok();
         let metrics = &self.witness.metrics;

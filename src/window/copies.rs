@@ -17,6 +17,9 @@ const LISTED_FROM: usize = 256;
 const COPIES_MAX: u32 = 99;
 /// Stories looked at in one count, newest first; a bound for subjects full of texts made from one template.
 const LOOKS_MAX: usize = 8_192;
+/// So many of the newest stories are compared before any list is followed: where texts are made from one template each
+/// story stands in nearly every list, and to follow them all meets each of the newest again and again.
+const NEWEST: usize = 256;
 /// A story with more near-copies than this looks for them each time.
 const NEAR_MAX: usize = 16;
 
@@ -111,9 +114,18 @@ impl Copies {
             }
             return look;
         };
+        let newest = pairs.newest().take(NEWEST).filter(|(_, other)| is_near(*other));
+        for (number, story) in newest.filter_map(|(number, _)| Some((number, self.story(number)?))) {
+            look.found(number, story, since);
+            if look.is_enough() {
+                look.is_whole = false;
+                return look;
+            }
+        }
+        look = Look { near: Vec::new(), copies, is_whole: true };
         for (looks, (pair, number, other)) in pairs.like(sketch).enumerate() {
             // Few are worth looking for to the end, even if no more count: they are kept.
-            if looks >= LOOKS_MAX || (look.copies >= COPIES_MAX && look.near.len() > NEAR_MAX) {
+            if looks >= LOOKS_MAX || look.is_enough() {
                 look.is_whole = false;
                 break;
             }
@@ -200,6 +212,11 @@ impl Copies {
 }
 
 impl Look {
+    /// Whether no more count, and they are too many to be kept.
+    const fn is_enough(&self) -> bool {
+        self.copies >= COPIES_MAX && self.near.len() > NEAR_MAX
+    }
+
     fn found(&mut self, number: u64, story: &Story, since: Timestamp) {
         self.copies += story.told_since(since, COPIES_MAX - self.copies);
         if !story.tellings.is_empty() {

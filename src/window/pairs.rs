@@ -101,6 +101,12 @@ impl Pairs {
         }
     }
 
+    /// The numbers and sketches of all, the newest first.
+    pub(super) fn newest(&self) -> impl Iterator<Item = (u64, u128)> {
+        let end = self.first + self.sketches.len() as u64;
+        (self.first..end).rev().zip(self.sketches.iter().rev().copied())
+    }
+
     /// The numbers and sketches of those that share a pair, and of a few others, with that pair: first the newest of
     /// each list, then those before them.
     pub(super) fn like(&self, sketch: u128) -> impl Iterator<Item = (usize, u64, u128)> {
