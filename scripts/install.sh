@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Puts what a host needs into a folder: make install PREFIX=DIR. The binary with ONNX Runtime beside it (bin/), the
-# shipped models and the pipeline files, found from there whatever the working directory is. Copy the folder to any
-# Linux of the same architecture with this glibc or a newer one.
+# shipped models, the pipeline files and the trainer, found from there whatever the working directory is. Copy the
+# folder to any Linux of the same architecture with this glibc or a newer one; where it is to retrain, run
+# scripts/python-env.sh there, which makes the trainer's environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/say.sh
@@ -15,4 +16,8 @@ install -m 755 "$bellwether" "$PREFIX/bin/bellwether"
 install -m 644 "$runtime" "$PREFIX/bin/"
 install -m 644 LICENSE "$PREFIX/"
 cp -R models pipelines "$PREFIX/"
+# The trainer's environment, if there is one, stays; of an older trainer nothing does.
+rm -rf "$PREFIX/trainer/bellwether_trainer"
+tar -cf - --exclude=.venv --exclude=__pycache__ --exclude='.*_cache' --exclude=trainer/tests \
+    trainer scripts/python-env.sh scripts/say.sh | tar -xf - --no-same-owner -C "$PREFIX"
 note "installed: $PREFIX/bin/bellwether doctor $PREFIX/pipelines/market.toml"

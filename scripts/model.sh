@@ -3,6 +3,7 @@
 # trainer/README.md gives. Every file goes through `bellwether clean` first: the trainer reads nothing else.
 # Further arguments go to both fine-tunings (ARGS="--batch 32"); NAME, VERSION and OUT say where the model goes,
 # NEVER names files of texts that may stand in no training (a test set). What a run has finished, it does not do again.
+# A version that is there is never written over, and who answers stays who it is, but where nobody does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/say.sh
@@ -15,6 +16,9 @@ for set in $sets; do
 done
 posts=stocknet_tweets
 [ ! -f "$DATA/$posts.jsonl" ] || sets="$sets $posts"
+
+version="${OUT:-models}/${NAME:-finance-en}/${VERSION:-1}"
+[ ! -e "$version" ] || die "$version is there already" "name another version: make model DATA=DIR VERSION=NUMBER"
 
 python=$(scripts/python-env.sh)
 bellwether=${BELLWETHER:-$(scripts/release.sh)}
@@ -51,4 +55,4 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 [ -f "$run/teachers/answers.pt" ] || trainer teach "$run/teachers" "$run/first/best.pt" "$run/second/best.pt"
 fine_tune third 9 --answers "$run/teachers/answers.pt" "$@"
 trainer finish "$run/third" --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}"
-trainer compare "$run/third" --model "${OUT:-models}/${NAME:-finance-en}/${VERSION:-1}"
+trainer compare "$run/third" --model "$version"

@@ -38,6 +38,14 @@ fn the_words_that_moved_an_answer_are_named_for_programs() {
     let gloomiest = words.iter().min_by(|one, other| number(&one["sentiment"]).total_cmp(&number(&other["sentiment"])));
     let gloomiest = gloomiest.unwrap()["word"].as_str().unwrap();
     assert!(["cuts", "weak", "plunge", "outlook"].contains(&gloomiest), "{gloomiest}");
+    // What a word is said to do is what a separate question finds without it.
+    let place = spelt.iter().position(|word| *word == gloomiest).unwrap();
+    let without = TEXT.replacen(&format!("{gloomiest} "), "", 1);
+    assert_ne!(without, TEXT);
+    let asked: Value = serde_json::from_str(&explain(&["--json", &without], "", "0")).unwrap();
+    let lost = number(&told["log_odds"]["sentiment"]) - number(&asked["log_odds"]["sentiment"]);
+    let share = number(&words[place]["sentiment"]);
+    assert!(share < -0.05 && (share - lost).abs() < 1e-2, "{share} is said, {lost} is found");
     let sum: f64 = words.iter().map(|word| number(&word["sentiment"])).sum();
     assert!((sum - number(&told["log_odds"]["words_together"])).abs() < 1e-2);
     assert!(number(&told["log_odds"]["sentiment"]) < 0.0);

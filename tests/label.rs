@@ -68,6 +68,16 @@ fn a_key_is_an_answer_and_can_be_taken_back() {
 }
 
 #[test]
+fn what_was_answered_is_sent_when_somebody_ends_it_with_control_c() {
+    let trial = worked_off("label-interrupt");
+    let said = type_keys(&trial, "--task sentiment --annotator kim --count 5", "13\u{3}");
+    assert!(said.contains("acknowledged: 2 labels on"), "{said}");
+    let mut told: Vec<String> = labels(&trial).iter().map(|label| text(&label["label"])).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["negative", "positive"]);
+}
+
+#[test]
 fn labels_of_a_file_are_checked_and_sent_with_their_headers() {
     let trial = worked_off("label-import");
     let file = trial.path("labels.jsonl");

@@ -56,6 +56,13 @@ fn a_champion_is_named_and_taken_back() {
     let told: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&told["champion"], &told["manifest"]["version"]), (&false.into(), &"2".into()));
     assert_eq!(told["history"].as_array().unwrap().len(), 2);
+    let (code, said) = run(&models, &["promote", "2", "--reason", "it was good", "--device", "cpu"]);
+    assert_eq!((code, champion(&models).as_str()), (20, "1"), "the gate let it pass, a person took it back: {said}");
+    assert!(said.contains("version 2 was taken back at") && said.contains("add --force"), "{said}");
+    // Half a line that a crash left does not stand in the way.
+    let history = models.tiny().join("history.jsonl");
+    let text = std::fs::read_to_string(&history).unwrap();
+    std::fs::write(&history, format!("{text}{{\"at\": \"2026-")).unwrap();
     let again = ["rollback", "--reason", "oops", "--device", "cpu"];
     let (code, said) = run(&models, &again);
     assert_eq!((code, champion(&models).as_str()), (20, "1"), "{said}");

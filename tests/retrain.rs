@@ -114,6 +114,25 @@ fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_
     assert!(page.starts_with("# tiny version 3 is refused") && page.contains("Why not:"), "{page}");
     let verdict = std::fs::read_to_string(models.tiny().join("3/verdict.json")).unwrap();
     assert!(verdict.contains("\"passed\": false"), "{verdict}");
+
+    // What a person takes back, a timer does not bring back with the same labels.
+    let model = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+        command.arg("model").args(arguments).args(["--reason", "it shouts", "--device", "cpu", "--model"]);
+        let done = command.arg(models.tiny()).output().unwrap();
+        (done.status.code().unwrap(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    assert_eq!(model(&["rollback"]).0, 0);
+    let (code, told, said) = retrain(folder.path(), &models, EAGER);
+    assert_eq!((code, champion(&models).as_str(), &told["promoted"]), (20, "1", &false.into()), "{told} {said}");
+    let why = told["withheld"].as_str().unwrap();
+    assert!(why.starts_with("it learnt from the rows of version 2, which was taken back at "), "{why}");
+    assert!(why.contains("bellwether model promote 4 --force --reason TEXT"), "{why}");
+    assert!(told["notes"][0].as_str().unwrap().contains("carries no regression set"), "{told}");
+    let page = std::fs::read_to_string(folder.path().join("retrain/4/verdict.md")).unwrap();
+    assert!(page.contains(why) && page.contains("Note: the champion carries no regression set"), "{page}");
+    let (code, said) = model(&["promote", "4"]);
+    assert!(code == 20 && said.contains("the gate refused version 4"), "{said}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 """Promise: the scripts of the gate do what they say, and say what to do where they cannot."""
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -78,6 +79,59 @@ def test_a_process_that_took_over_the_number_of_a_broker_is_left_alone(tmp_path:
         assert run(BROKER, "kill", tmp_path).returncode == 0
         assert stranger.poll() is None
         stranger.terminate()
+
+
+CARGO = """#!/bin/sh
+case "$1" in
+    --version) echo "cargo 99.0.0" ;;
+    metadata) echo '{"target_directory": "TARGET"}' ;;
+    build) mkdir -p TARGET/release && install -m 755 /bin/true TARGET/release/bellwether ;;
+esac
+"""
+"""Builds at once a program that does nothing."""
+
+
+def test_what_is_installed_holds_all_that_the_unit_of_retraining_names(tmp_path: Path) -> None:
+    prefix, library, tools = tmp_path / "opt", tmp_path / "libonnxruntime.so", tmp_path / "tools"
+    library.touch()
+    tools.mkdir()
+    (tools / "cargo").write_text(CARGO.replace("TARGET", str(tmp_path / "target")))
+    (tools / "cargo").chmod(0o755)
+    path = f"{tools}:{os.environ['PATH']}"
+
+    def install() -> None:
+        done = run("scripts/install.sh", PREFIX=str(prefix), ORT_DYLIB_PATH=str(library), PATH=path)
+        assert done.returncode == 0, done.stderr
+
+    install()
+    home, unit = "/opt/bellwether/", (prefix / "pipelines/retrain.service").read_text()
+    program, _, pipeline = unit.split("ExecStart=")[1].splitlines()[0].split()
+    assert f"WorkingDirectory={home[:-1]}\n" in unit and f"{home}scripts/python-env.sh" in unit
+    for name in (program.removeprefix(home), pipeline, "scripts/python-env.sh"):
+        assert (prefix / name).is_file(), name
+    trainer = prefix / "trainer"
+    assert (trainer / "bellwether_trainer/refresh.py").is_file() and not (trainer / "tests").exists()
+    assert not (trainer / ".venv").exists() and not list(prefix.rglob("__pycache__"))
+
+    # The environment that somebody made there stays when the next build comes, what is gone from the trainer goes.
+    wanted = hashlib.sha256((ROOT / "trainer/requirements.txt").read_bytes()).hexdigest()
+    (trainer / ".venv").mkdir()
+    (trainer / ".venv/requirements.sha256").write_text(f"{wanted}\n")
+    (trainer / "bellwether_trainer/gone.py").touch()
+    install()
+    assert not (trainer / "bellwether_trainer/gone.py").exists()
+    found = run(prefix / "scripts/python-env.sh")
+    assert (found.returncode, found.stdout.strip()) == (0, str(trainer / ".venv/bin/python")), found.stderr
+
+
+def test_a_version_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
+    for name in ("twitter_financial_news_sentiment", "twitter_financial_news_topic", "sentfin"):
+        (tmp_path / f"{name}.jsonl").touch()
+    (tmp_path / "models/small/4").mkdir(parents=True)
+    wanted = {"DATA": str(tmp_path), "OUT": str(tmp_path / "models"), "NAME": "small", "VERSION": "4"}
+    done = run("scripts/model.sh", **wanted, PYTHON="/nowhere", BELLWETHER="/nowhere")
+    assert done.returncode == 1 and done.stdout == ""
+    assert f"{tmp_path}/models/small/4 is there already" in done.stderr and "VERSION=NUMBER" in done.stderr
 
 
 def test_the_planted_bugs_still_fit_the_sources() -> None:

@@ -50,11 +50,19 @@ pub(crate) fn run(arguments: &LabelPosts, global: &Global) -> Result<(), Failure
     let who = (annotator.as_str(), SystemClock::new().now());
     let given = arguments.import.as_deref().map(|path| import(path, tool, &tasks, who)).transpose()?;
     let mut desk = Desk::open(&settings, &annotator)?;
-    match given {
-        Some(labels) => labels.iter().try_for_each(|label| desk.send(label))?,
-        None => ask(arguments, &settings, &tasks, &mut desk)?,
-    }
+    // Whatever ends it, what was given by then is sent.
+    let done = match given {
+        Some(labels) => labels.iter().try_for_each(|label| desk.send(label)),
+        None => ask(arguments, &settings, &tasks, &mut desk),
+    };
     let sent = desk.finish()?;
+    if sent > 0 || done.is_ok() {
+        say(sent, &settings)?;
+    }
+    done
+}
+
+fn say(sent: u64, settings: &Settings) -> Result<(), Failure> {
     let mut output = Output::new();
     output.line(format!("acknowledged: {sent} labels on {}", Topics::of(&settings.name).labels))?;
     output.flush()
@@ -140,15 +148,23 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Asks until the person ends it, or the terminal does; what can still be taken back then is sent either way.
     fn run(mut self, desk: &mut Desk) -> Result<(), Failure> {
+        let asked = self.ask(desk);
+        let sent = self.given.iter().try_for_each(|(_, label)| desk.send(label));
+        asked.and(sent)
+    }
+
+    fn ask(&mut self, desk: &mut Desk) -> Result<(), Failure> {
         loop {
             let candidate = self.waiting.get(self.place);
             match candidate {
                 Some(candidate) => self.show(candidate).map_err(lost)?,
                 None => self.term.write_line("\nthat was the last one   |   u undo   q quit").map_err(lost)?,
             }
-            match self.term.read_key().map_err(lost)? {
-                Key::Char('q') | Key::Escape => break,
+            // Raw, for else ^C would be a signal, and end this before anything is sent.
+            match self.term.read_key_raw().map_err(lost)? {
+                Key::Char('q') | Key::Escape => return Ok(()),
                 Key::Char('s') => self.place = (self.place + 1).min(self.waiting.len()),
                 Key::Char('u') | Key::Backspace => {
                     if let Some((place, _)) = self.given.pop_back() {
@@ -162,11 +178,10 @@ impl Session<'_> {
                     }
                 }
                 // Nobody is there any more.
-                Key::CtrlC | Key::Unknown => break,
+                Key::CtrlC | Key::Unknown => return Ok(()),
                 _ => {}
             }
         }
-        self.given.iter().try_for_each(|(_, label)| desk.send(label))
     }
 
     fn give(&mut self, candidate: &Candidate, class: &str, desk: &mut Desk) -> Result<(), Failure> {

@@ -37,11 +37,12 @@ pub enum ModelAction {
     },
     /// Name a version champion: its files and its golden answers are checked first
     ///
-    /// A version that bellwether retrain made and judged good needs no more; any other one needs --force.
+    /// A version that bellwether retrain made and judged good needs no more; any other one needs --force, and so does
+    /// one that a rollback took back.
     Promote {
         /// The version
         version: String,
-        /// Name it though no gate let it pass
+        /// Name it though no gate let it pass, or though it was taken back
         #[arg(long)]
         force: bool,
         /// Who names it, when and why

@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
             let change = if *force {
                 registry.promote(version, warrant)
             } else {
+                stays_taken_back(registry.taken_back(version).map_err(told)?)?;
                 registry.promote_over(&passed(&folder.join(version), version)?, version, warrant)
             };
             let change = change.map_err(told)?;
@@ -108,7 +109,12 @@ fn passed(candidate: &Path, version: &str) -> Result<String, Failure> {
 
 /// Who rolls back twice would name again what was taken back the first time.
 fn not_taken_back(registry: &Registry) -> Result<(), Failure> {
-    match registry.naming().map_err(told)? {
+    stays_taken_back(registry.naming().map_err(told)?)
+}
+
+/// What a rollback took back is not named again without more ado.
+fn stays_taken_back(change: Option<Change>) -> Result<(), Failure> {
+    match change {
         Some(Change { action: Action::Rollback, before: Some(version), by, reason, at, .. }) => Err(Failure {
             exit: Exit::Refused,
             message: format!("version {version} was taken back at {at} by {by}: {reason}"),

@@ -213,8 +213,8 @@ fn tell(ending: &Ending, json: bool) -> Result<(), Failure> {
                     (false, _) => "refused; the champion stays",
                 };
                 output.line(format!("version {version}: {end}"))?;
-                for reason in decision.reasons() {
-                    output.line(format!("  {reason}"))?;
+                for line in decision.reasons().iter().chain(&decision.notes) {
+                    output.line(format!("  {line}"))?;
                 }
                 output.line(format!("the whole verdict: {}", page.display()))?;
             }

@@ -172,8 +172,16 @@ mod tests {
             (p / (1.0 - p)).ln()
         };
         assert!((profit.topic - (odds(&it.verdict) - odds(&without))).abs() < 1e-4);
-        let sum: f32 = it.words.iter().map(|share| share.sentiment).sum();
-        assert!((it.sentiment_sum() - sum).abs() < 1e-6);
+        let without_each = [
+            "profit falls after the lawsuit",
+            "Acme falls after the lawsuit",
+            "Acme profit after the lawsuit",
+            "Acme profit falls the lawsuit",
+            "Acme profit falls after lawsuit",
+            "Acme profit falls after the",
+        ];
+        let lost = |text: &str| ratio(&it.verdict) - ratio(&scored(text));
+        assert!((it.sentiment_sum() - without_each.into_iter().map(lost).sum::<f32>()).abs() < 1e-4);
     }
 
     #[test]

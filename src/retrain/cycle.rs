@@ -21,7 +21,7 @@ use crate::retrain::gate::{Decision, Gain, decide};
 use crate::retrain::judge::judge;
 use crate::retrain::run::{self, Run};
 use crate::retrain::verdict::{Story, html, markdown};
-use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant};
+use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant, taken_back};
 use crate::time::Clock;
 
 /// The gate's answer, in a version's folder.
@@ -185,7 +185,10 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
         run.give_up();
     }
     let judged = judged?;
-    let decision = decide(&judged.evidence, &it.settings.gate);
+    let mut decision = decide(&judged.evidence, &it.settings.gate);
+    if let Some(why) = taken_back::objection(&registry, &it.settings.directory, &dataset, &version)? {
+        decision.withhold(why);
+    }
     let story = Story {
         model: &it.model.name,
         champion: &champion,

@@ -9,13 +9,13 @@ use crate::onnx::{Bundle, REFERENCE, manifest_of};
 use crate::retrain::compare::{Comparison, Contender, compare, read_rows, time};
 use crate::retrain::cycle::{RetrainError, Retraining, failed, json, write};
 use crate::retrain::dataset::Side;
-use crate::retrain::gate::{Evidence, GOLDEN, TEST};
+use crate::retrain::gate::{Evidence, GOLDEN, REGRESSION, TEST};
 use crate::retrain::reference::{POSTS_MIN, reference, usual};
 use crate::retrain::verdict::Estimate;
 use crate::retrain::{LabelledRow, Line};
 
 /// Rows that travel with a model, beside its versions: what it must never forget.
-const REGRESSION: &str = "regression.jsonl";
+const REGRESSION_FILE: &str = "regression.jsonl";
 
 /// What was found.
 pub(super) struct Judged {
@@ -46,9 +46,9 @@ pub(super) fn judge(
     let mut comparisons = BTreeMap::new();
     let test = run.join("dataset/data").join(format!("{}.jsonl", Side::Test.as_str()));
     comparisons.insert(TEST, compare(&old, &new, &read_rows(&test)?)?);
-    let regression = it.model.directory.join(&it.model.name).join(REGRESSION);
+    let regression = it.model.directory.join(&it.model.name).join(REGRESSION_FILE);
     if regression.is_file() {
-        comparisons.insert("regression", compare(&old, &new, &read_rows(&regression)?)?);
+        comparisons.insert(REGRESSION, compare(&old, &new, &read_rows(&regression)?)?);
     }
     comparisons.insert(GOLDEN, compare(&old, &new, &golden(champion)?)?);
     let judged = reference(new.scorer, new.tasks, &read_rows(&test)?)?.judged;

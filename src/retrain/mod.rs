@@ -18,13 +18,14 @@ mod registry;
 mod row;
 mod run;
 mod settings;
+mod taken_back;
 mod verdict;
 mod worth;
 
 pub use cycle::{Ending, Passed, Progress, RetrainError, Retraining, gate_of, retrain};
 pub use dataset::{
-    Agreement, Classes, DatasetError, DatasetPlan, DatasetReport, LABELLED_MAX, LabelCounts, Labels, Side, SplitReport,
-    Vote, cut, make_dataset,
+    Agreement, Classes, Cut, DatasetError, DatasetPlan, DatasetReport, LABELLED_MAX, LabelCounts, Labels, Side,
+    SplitReport, Vote, cut, make_dataset,
 };
 pub use evaluate::{Answered, EvaluateError, Report, evaluate, evaluate_each};
 pub use exchange::{Answer, Tool, from_tool, label_studio_config, to_tool};

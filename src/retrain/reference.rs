@@ -1,6 +1,6 @@
 //! What a model was judged on, for pipelines that look whether posts and answers still look so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::archive::{ArchiveError, Shelf};
 use crate::event::{Answer, Verdict};
@@ -13,21 +13,26 @@ const POOL_ROWS: usize = 1_024;
 /// Posts without which there is no reference: of fewer, chance alone would look like a change later.
 pub(super) const POSTS_MIN: u64 = 1_000;
 
-/// Archived posts as they come, none that was kept for what was answered to it; at most `count`.
+/// The newest archived posts by their days and, within one, by the files' names; none that was kept for what was answered
+/// to it, at most `count`. No more of them are held on the way.
 ///
 /// # Errors
 /// When the archive cannot be read.
 pub(super) fn usual(shelf: &Shelf, count: usize) -> Result<Vec<LabelledRow>, ArchiveError> {
-    let mut rows = Vec::new();
+    let (mut rows, mut number) = (VecDeque::new(), 0);
     shelf.each_post(|post| {
         let is_plain = ["all", "hash", "random"].contains(&post.reason.as_str());
-        if is_plain && !post.is_deleted && rows.len() < count {
-            let line = Line { file: "the archive".into(), number: rows.len() + 1 };
+        if is_plain && !post.is_deleted {
+            number += 1;
+            let line = Line { file: "the archive".into(), number };
             let (sentiment, topic, source, published_at) = (None, None, None, None);
-            rows.push(LabelledRow { line, text: post.text, sentiment, topic, source, published_at });
+            rows.push_back(LabelledRow { line, text: post.text, sentiment, topic, source, published_at });
+            if rows.len() > count {
+                rows.pop_front();
+            }
         }
     })?;
-    Ok(rows)
+    Ok(rows.into())
 }
 
 /// Asks about all rows, labelled or not, as a pipeline does.
@@ -109,8 +114,53 @@ impl<'a> Judging<'a> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use std::sync::Arc;
+
     use super::*;
+    use crate::archive::{ArchiveSettings, SegmentName, Store};
+    use crate::codec::decode_scored;
+    use crate::event::Sample;
     use crate::model::StubScorer;
+    use crate::stream::{Partition, Position, Record, Span};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn what_is_usual_is_taken_from_the_newest_days() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = url::Url::from_file_path(folder.path()).unwrap().to_string();
+        let settings = ArchiveSettings { url, ..ArchiveSettings::default() };
+        let store = Store::open(&settings).unwrap();
+        let example = include_bytes!("../../schemas/examples/scored/v1/negative.json");
+        let record = Record {
+            partition: Partition::new(&Arc::from("market.scored"), 0),
+            offset: 0,
+            appended_at: Timestamp::from_millis(0),
+            key: None,
+            value: Some(example.as_slice().into()),
+            headers: Vec::new(),
+        };
+        let scored = decode_scored(&record).unwrap();
+        let sample = |day: &str, number: i64, reason: &'static str| {
+            let mut scored = scored.clone();
+            scored.text = format!("day {day} post {number}");
+            Sample { scored, challenge: None, reason, probability: 1.0 }
+        };
+        for (day, from) in [("02", 0), ("03", 10)] {
+            let name = SegmentName {
+                topic: "market.scored".into(),
+                partition: 0,
+                span: Span { from: Position::at(from), until: Position::at(from + 10) },
+                first_appended_at: Timestamp::parse(&format!("2026-03-{day}T12:00:00Z")).unwrap(),
+            };
+            let rows = [sample(day, 0, "hash"), sample(day, 1, "uncertain"), sample(day, 2, "hash")];
+            store.publish_samples(&name, &rows.iter().collect::<Vec<_>>()).unwrap();
+        }
+        let shelf = Shelf::open(&settings).unwrap();
+        let found = |count: usize| usual(&shelf, count).unwrap().into_iter().map(|row| row.text).collect::<Vec<_>>();
+        assert_eq!(found(2), ["day 03 post 0", "day 03 post 2"]);
+        assert_eq!(found(3), ["day 02 post 2", "day 03 post 0", "day 03 post 2"]);
+        assert_eq!((found(0).len(), found(9).len()), (0, 4));
+    }
 
     #[test]
     fn labelled_rows_say_how_good_it_is_and_all_rows_what_they_look_like() {

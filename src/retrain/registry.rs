@@ -5,7 +5,7 @@
 //! `champion`, so that a crash leaves the old champion or the new one and never half a name.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -167,7 +167,8 @@ impl Registry {
     /// The changes of champion, the oldest first; the newest thousand.
     ///
     /// # Errors
-    /// When the history cannot be read, or a line of it is no change.
+    /// When the history cannot be read, or a line of it is no change; a last line that was never finished is none, and is
+    /// passed over with a warning.
     pub fn history(&self) -> Result<Vec<Change>, RegistryError> {
         let path = self.folder.join(HISTORY);
         let failed = |source| RegistryError::File { path: path.clone(), source };
@@ -177,8 +178,13 @@ impl Registry {
             Ok(file) if file.len() > HISTORY_BYTES_MAX => {
                 return Err(failed(io::Error::other("it is longer than 16 MiB: move it away, and begin another")));
             }
-            Ok(_) => std::fs::read_to_string(&path).map_err(failed)?,
+            Ok(_) => std::fs::read(&path).map_err(failed)?,
         };
+        let whole = text.get(..whole_lines(&text)).unwrap_or_default();
+        if whole.len() < text.len() {
+            tracing::warn!(path = %path.display(), "the last line was never finished, and is passed over");
+        }
+        let text = std::str::from_utf8(whole).map_err(|error| failed(io::Error::other(error)))?;
         let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
         let read = |(text, line)| {
             serde_json::from_str(text).map_err(|error| RegistryError::History {
@@ -232,6 +238,17 @@ impl Registry {
         let champion = self.champion()?;
         let named = |change: &Change| change.action != Action::Challenge && change.champion == champion;
         Ok(self.history()?.into_iter().rev().find(named))
+    }
+
+    /// The change that took this version back, where nobody named it since.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn taken_back(&self, version: &str) -> Result<Option<Change>, RegistryError> {
+        let is_end = |change: &Change| change.action == Action::Rollback && change.before.as_deref() == Some(version);
+        let is_naming = |change: &Change| change.action != Action::Challenge && change.champion == version;
+        let last = self.history()?.into_iter().rev().find(|change| is_end(change) || is_naming(change));
+        Ok(last.filter(is_end))
     }
 
     /// Names the version before champion again; done twice, it is undone.
@@ -290,7 +307,8 @@ impl Registry {
         let write = || {
             let mut line = serde_json::to_string(change)?;
             line.push('\n');
-            let mut file = File::options().append(true).create(true).open(&path)?;
+            let mut file = File::options().read(true).append(true).create(true).open(&path)?;
+            mend(&mut file)?;
             file.write_all(line.as_bytes())?;
             file.sync_all()
         };
@@ -301,6 +319,34 @@ impl Registry {
         let path = self.folder.join(CHAMPION);
         replace(&path, version).map_err(|source| RegistryError::File { path, source })
     }
+}
+
+/// Bytes up to the end of the last line that is whole: one that ends, or is a change though its end is missing.
+fn whole_lines(text: &[u8]) -> usize {
+    let ended = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+    let rest = text.get(ended..).unwrap_or_default();
+    let is_whole = serde_json::from_slice::<Change>(rest).is_ok() || rest.trim_ascii().is_empty();
+    if is_whole { text.len() } else { ended }
+}
+
+/// Takes away a last line that was never finished (its change was never made), and ends one that is whole, so that the next
+/// begins a line of its own.
+fn mend(file: &mut File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    if length > HISTORY_BYTES_MAX {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    file.take(HISTORY_BYTES_MAX).read_to_end(&mut text)?;
+    let whole = whole_lines(&text);
+    if whole < text.len() {
+        file.set_len(whole as u64)?;
+        text.truncate(whole);
+    }
+    if text.last().is_some_and(|last| *last != b'\n') {
+        file.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 /// Puts a file in another's place by a rename, whole and synced.
@@ -368,6 +414,45 @@ mod tests {
         registry.promote("1", because("the first", 1)).unwrap();
         std::fs::write(folder.path().join(CHAMPION), "7\n").unwrap();
         assert!(registry.rollback(because("no", 2)).unwrap_err().to_string().contains("before version 7"));
+    }
+
+    #[test]
+    fn who_was_taken_back_is_known_until_somebody_names_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::new(folder.path());
+        let is_taken_back = |version: &str| registry.taken_back(version).unwrap().is_some();
+        registry.promote("1", because("the first", 1)).unwrap();
+        registry.promote("2", because("better", 2)).unwrap();
+        assert!(!is_taken_back("1") && !is_taken_back("2"), "another in its place is no judgement of it");
+        registry.rollback(because("it shouts", 3)).unwrap();
+        assert!(is_taken_back("2") && !is_taken_back("1"));
+        registry.promote("3", because("better still", 4)).unwrap();
+        registry.challenge(Some("2".to_owned()), because("curious", 5)).unwrap();
+        assert!(is_taken_back("2"), "a trial names nobody");
+        registry.promote("2", because("all the same", 6)).unwrap();
+        assert!(!is_taken_back("2"));
+    }
+
+    #[test]
+    fn a_last_line_that_was_never_finished_does_not_stand_in_the_way_of_a_rollback() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::new(folder.path());
+        registry.promote("1", because("the first", 1)).unwrap();
+        registry.promote("2", because("better", 2)).unwrap();
+        let path = folder.path().join(HISTORY);
+        let text = std::fs::read(&path).unwrap();
+        // Half a line, a letter cut in two, and a whole change whose end alone is missing.
+        for (torn, lines) in
+            [(&b"{\"at\": \"2026-"[..], 2), (b"{\"by\": \"\xc3", 2), (b"", 2), (text.trim_ascii_end(), 4)]
+        {
+            std::fs::write(&path, [&text, torn].concat()).unwrap();
+            std::fs::write(folder.path().join(CHAMPION), "2\n").unwrap();
+            assert_eq!(registry.history().unwrap().len(), lines);
+            registry.rollback(because("it shouts", 3)).unwrap();
+            let told = registry.history().unwrap();
+            assert_eq!((told.len(), registry.champion().unwrap().as_str()), (lines + 1, "1"), "{told:?}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), lines + 1, "each on its own line");
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub(super) fn markdown(story: &Story<'_>) -> String {
         }
         page.push('\n');
     }
+    for note in &story.decision.notes {
+        page += &format!("Note: {note}.\n\n");
+    }
     page += "## Checks\n\n| | champion | candidate | asked | |\n| --- | --- | --- | --- | --- |\n";
     for check in &story.decision.checks {
         let mark = if check.passed { "ok" } else { "**failed**" };
@@ -63,7 +66,8 @@ pub(super) fn markdown(story: &Story<'_>) -> String {
             check.bound
         );
     }
-    page += "\n## Gains on the newest rows\n\n| task | figure | rows | gain | at least |\n| --- | --- | --- | --- | --- |\n";
+    let head = GAINS.join(" | ");
+    page += &format!("\n## Gains on the newest rows\n\n| {head} |\n|{}\n", " --- |".repeat(GAINS.len()));
     for gain in &story.decision.gains {
         let cells = gain_cells(gain).join(" | ");
         page += &format!("| {cells} |\n");
@@ -119,9 +123,17 @@ fn parts_in_words(set: &str, comparison: &Comparison) -> String {
     page
 }
 
+const GAINS: [&str; 7] = ["task", "figure", "rows", "gain", "at least", "by chance", "counts"];
+
 fn gain_cells(gain: &Gain) -> Vec<String> {
-    let Gain { task, figure, rows, difference, at_least } = gain;
-    vec![task.clone(), (*figure).to_owned(), rows.to_string(), format!("{difference:+.4}"), format!("{at_least:+.4}")]
+    let Gain { task, figure, rows, difference, at_least, by_chance, objection } = gain;
+    let counts = match objection {
+        Some(why) => format!("no: {why}"),
+        None if *at_least > 0.0 => "yes".to_owned(),
+        None => "no".to_owned(),
+    };
+    let figures = [format!("{difference:+.4}"), format!("{at_least:+.4}"), format!("{by_chance:.4}")];
+    [task.clone(), (*figure).to_owned(), rows.to_string()].into_iter().chain(figures).chain([counts]).collect()
 }
 
 fn figure(value: f64) -> String {
@@ -171,6 +183,9 @@ pub(super) fn html(story: &Story<'_>) -> String {
         let items: String = reasons.iter().map(|reason| format!("<li>{}</li>", escape(reason))).collect();
         page += &format!("<h2>Why not</h2><ul class=\"bad\">{items}</ul>\n");
     }
+    for note in &story.decision.notes {
+        page += &format!("<p class=\"bad\">Note: {}.</p>\n", escape(note));
+    }
     page += "<h2 class=\"checks\">Checks</h2>\n";
     let checks = story.decision.checks.iter().map(|check| {
         let mark = if check.passed { "ok" } else { "failed" };
@@ -178,7 +193,7 @@ pub(super) fn html(story: &Story<'_>) -> String {
     });
     page += &table(&["", "champion", "candidate", "asked", ""], checks);
     page += "<h2>Gains on the newest rows</h2>\n";
-    page += &table(&["task", "figure", "rows", "gain", "at least"], story.decision.gains.iter().map(gain_cells));
+    page += &table(&GAINS, story.decision.gains.iter().map(gain_cells));
     for (set, comparison) in story.comparisons {
         // A picture of a dozen answers says less than the answers.
         if *set != GOLDEN {
@@ -274,8 +289,16 @@ mod tests {
     fn pages(passed: bool) -> [String; 2] {
         let name = "accuracy of sentiment on test".to_owned();
         let check = Check { name, champion: 0.8, candidate: 0.85, bound: "at most 0.010 less".to_owned(), passed };
-        let gain =
-            Gain { task: "sentiment".to_owned(), figure: "accuracy", rows: 40, difference: 0.05, at_least: 0.012 };
+        let gain = |figure: &'static str, objection: Option<String>| Gain {
+            task: "sentiment".to_owned(),
+            figure,
+            rows: 40,
+            difference: 0.05,
+            at_least: 0.012,
+            by_chance: 0.004,
+            objection,
+        };
+        let few = Some("12 test rows are too few".to_owned());
         let changed = Changed {
             text: "<b>Oak</b> | falls `3%`".to_owned(),
             task: "sentiment".to_owned(),
@@ -292,7 +315,13 @@ mod tests {
             candidate: "4",
             at: Timestamp::parse("2026-03-03T00:01:00Z").unwrap(),
             dataset: &dataset(),
-            decision: &Decision { checks: vec![check], gains: vec![gain], passed },
+            decision: &Decision {
+                checks: vec![check],
+                gains: vec![gain("accuracy", None), gain("log loss", few)],
+                withheld: (!passed).then(|| "its labels are those of version 2".to_owned()),
+                notes: vec!["the champion carries no regression set".to_owned()],
+                passed,
+            },
             comparisons: &BTreeMap::from([("test", comparison)]),
             estimates: &[Estimate { task: "sentiment".to_owned(), judged: 0.88, estimated: 0.84, found: 0.81 }],
             steps: &[("training".to_owned(), 148.2)],
@@ -306,7 +335,9 @@ mod tests {
         for line in [
             "# finance-en version 4 passes the gate",
             "| accuracy of sentiment on test | 0.8000 | 0.8500 | at most 0.010 less | ok |",
-            "| sentiment | accuracy | 40 | +0.0500 | +0.0120 |",
+            "Note: the champion carries no regression set.",
+            "| sentiment | accuracy | 40 | +0.0500 | +0.0120 | 0.0040 | yes |",
+            "| sentiment | log loss | 40 | +0.0500 | +0.0120 | 0.0040 | no: 12 test rows are too few |",
             "| source &lt;desk> | 40 | 0.800 | 0.850 |",
             "| &lt;b>Oak&lt;/b> \\| falls \\`3%\\` | sentiment | negative | neutral | negative |",
             "| task | when it was judged | estimated now, without labels | found now |",
@@ -319,6 +350,8 @@ mod tests {
         }
         assert!(!page.contains("Why not"));
         for part in [
+            "Note: the champion carries no regression set.",
+            "<td>0.0040</td><td>no: 12 test rows are too few</td>",
             "<td>sentiment</td><td>0.880</td><td>0.840</td><td>0.810</td>",
             "&lt;b&gt;Oak&lt;/b&gt; | falls `3%`",
             "<td>source &lt;desk&gt;</td><td>40</td><td>0.800</td><td>0.850</td>",
@@ -336,5 +369,7 @@ mod tests {
             "{page}"
         );
         assert!(html.contains(&format!("<li>{why}</li>")), "{html}");
+        let withheld = "its labels are those of version 2";
+        assert!(page.contains(&format!("- {withheld}\n")) && html.contains(&format!("<li>{withheld}</li>")), "{page}");
     }
 }

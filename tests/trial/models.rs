@@ -35,6 +35,14 @@ impl Models {
         std::fs::write(path, manifest.replacen(from, to, 1)).unwrap();
     }
 
+    /// As [`Models::edit`], wherever it stands.
+    pub fn edit_all(&self, version: &str, from: &str, to: &str) {
+        let path = self.tiny().join(version).join("manifest.json");
+        let manifest = std::fs::read_to_string(&path).unwrap();
+        assert!(manifest.contains(from), "{from} in {manifest}");
+        std::fs::write(path, manifest.replace(from, to)).unwrap();
+    }
+
     /// Names the version that is to answer, as an operator should: with a rename.
     pub fn name(&self, version: &str) {
         self.seat("champion", version);

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+from . import whole
 from .calibrate import softmax
 from .errors import DataError
 from .network import encode, pad, read_tokenizer
@@ -116,7 +117,7 @@ def now() -> str:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Written aside and renamed, so that nobody reads half a file."""
+    """Written aside and put in place, so that nobody reads half a file."""
     aside = path.with_name(path.name + ".new")
     aside.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    whole.put(aside, path)

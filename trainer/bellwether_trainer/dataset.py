@@ -7,8 +7,8 @@ use is an error with its file and line; a row without any label for the champion
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import bundle, data
@@ -35,7 +35,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Answered:
-    """A text without a label, and the champion's calibrated probabilities for one task or more, as its labels."""
+    """A text without a label, and the champion's calibrated probabilities for no task or more, as its labels."""
 
     text: str
     said: dict[str, tuple[float, ...]]
@@ -54,6 +54,8 @@ class Dataset:
     """Of `dataset.json`."""
     contents: str
     """A hash of everything that was read."""
+    one_class: dict[str, dict[str, int]]
+    """Tasks whose training labels were all of one class, with that class and its rows: none of their labels is here."""
 
     def classes(self, tasks: Sequence[Task]) -> dict[str, dict[str, int]]:
         """How many training rows each label has, by task; labels without a row are left out."""
@@ -69,13 +71,17 @@ def examples(rows: Sequence[Labelled]) -> list[Example]:
     return [Example(row.text, task, label, 1.0, WRITER) for row in rows for task, label in row.labels.items()]
 
 
-def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int, labelled_max: int = LABELLED_MAX) -> Dataset:
+def read(
+    directory: Path, tasks: Sequence[Task], version: str, unlabelled_max: int, labelled_max: int = LABELLED_MAX
+) -> Dataset:
     """The whole of it; of the unlabelled texts at most `unlabelled_max`, chosen and ordered by a hash of the text, and
     of each file of labelled ones at most `labelled_max`, chosen likewise.
 
-    Unlabelled near-copies of the labelled texts that are kept are left out, so that no old answer speaks against a
-    label. Raises
-    DataError on a bad row, on fewer than ten labelled training rows, and where a task has labels of one class only.
+    Of the answers to unlabelled texts only those of the champion, `version`, are kept: what another version said may
+    be what it was taken back for. Unlabelled near-copies of the labelled texts that are kept are left out, so that no
+    old answer speaks against a label. A task whose training labels are all of one class loses them, and those of the
+    validation rows: nothing can be learnt from them. Raises DataError on a bad row, on fewer than ten labelled
+    training rows, and where no task has labels of two classes.
     """
     note = directory / "dataset.json"
     if not note.is_file():
@@ -84,18 +90,28 @@ def read(directory: Path, tasks: Sequence[Task], unlabelled_max: int, labelled_m
     (train, more), (validation, others) = (_labelled(path, tasks, labelled_max) for path in paths)
     answered = directory / "unlabelled.jsonl"
     taken = {data.near_copy_key(row.text) for row in (*train, *validation)}
-    unlabelled = _answered(answered, tasks, taken, unlabelled_max) if answered.is_file() else []
+    unlabelled = _answered(answered, tasks, version, taken, unlabelled_max) if answered.is_file() else []
     digest = hashlib.sha256()
     for path in (note, *paths, answered):
         digest.update(bundle.sha256(path).encode() if path.is_file() else b"none")
-    found = Dataset(train, validation, unlabelled, more + others, bundle.sha256(note), digest.hexdigest())
+    found = Dataset(train, validation, unlabelled, more + others, bundle.sha256(note), digest.hexdigest(), {})
+    counted = found.classes(tasks)
+    alone = {task: counts for task, counts in counted.items() if len(counts) == 1}
+    if alone and len(alone) == len(counted):
+        told = ", ".join(
+            f"all {n} {task} labels are `{label}`" for task, one in alone.items() for label, n in one.items()
+        )
+        raise DataError(f"{paths[0]}: {told}; at least two classes are needed")
+    train, validation = (_without(rows, alone) for rows in (train, validation))
     if len(train) < LABELLED_MIN:
         raise DataError(f"{paths[0]}: {len(train)} labelled rows; at least {LABELLED_MIN} are needed")
-    for task, counts in found.classes(tasks).items():
-        if len(counts) == 1:
-            label, count = next(iter(counts.items()))
-            raise DataError(f"{paths[0]}: all {count} {task} labels are `{label}`; at least two classes are needed")
-    return found
+    return replace(found, train=train, validation=validation, one_class=alone)
+
+
+def _without(rows: list[Labelled], tasks: Collection[str]) -> list[Labelled]:
+    """The rows that have a label for another task than these, with those labels alone."""
+    kept = [(row.text, {task: label for task, label in row.labels.items() if task not in tasks}) for row in rows]
+    return [Labelled(text, labels) for text, labels in kept if labels]
 
 
 def _labelled(path: Path, tasks: Sequence[Task], most: int) -> tuple[list[Labelled], int]:
@@ -122,17 +138,20 @@ def _labelled(path: Path, tasks: Sequence[Task], most: int) -> tuple[list[Labell
     return [kept[key] for key in sorted(kept, key=lambda key: key[1])], seen - len(kept)
 
 
-def _answered(path: Path, tasks: Sequence[Task], taken: set[str], most: int) -> list[Answered]:
+def _answered(path: Path, tasks: Sequence[Task], version: str, taken: set[str], most: int) -> list[Answered]:
+    """Texts that some version answered, each with what the champion, `version`, said of it."""
     found: dict[bytes, Answered] = {}
     for number, row in data.json_rows(path, WRITER):
-        said = {}
-        for task in tasks:
-            raw = row.get(f"{task.name}_probabilities")
-            if raw:
-                said[task.name] = _probabilities(raw, task, f"{path}:{number}")
-        key = data.near_copy_key(row["text"])
-        if said and row["text"].strip() and key not in taken:
-            found.setdefault(hashlib.sha256(row["text"].encode()).digest(), Answered(row["text"], said))
+        answers = [(task, row.get(f"{task.name}_probabilities")) for task in tasks]
+        answers = [(task, raw) for task, raw in answers if raw]
+        if not answers or not row["text"].strip() or data.near_copy_key(row["text"]) in taken:
+            continue
+        if row.get("model_version") != version:
+            answers = []
+        said = {task.name: _probabilities(raw, task, f"{path}:{number}") for task, raw in answers}
+        key = hashlib.sha256(row["text"].encode()).digest()
+        if key not in found or (said and not found[key].said):
+            found[key] = Answered(row["text"], said)
         # An archive may hold millions: no more than twice what is wanted is ever kept.
         if len(found) > 2 * most:
             found = _first(found, most)

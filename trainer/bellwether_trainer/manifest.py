@@ -12,9 +12,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from . import bundle, calibrate, parameters, teach
+from . import bundle, calibrate, parameters, teach, whole
 from .data import Example
-from .errors import DataError, TrainerError
+from .errors import DataError, TrainerError, UsageError
 from .export import OPSET, export
 from .network import Classifier, read_tokenizer
 from .quantise import quantise
@@ -81,13 +81,14 @@ def finish(
     checkpoint: Mapping[str, Tensor] | None = None,
     complete: Callable[[Path], object] | None = None,
 ) -> dict:
-    """Writes `<out>/` (made afresh, renamed into place when whole) and returns the manifest.
+    """Writes `<out>/` (renamed into place when whole) and returns the manifest.
 
     Calibration, metrics and golden outputs are measured on the very file that ships. The int8 graph's activations are
     scaled on `typical` texts, which must not be those of the validation cut. Tasks in `kept` are not calibrated but
     get the temperature and the threshold that stand there. The weights in `checkpoint` are laid beside the graph.
-    What `complete` adds to the folder is there when it gets its name.
+    What `complete` adds to the folder is there when it gets its name. Raises UsageError where `<out>` is there.
     """
+    refuse_taken(out)
     aside = out.with_name(f".making-{out.name}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -100,9 +101,14 @@ def finish(
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    shutil.rmtree(out, ignore_errors=True)
-    aside.replace(out)
+    whole.put(aside, out)
     return read(out)
+
+
+def refuse_taken(out: Path) -> None:
+    """Raises UsageError where a version is there already: what may answer today is never written over."""
+    if out.exists():
+        raise UsageError(f"{out}: is there already; name another --version")
 
 
 def _fill(

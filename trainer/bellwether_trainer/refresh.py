@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import augment, bundle, dataset, dither, dropout, loop, manifest, train, variants
+from . import augment, bundle, dataset, dither, dropout, loop, manifest, train, variants, whole
 from .champion import Champion, load
 from .dataset import Dataset
 from .errors import UsageError
@@ -93,7 +93,7 @@ def refresh(order: Order, recipe: Recipe, log: Log) -> None:
     champion = load(order.champion)
     if champion.written["name"] != order.name:
         raise UsageError(f"{order.champion} is a version of {champion.written['name']}, not of {order.name}")
-    rows = dataset.read(order.dataset, champion.tasks, recipe.unlabelled_max)
+    rows = dataset.read(order.dataset, champion.tasks, champion.written["version"], recipe.unlabelled_max)
     mark = _mark(order, recipe, rows)
     if order.candidate.exists():
         written = manifest.read(order.candidate)
@@ -107,6 +107,9 @@ def refresh(order: Order, recipe: Recipe, log: Log) -> None:
         "start", champion=champion.written["version"], version=order.version, labelled=len(rows.train),
         left_out=rows.left_out, unlabelled=len(rows.unlabelled), validation=len(rows.validation), epochs=recipe.epochs,
     )  # fmt: skip
+    for task, counts in rows.one_class.items():
+        for label, count in counts.items():
+            log.write("warning", said="labels of one class only are left out", task=task, label=label, labels=count)
     log.write("epoch", epoch=0, epochs=recipe.epochs, **judge(champion, rows), best=False)
     labelled, replay = lessons(champion, rows, recipe)
     clock.lap("answers")
@@ -119,7 +122,8 @@ def refresh(order: Order, recipe: Recipe, log: Log) -> None:
 
 
 def lessons(champion: Champion, rows: Dataset, recipe: Recipe) -> tuple[list[Taught], list[Taught]]:
-    """The labelled texts and the replay. What nobody said of a text the champion's trainable model is asked."""
+    """The labelled texts and the replay. What neither people nor the champion said of a text its trainable model is
+    asked."""
     texts = [row.text for row in (*rows.train, *rows.unlabelled)]
     asked = champion.ask(texts)
     labelled, replay = [], []
@@ -198,9 +202,7 @@ def learn(
         better = before is None or report["loss"] is None or report["loss"] < before["loss"]
         log.write("epoch", epochs=recipe.epochs, **report, best=better)
         if better:
-            aside = best.with_suffix(".new")
-            torch.save({"model": model.state_dict(), "report": report}, aside)
-            aside.replace(best)
+            whole.save({"model": model.state_dict(), "report": report}, best)
         return not better and number - before["epoch"] >= recipe.patience
 
     if not ended.is_file():

@@ -30,6 +30,7 @@ from . import (
     teach,
     tracking,
     train,
+    whole,
 )
 from .errors import DataError, TrainerError, UsageError
 from .log import Log
@@ -69,6 +70,7 @@ def fine_tune(options: argparse.Namespace) -> None:
     recipe = _recipe(options)
     if options.out:
         methods.refuse_export(recipe.method)
+        manifest.refuse_taken(options.out / options.name / options.version)
     log = _fit(options, recipe, options.run_dir)
     if options.out:
         _write(options, log)
@@ -273,11 +275,12 @@ def average(options: argparse.Namespace) -> None:
     averaged["report"] = {"epoch": recipe.epochs, **train.validate(model, validation, _deciding())}
     options.run_dir.mkdir(parents=True, exist_ok=True)
     Log(options.run_dir / "log.jsonl").write("average", of=len(options.checkpoints), **averaged["report"])
-    torch.save(averaged, options.run_dir / "best.pt")
+    whole.save(averaged, options.run_dir / "best.pt")
 
 
 def finish(options: argparse.Namespace) -> None:
     """`finish`: a checkpoint to a model directory."""
+    manifest.refuse_taken(options.out / options.name / options.version)
     _write(options, Log(options.run_dir / "log.jsonl"))
 
 
@@ -311,7 +314,15 @@ def _write(options: argparse.Namespace, log: Log) -> None:
         home / options.version,
         manifest.typical(texts, recipe.seed),
     )
-    aside = home / "champion.new"
-    aside.write_text(f"{options.version}\n", encoding="utf-8")
-    aside.replace(home / "champion")
     log.write("finished", directory=str(home / options.version), **written["metrics"]["validation"])
+    _name(home, options.version)
+
+
+def _name(home: Path, version: str) -> None:
+    """Makes the version champion where there is none; else prints the command that does."""
+    if (home / "champion").exists():
+        print(f"to let it answer: bellwether model promote {version} --model {home} --force --reason TEXT")
+        return
+    aside = home / "champion.new"
+    aside.write_text(f"{version}\n", encoding="utf-8")
+    whole.put(aside, home / "champion")

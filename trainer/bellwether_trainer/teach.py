@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from . import loop
+from . import loop, whole
 from .errors import DataError
 from .network import Classifier, encode, pad
 
@@ -56,7 +56,7 @@ def mean(all_answers: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def save(path: Path, texts: Sequence[str], probabilities: dict[str, Tensor], teachers: Sequence[str]) -> None:
     """Written for `read`."""
-    torch.save({"texts": list(texts), "probabilities": probabilities, "teachers": list(teachers)}, path)
+    whole.save({"texts": list(texts), "probabilities": probabilities, "teachers": list(teachers)}, path)
 
 
 def read(path: Path) -> Answers:

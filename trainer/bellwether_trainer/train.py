@@ -3,7 +3,6 @@
 import json
 import math
 import random
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from . import augment, dropout, loop, methods
+from . import augment, bundle, dropout, loop, methods, whole
 from .data import Example, Split
 from .log import Log
 from .network import Classifier, encode, pad
@@ -192,15 +191,16 @@ def fit(
     plan = loop.Plan(recipe.epochs, recipe.warm_up, recipe.gradient_norm_max, recipe.seed, bf16, device.type)
     chance = dropout.install(model, recipe.dropout, recipe.seed)
 
+    best = run / "best.json"
+
     def keep(number: int) -> bool:
         report = {"epoch": number, **validate(model, validation, decides)}
         log.write("epoch", **report)
         state = {"model": method.state(), "report": report, "recipe": asdict(recipe), "history": list(history)}
-        torch.save(state, run / f"epoch-{number}.pt")
-        best = run / "best.json"
+        whole.save(state, run / f"epoch-{number}.pt")
         if not best.is_file() or report["score"] > json.loads(best.read_text(encoding="utf-8"))["score"]:
-            shutil.copy(run / f"epoch-{number}.pt", run / "best.pt")
-            best.write_text(json.dumps(report) + "\n", encoding="utf-8")
+            whole.save(state, run / "best.pt")
+            bundle.write_json(best, report)
         heard(report)
         best_epoch = json.loads(best.read_text(encoding="utf-8"))["epoch"]
         if not 0 < recipe.patience <= number - best_epoch:
@@ -209,14 +209,14 @@ def fit(
         stopped.touch()
         return True
 
-    stopped = run / "stopped"
-    ended = stopped.is_file() or (run / f"epoch-{recipe.epochs}.pt").is_file()
-    if ended and not (run / loop.STATE).is_file():
+    stopped, cost = run / "stopped", run / "cost.json"
+    last = stopped.is_file() or (run / f"epoch-{recipe.epochs}.pt").is_file()
+    # The checkpoint of the last epoch is not the end: what was best, and what it took, are written after it.
+    if last and best.is_file() and cost.is_file() and not (run / loop.STATE).is_file():
         log.write("finished already")
     else:
         stage = loop.Stage(model, groups, plan, epoch, loss, chance, run, log, method.after_step)
-        cost = {"seconds": round(stage.run(keep), 2), "trainable_share": share}
-        (run / "cost.json").write_text(json.dumps(cost) + "\n", encoding="utf-8")
+        bundle.write_json(cost, {"seconds": round(stage.run(keep), 2), "trainable_share": share})
     kept = torch.load(run / "best.pt", weights_only=True)
     method.restore(kept["model"])
     model.cpu().eval()

@@ -12,7 +12,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 import onnx
 
-from . import bundle, champion, manifest
+from . import bundle, champion, manifest, whole
 from .errors import UsageError
 from .export import OPSET, attention_count, export
 
@@ -41,7 +41,7 @@ def add(directory: Path, precision: str) -> Path:
         golden = bundle.golden(scorer, texts, held.tasks, heats)
         if precision == "fp16":
             _halve(aside)
-        aside.replace(graph)
+        whole.put(aside, graph)
     finally:
         aside.unlink(missing_ok=True)
     variant = {

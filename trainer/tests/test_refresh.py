@@ -101,7 +101,7 @@ def answered(folder: Path, texts: list[str]) -> list[dict]:
     heat = {task["name"]: task["temperature"] for task in manifest.read(folder)["tasks"]}
     rows = []
     for text in texts:
-        row = {"id": text, "text": text}
+        row = {"id": text, "text": text, "model_version": folder.name}
         for task in TASKS:
             found = bundle.softmax(scorer.logits([text], [task])[task.name], heat[task.name])[0]
             row[f"{task.name}_probabilities"] = {
@@ -221,7 +221,7 @@ def best(scorer: bundle.Scorer, texts: list[str]) -> list[int]:
 def test_distillation_keeps_old_answers(home: Path, folder: Path, tmp_path: Path) -> None:
     before = champion.load(home / "small" / "1")
     expected = sentiments(before.model, HELD_OUT)
-    rows = dataset.read(folder, TASKS, 4000)
+    rows = dataset.read(folder, TASKS, "1", 4000)
 
     def kept(replay: float, seed: int) -> float:
         recipe = refresh.Recipe(**vars(RECIPE) | {"replay": replay, "champion_share": 0.0, "seed": seed})
@@ -238,7 +238,7 @@ def test_distillation_keeps_old_answers(home: Path, folder: Path, tmp_path: Path
 
 def test_a_row_with_one_label_gets_the_champions_answer_to_the_other_task(home: Path, folder: Path) -> None:
     before = champion.load(home / "small" / "1")
-    rows = dataset.read(folder, TASKS, 4000)
+    rows = dataset.read(folder, TASKS, "1", 4000)
     taught, replay = refresh.lessons(before, rows, RECIPE)
     asked = before.ask([taught[0].text])
     torch.testing.assert_close(taught[0].soft[1], asked["topic"][0])
@@ -259,23 +259,54 @@ def test_a_row_with_one_label_gets_the_champions_answer_to_the_other_task(home: 
         assert asked["sentiment"][0][place].item() == pytest.approx(said["sentiment_probabilities"][label], abs=0.15)
 
 
+def test_what_another_version_answered_is_never_learnt_from(home: Path, folder: Path) -> None:
+    path = folder / "unlabelled.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    # Version 2 was taken back: it said of all that it is negative. Of an older one not even the labels are known here.
+    bad = {"sentiment_probabilities": {"negative": 1.0}, "topic_probabilities": {"ipo": 1.0}, "model_version": "2"}
+    rows[1] |= bad
+    rows[2] |= {"sentiment_probabilities": {"bearish-ish": 1.0}, "model_version": "0"}
+    del rows[3]["model_version"]
+    # The champion's word counts wherever it stands beside another one's on the same text.
+    write(path, [*rows, rows[4] | bad, rows[1] | {"text": rows[5]["text"]}])
+    before, found = champion.load(home / "small" / "1"), dataset.read(folder, TASKS, "1", 4000)
+    said = {row.text: set(row.said) for row in found.unlabelled}
+    assert len(said) == len(OLD)
+    assert [len(said[OLD[place]]) for place in (0, 1, 2, 3, 4, 5, 6)] == [1, 0, 0, 0, 2, 2, 2]
+    _, replay = refresh.lessons(before, found, RECIPE)
+    taught = {lesson.text: lesson.soft for lesson in replay}
+    for text in OLD[1:4]:
+        asked = before.ask([text])
+        for place, task in enumerate(TASKS):
+            torch.testing.assert_close(taught[text][place], asked[task.name][0])
+
+
 def test_the_unlabelled_texts_are_chosen_by_their_hash(folder: Path) -> None:
     path = folder / "unlabelled.jsonl"
-    some = dataset.read(folder, TASKS, 25).unlabelled
+    some = dataset.read(folder, TASKS, "1", 25).unlabelled
     lines = path.read_text().splitlines()
     copied = json.loads(lines[0]) | {"text": labelled(30, 7)[0]["text"] + " 5%!"}
     path.write_text("\n".join([*reversed(lines), json.dumps(copied)]))
-    again = dataset.read(folder, TASKS, 25).unlabelled
+    again = dataset.read(folder, TASKS, "1", 25).unlabelled
     assert some == again and len(some) == 25
     # The near-copy of a labelled text is not there: its old answer would speak against the label.
-    assert len(dataset.read(folder, TASKS, 4000).unlabelled) == len(OLD)
+    assert len(dataset.read(folder, TASKS, "1", 4000).unlabelled) == len(OLD)
     path.unlink()
-    assert dataset.read(folder, TASKS, 4000).unlabelled == []
+    assert dataset.read(folder, TASKS, "1", 4000).unlabelled == []
 
 
 def one_class(folder: Path) -> None:
     rows = [row | {"sentiment": "negative"} for row in labelled(30, 7)]
     write(folder / "data" / "train.jsonl", rows)
+
+
+def with_topics(count: int) -> list[dict]:
+    """The training rows, of which so many have a topic too, always the same one."""
+    return [row | {"topic": "macro"} if place < count else row for place, row in enumerate(labelled(30, 7))]
+
+
+def one_class_each(folder: Path) -> None:
+    write(folder / "data" / "train.jsonl", [row | {"sentiment": "negative"} for row in with_topics(3)])
 
 
 def too_few(folder: Path) -> None:
@@ -289,23 +320,25 @@ def unknown_label(folder: Path) -> None:
 
 
 def unknown_answer(folder: Path) -> None:
-    write(folder / "unlabelled.jsonl", [{"id": "1", "text": "Calder", "sentiment_probabilities": {"good": 1.0}}])
+    row = {"id": "1", "text": "Calder", "sentiment_probabilities": {"good": 1.0}, "model_version": "1"}
+    write(folder / "unlabelled.jsonl", [row])
 
 
 def test_no_more_labelled_rows_are_held_than_there_is_room_for(folder: Path) -> None:
-    whole = dataset.read(folder, TASKS, 10)
-    some = dataset.read(folder, TASKS, 10, labelled_max=20)
+    whole = dataset.read(folder, TASKS, "1", 10)
+    some = dataset.read(folder, TASKS, "1", 10, labelled_max=20)
     assert (len(whole.train), len(some.train), some.validation) == (60, 20, whole.validation)
     assert (whole.left_out, some.left_out) == (0, 40)
     places = [whole.train.index(row) for row in some.train]
     assert places == sorted(places) and places != list(range(20))
-    assert dataset.read(folder, TASKS, 10, labelled_max=20).train == some.train
+    assert dataset.read(folder, TASKS, "1", 10, labelled_max=20).train == some.train
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (one_class, "train.jsonl: all 60 sentiment labels are `negative`; at least two classes are needed"),
+        (one_class_each, "all 60 sentiment labels are `negative`, all 3 topic labels are `macro`; at least two"),
         (too_few, "train.jsonl: 8 labelled rows; at least 10 are needed"),
         (unknown_label, "validation.jsonl:4: unknown topic label 'weather'"),
         (unknown_answer, "unlabelled.jsonl:1: unknown sentiment label 'good'"),
@@ -321,6 +354,23 @@ def test_data_that_cannot_be_used_is_refused(
     assert main(command(home, folder, tmp_path / "run")) == 65
     assert said in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
+
+
+def test_a_stray_label_of_another_task_is_left_out_and_said(
+    home: Path, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alone = {"id": "x", "text": "Calder and Merrow are in the market", "sentiment": None, "topic": "macro"}
+    write(folder / "data" / "train.jsonl", [*with_topics(1), alone])
+    write(folder / "data" / "validation.jsonl", [*labelled(6, 8), alone | {"text": "Oil to a record", "topic": "ipo"}])
+    rows = dataset.read(folder, TASKS, "1", 4000)
+    assert rows.one_class == {"topic": {"macro": 2}} and (len(rows.train), len(rows.validation)) == (60, 12)
+    assert {task for row in (*rows.train, *rows.validation) for task in row.labels} == {"sentiment"}
+    assert main(command(home, folder, tmp_path / "run", "--json", "--epochs", "1")) == 0
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    warned = [event for event in told if event["event"] == "warning"]
+    assert [(event["task"], event["label"], event["labels"]) for event in warned] == [("topic", "macro", 2)]
+    written = manifest.read(tmp_path / "models" / "small" / "2")["training"]["dataset"]
+    assert written["classes"] == {"sentiment": {"negative": 30, "positive": 30}}
 
 
 class KilledError(BaseException):
@@ -400,7 +450,7 @@ def test_training_stops_where_validation_gets_no_better(
     home: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = champion.load(home / "small" / "1")
-    rows = dataset.read(folder, TASKS, 4000)
+    rows = dataset.read(folder, TASKS, "1", 4000)
     recipe, losses = refresh.Recipe(batch=64, patience=1), iter([0.5, 0.4, 0.6, 0.1])
     monkeypatch.setattr(refresh, "judge", lambda *_: {"loss": next(losses)})
     report = refresh.learn(before, *refresh.lessons(before, rows, recipe), rows, recipe, tmp_path, Log(None))

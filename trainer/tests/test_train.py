@@ -1,6 +1,12 @@
 """Promise: the loss counts what it should, a killed run ends as it would have, and variety keeps the meaning."""
 
+import itertools
+import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +87,85 @@ def test_a_run_that_was_killed_ends_as_it_would_have_ended(tmp_path: Path, monke
     assert (broken / "state.pt").is_file()
     torch.testing.assert_close(small_run(broken, None), expected)
     assert not (broken / "state.pt").exists()
+
+
+def test_a_run_that_was_killed_while_saving_is_not_taken_for_a_finished_one(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = train.Recipe(epochs=1, batch=16, max_tokens=32, validation_share=0.3)
+    split, tokenizer = data.load(sets, recipe.validation_share), tiny.tokenizer()
+
+    def fit() -> dict:
+        model = tiny.network(tokenizer)
+        return train.fit(model, tokenizer, split, recipe, frozenset(split.rows), tmp_path / "run", Log(None))
+
+    save = torch.save
+
+    def die(name: str) -> None:
+        """Dies halfway through the writing of one file, whatever it is called meanwhile."""
+
+        def torn(value: object, path: Path) -> None:
+            save(value, path)
+            if path.stem == name:
+                path.write_bytes(path.read_bytes()[:1000])
+                raise KilledError
+
+        monkeypatch.setattr(torch, "save", torn)
+
+    for name in ("epoch-1", "best", "state"):
+        die(name)
+        with pytest.raises(KilledError):
+            fit()
+    monkeypatch.setattr(torch, "save", save)
+    report = fit()
+    assert report["epoch"] == 1 and json.loads((tmp_path / "run" / "best.json").read_text()) == report
+    assert json.loads((tmp_path / "run" / "cost.json").read_text())["trainable_share"] == 1.0
+    monkeypatch.setattr(torch, "save", None)
+    assert fit() == report
+
+
+OUTLIVED = """
+import sys, torch
+from bellwether_trainer import network, tiny
+from bellwether_trainer.__main__ import main
+
+network.pretrained = lambda *_: (tiny.network(tiny.tokenizer()), tiny.tokenizer())
+save = torch.save
+
+def stuck(value, path):
+    save(value, path)
+    path.write_bytes(path.read_bytes()[:1000])
+    print("saving", flush=True)
+    sys.stdin.read()
+
+if sys.argv.pop(1) == "stuck":
+    torch.save = stuck
+sys.exit(main(sys.argv[1:]))
+"""
+"""`train` of the tiny network; told to, it stays halfway through its first checkpoint."""
+
+
+def test_a_one_epoch_run_outlives_a_kill_while_it_saves(sets: Path, tmp_path: Path) -> None:
+    run = ["train", "--data", str(sets), "--run-dir", str(tmp_path / "run"), "--epochs", "1", "--batch", "16"]
+    run += ["--max-tokens", "32", "--validation-share", "0.3", "--device", "cpu"]
+    home = {"PYTHONPATH": str(Path(train.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+
+    def begin(how: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", OUTLIVED, how, *run]
+        return subprocess.Popen(
+            command, env=os.environ | home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    with begin("stuck") as killed:
+        told = list(itertools.takewhile(lambda line: line != "saving\n", killed.stdout))
+        killed.kill()
+    assert killed.returncode == -signal.SIGKILL
+    with begin("on") as again:
+        said = again.communicate(timeout=120)[0].splitlines(keepends=True)
+    assert again.returncode == 0
+    epochs = [[line for line in lines if line.startswith("epoch ")] for lines in (told, said)]
+    assert len(epochs[0]) == 1 and epochs[0] == epochs[1]
+    assert torch.load(tmp_path / "run" / "best.pt", weights_only=True)["report"]["epoch"] == 1
 
 
 def test_lower_layers_learn_more_slowly() -> None:

@@ -27,7 +27,8 @@ impl Reader {
         let content = if record.partition.topic == self.routes.topics.labels {
             match decode_label(record) {
                 Ok(label) => match self.objection(&label) {
-                    None => Ok(Content::Label(Box::new(label))),
+                    // As with posts, nothing is answered after it was appended: no later answer could correct it.
+                    None => Ok(Content::Label(Box::new(Label { at: label.at.min(record.appended_at), ..label }))),
                     Some(message) => {
                         let (record, reason) = (record.clone(), Reason::InvalidField);
                         Err(DeadLetter { record, stage: "archive", reason, message })
@@ -66,5 +67,41 @@ impl Reader {
                 Some(format!("there is no task {:?}; there are {}", label.task, names.join(", ")))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "tests")]
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::codec::Envelope;
+    use crate::pipeline::Topics;
+    use crate::stream::Partition;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_label_that_is_dated_after_it_was_appended_can_be_corrected_by_the_next() {
+        let topics = Topics::of("test");
+        let partition = Partition::new(&topics.labels, 0);
+        let envelope = Envelope { source: Arc::from("bellwether/test") };
+        let routes = Routes { topics, envelope, scored: 1, mentions: 1, dead_letters: 1, value_bytes_max: 1 << 20 };
+        let reader = Reader { tasks: Arc::from([]), policy: Policy::All, routes };
+        let read = |year: u32, appended_at: i64| {
+            let label = format!(
+                r#"{{"post_id": "p", "task": "sentiment", "label": "neutral", "annotator": "kim", "at": "{year}-03-02T13:30:00Z"}}"#
+            );
+            let value = Some(Bytes::from(label));
+            let appended_at = Timestamp::from_millis(appended_at);
+            let partition = partition.clone();
+            let row = reader.row(&Record { partition, offset: 0, appended_at, key: None, value, headers: Vec::new() });
+            let Content::Label(label) = row.content else { panic!("a label") };
+            label.at
+        };
+        let (came, later) = (1_772_800_000_000, 1_772_900_000_000);
+        assert_eq!(read(2_026, came).to_string(), "2026-03-02T13:30:00Z", "what lies before it stays");
+        assert_eq!(read(2_099, came), Timestamp::from_millis(came));
+        assert!(read(2_099, came) < read(2_099, later), "the later one is the one that counts");
     }
 }

@@ -36,6 +36,9 @@ pub struct LabelCounts {
     /// Of posts, or of people for one post, beyond those that are held.
     #[serde(default)]
     pub beyond: usize,
+    /// When the newest that can be used was given.
+    #[serde(default)]
+    pub newest: Option<Timestamp>,
 }
 
 /// People whose answer for one post and task is held: the latest.
@@ -75,6 +78,7 @@ impl Labels {
             self.counts.beyond += 1;
             return;
         }
+        self.counts.newest = self.counts.newest.max(Some(label.at));
         let vote = Vote { annotator: label.annotator, label: class.to_owned(), at: label.at };
         let votes = self.votes.entry(label.post_id).or_default().entry(task.name.clone()).or_default();
         match votes.iter_mut().find(|known| known.annotator == vote.annotator) {
@@ -206,6 +210,7 @@ mod tests {
             assert_eq!(labels.votes("a", "sentiment").len(), 2, "one a person");
             assert_eq!(labels.answer("b", "sentiment"), Some("negative"), "an alias is its own class");
             assert_eq!(labels.counts().superseded, 1);
+            assert_eq!(labels.counts().newest, Some(Timestamp::from_millis(3)));
         }
         all.reverse();
         assert_eq!(labels(&all).answer("a", "topic"), None);

@@ -20,7 +20,7 @@ use crate::archive::{ArchiveError, ArchivedPost, Odds, Shelf};
 use crate::model::Task;
 use crate::time::Timestamp;
 
-pub use cut::{Side, cut};
+pub use cut::{Cut, Side, cut};
 pub use labels::{LabelCounts, Labels, Vote};
 
 /// Labelled posts in one data set: they take about a gigabyte of memory while it is made (a million took 3.3).
@@ -140,6 +140,9 @@ pub struct DatasetReport {
     pub agreement: BTreeMap<String, Agreement>,
     /// Rows that stand with an older near-copy instead of where their time would put them.
     pub moved: usize,
+    /// Rows that are left out: near-copies of an older row to judge by.
+    #[serde(default)]
+    pub copies: usize,
     /// By side.
     pub splits: BTreeMap<String, SplitReport>,
     /// Samples without a label that were kept.
@@ -168,6 +171,10 @@ impl DatasetReport {
         }
         if self.unknown_posts.0 > 0 {
             warnings.push(format!("{} labelled posts are not in the archive", self.unknown_posts.0));
+        }
+        if self.copies > 0 {
+            let copies = self.copies;
+            warnings.push(format!("{copies} labelled posts are left out: near-copies of an older one to judge by"));
         }
         let disputed: usize = self.agreement.values().map(|task| task.shared - task.agreed).sum();
         if disputed > 0 {
@@ -214,7 +221,7 @@ pub fn make_dataset(
         return Err(DatasetError::NoneInArchive { labelled: labels.len(), samples });
     }
     let known = labelled.len();
-    let (examples, moved) = examples(labelled, &labels, plan);
+    let (examples, moved, copies) = examples(labelled, &labels, plan);
     let unlabelled: Vec<ArchivedPost> =
         unlabelled.into_values().filter(is_usable).filter_map(|post| of_known_classes(post, &plan.tasks)).collect();
     let mut report = DatasetReport {
@@ -227,9 +234,10 @@ pub fn make_dataset(
         model_versions: tally(examples.iter().map(|example| example.post.model_version.as_str())),
         labels: counts,
         unknown_posts: (unknown.len(), first(unknown)),
-        left_out: known - examples.len(),
+        left_out: known - examples.len() - copies,
         agreement: agreement(&examples, &labels, plan),
         moved,
+        copies,
         splits: BTreeMap::new(),
         unlabelled: unlabelled.len(),
     };
@@ -304,18 +312,23 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// The labelled posts that can be used, oldest first, each on its side.
-fn examples(labelled: HashMap<Arc<str>, ArchivedPost>, labels: &Labels, plan: &DatasetPlan) -> (Vec<Example>, usize) {
+/// The labelled posts that can be used, oldest first, each on its side; how many were moved and how many left out.
+fn examples(
+    labelled: HashMap<Arc<str>, ArchivedPost>,
+    labels: &Labels,
+    plan: &DatasetPlan,
+) -> (Vec<Example>, usize, usize) {
     let mut posts: Vec<ArchivedPost> = labelled.into_values().filter(is_usable).collect();
     posts.sort_by(|one, other| (one.published_at, &one.post_id).cmp(&(other.published_at, &other.post_id)));
     let texts: Vec<&str> = posts.iter().map(|post| post.text.as_str()).collect();
-    let (sides, moved) = cut(&texts, (plan.validation_share, plan.test_share), plan.near_copy);
+    let Cut { sides, moved, copies } = cut(&texts, (plan.validation_share, plan.test_share), plan.near_copy);
     let answers = |post: &ArchivedPost| -> BTreeMap<String, String> {
         let answer = |task: &Task| Some((task.name.clone(), labels.answer(&post.post_id, &task.name)?.to_owned()));
         plan.tasks.iter().filter_map(answer).collect()
     };
-    let example = |(post, side): (ArchivedPost, Side)| Example { answers: answers(&post), post, side };
-    (posts.into_iter().zip(sides).map(example).collect(), moved)
+    let example =
+        |(post, side): (ArchivedPost, Option<Side>)| Some(Example { answers: answers(&post), post, side: side? });
+    (posts.into_iter().zip(sides).filter_map(example).collect(), moved, copies)
 }
 
 fn agreement(examples: &[Example], labels: &Labels, plan: &DatasetPlan) -> BTreeMap<String, Agreement> {
