@@ -3,6 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use bellwether::time::{Clock as _, SystemClock};
+
 /// Sends one record to partition 0 of a topic (Produce version 3, one batch of format 2); returns the broker's error code.
 pub fn produce(servers: &str, topic: &str, value: &[u8], headers: &[(&[u8], &[u8])]) -> i16 {
     let batch = batch(&record(value, headers));
@@ -60,8 +62,10 @@ fn record(value: &[u8], headers: &[(&[u8], &[u8])]) -> Vec<u8> {
 
 fn batch(record: &[u8]) -> Vec<u8> {
     let mut covered = Vec::new();
+    // Of now, for what is old is removed within seconds.
+    let now = (SystemClock::new().now().millis()).to_be_bytes();
     // Attributes, the last offset, times, no producer, no sequence, one record.
-    for part in [&0_i16.to_be_bytes()[..], &0_i32.to_be_bytes(), &0_i64.to_be_bytes(), &0_i64.to_be_bytes()] {
+    for part in [&0_i16.to_be_bytes()[..], &0_i32.to_be_bytes(), &now, &now] {
         covered.extend_from_slice(part);
     }
     for part in [&(-1_i64).to_be_bytes()[..], &(-1_i16).to_be_bytes(), &(-1_i32).to_be_bytes(), &1_i32.to_be_bytes()] {
