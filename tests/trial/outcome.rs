@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Trial;
 use super::archive::{gaps, segments};
@@ -40,7 +40,12 @@ impl Trial {
         let dead: Vec<OwnedMessage> = read("dead-letters").into_iter().filter(|letter| !is_mark(letter)).collect();
         let mut outcome = Outcome { inputs, scored, dead, lost: Vec::new(), twice: Vec::new(), invented: Vec::new() };
         outcome.judge_records();
-        let mentions: Vec<Value> = read("mentions").iter().map(json_of).collect();
+        let placed = |message: &OwnedMessage| {
+            let mut record = json_of(message);
+            record["stands_at"] = json!(format!("{}@{}", message.partition(), message.offset()));
+            record
+        };
+        let mentions: Vec<Value> = read("mentions").iter().map(placed).collect();
         outcome.judge_mentions(mentions.iter().filter(|record| record["type"] == "mention"));
         for kind in ["index", "alerts"] {
             outcome.judge_ids(kind, read(kind).iter().map(json_of).map(|record| text(&record["id"])));
@@ -106,7 +111,13 @@ impl Outcome {
 
     /// A mention for each subject of each scored post, and no other.
     fn judge_mentions<'a>(&mut self, mentions: impl Iterator<Item = &'a Value> + Clone) {
-        self.judge_ids("mentions", mentions.clone().map(|mention| text(&mention["id"])));
+        let mut seen = BTreeMap::new();
+        for mention in mentions.clone() {
+            let (id, at) = (text(&mention["id"]), text(&mention["stands_at"]));
+            if let Some(before) = seen.insert(id.clone(), at.clone()) {
+                self.twice.push(format!("mentions has {id} twice, at {before} and {at}"));
+            }
+        }
         let mut of_post: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
         for mention in mentions {
             of_post.entry(origin(mention)).or_default().insert(text(&mention["subject"]));
