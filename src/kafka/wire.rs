@@ -123,8 +123,13 @@ mod tests {
 
     #[test]
     fn what_librdkafka_would_skip_or_ask_for_for_good_is_no_passing_trouble() {
-        let unreadable = [Code::BadMessage, Code::BadCompression, Code::NotImplemented, Code::InvalidMessage];
-        for code in unreadable {
+        for code in [
+            Code::BadMessage,
+            Code::BadCompression,
+            Code::NotImplemented,
+            Code::InvalidMessage,
+            Code::MessageSizeTooLarge,
+        ] {
             assert!(is_unreadable(&Theirs::MessageConsumption(code)), "{code:?}");
         }
         for code in [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::NotLeaderForPartition] {

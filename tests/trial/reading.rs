@@ -1,11 +1,10 @@
 //! Reading topics as their readers do: what is committed, from the first record to the end.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Message as _, OwnedMessage};
+use rdkafka::message::OwnedMessage;
 use rdkafka::producer::{DefaultProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
@@ -32,20 +31,13 @@ impl Trial {
     pub fn read(&self, topic: &str) -> Vec<OwnedMessage> {
         let consumer = self.consumer(topic, "read_committed");
         let mut open = partitions(&consumer, topic);
-        let (mut messages, mut next) = (Vec::new(), BTreeMap::new());
+        let mut messages = Vec::new();
         assign(&consumer, topic, &open);
         let until = Instant::now() + SOON;
         while !open.is_empty() {
             assert!(Instant::now() < until, "{topic} does not come to its end");
             match consumer.poll(Duration::from_millis(200)) {
-                // What a client hands over again, as it may where the leader changed, is one record all the same.
-                Some(Ok(message)) if next.get(&message.partition()).is_some_and(|next| message.offset() < *next) => {
-                    eprintln!("{topic}/{}: {} is handed over again", message.partition(), message.offset());
-                }
-                Some(Ok(message)) => {
-                    next.insert(message.partition(), message.offset() + 1);
-                    messages.push(message.detach());
-                }
+                Some(Ok(message)) => messages.push(message.detach()),
                 Some(Err(KafkaError::PartitionEOF(partition))) => open.retain(|other| *other != partition),
                 Some(Err(error)) => panic!("{topic}: {error}"),
                 None => {}
