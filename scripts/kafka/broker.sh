@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A Kafka broker of one's own: a single node on free ports of the loopback, with all that it has in DIR.
 #
-#   broker.sh start DIR    starts it, or starts it again on the data and the port that DIR has; prints HOST:PORT
-#   broker.sh stop DIR     SIGTERM: a clean end
-#   broker.sh kill DIR     SIGKILL: what a test of faults wants
+#   broker.sh start DIR          starts it, or starts it again on the data and the port that DIR has; prints HOST:PORT
+#   broker.sh start DIR FIRST    as a second node of the broker in the folder FIRST, which stays the controller
+#   broker.sh stop DIR           SIGTERM: a clean end
+#   broker.sh kill DIR           SIGKILL: what a test of faults wants
 #
 # DIR/bootstrap holds HOST:PORT, DIR/pid the process, DIR/log what it said. Any number may run side by side.
 # BELLWETHER_TEST_KAFKA_HEAP is the heap of one (512m unless set), BELLWETHER_TEST_KAFKA_SESSION the milliseconds after
@@ -12,8 +13,8 @@ set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 . "$here/../say.sh"
 
-[ $# -eq 2 ] || die "usage: $0 start|stop|kill DIR" "name what to do and the broker's folder"
-command=$1
+[ $# -eq 2 ] || [ "$#-$1" = 3-start ] || die "usage: $0 start|stop|kill DIR" "name what to do and the broker's folder"
+command=$1 first=${3:-}
 mkdir -p "$2"
 dir="$(cd "$2" && pwd)"
 
@@ -63,12 +64,17 @@ held = [socket.socket() for _ in range(2)]
 for one in held:
     one.bind(("127.0.0.1", 0))
 print(*(one.getsockname()[1] for one in held))')
-    local client=${ports% *} controller=${ports#* }
+    local client=${ports% *} node=1
+    local quorum="1@127.0.0.1:${ports#* }" roles=broker,controller listeners=",CONTROLLER://127.0.0.1:${ports#* }"
+    if [ -n "$first" ]; then
+        node=2 roles=broker listeners=
+        quorum=$(sed -n 's/^controller.quorum.voters=//p' "$first/server.properties")
+    fi
     cat >"$dir/server.properties" <<END
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$client,CONTROLLER://127.0.0.1:$controller
+process.roles=$roles
+node.id=$node
+controller.quorum.voters=$quorum
+listeners=PLAINTEXT://127.0.0.1:$client$listeners
 advertised.listeners=PLAINTEXT://127.0.0.1:$client
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT

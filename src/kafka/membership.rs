@@ -121,16 +121,18 @@ pub struct Membership {
     /// The consumer that is in place.
     consumer: Arc<Mutex<Weak<BaseConsumer<Listener>>>>,
     pub(super) board: Arc<Board>,
+    /// The group's name.
+    pub(super) group: Arc<str>,
 }
 
 impl Membership {
     /// The place of who reads in no group.
     pub(super) fn nowhere() -> Self {
-        Self { consumer: Arc::default(), board: Arc::default() }
+        Self { consumer: Arc::default(), board: Arc::default(), group: Arc::from("nobody") }
     }
 
-    pub(super) fn new(consumer: &Arc<BaseConsumer<Listener>>, board: Arc<Board>) -> Self {
-        Self { consumer: Arc::new(Mutex::new(Arc::downgrade(consumer))), board }
+    pub(super) fn new(consumer: &Arc<BaseConsumer<Listener>>, board: Arc<Board>, group: &str) -> Self {
+        Self { consumer: Arc::new(Mutex::new(Arc::downgrade(consumer))), board, group: Arc::from(group) }
     }
 
     /// Another consumer takes the place.
@@ -152,6 +154,11 @@ impl Membership {
             return Err(Fault::FencedMember("this consumer holds no assignment".to_owned()));
         }
         metadata.ok_or_else(|| Fault::FencedMember("this consumer is in no group".to_owned()))
+    }
+
+    /// The group's metadata, of a member or not: for positions that are never committed.
+    pub(super) fn any_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer().ok()?.group_metadata()
     }
 
     /// What commits positions for the group, outside a transaction. Blocks until the coordinator answered.

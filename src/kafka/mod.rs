@@ -5,12 +5,15 @@
 //! [`Tail`] and [`Sweep`] serve the command line. The guarantee itself is in [`crate::stream`]: this room only does as it says.
 //! All calls block; none is made from an async task.
 
+mod aside;
 mod census;
 mod client;
 mod desk;
 mod error;
+mod fault;
 mod handle;
 mod hang;
+mod markers;
 mod membership;
 mod outlet;
 mod placement;
@@ -33,6 +36,7 @@ pub use census::Census;
 pub use client::{event_bytes_max, producer_bytes_max, property_objection, scout_bytes_max, source_bytes_max};
 pub use error::KafkaError;
 pub use handle::SourceHandle;
+pub use markers::Reach;
 pub use membership::{Lag, Membership, Rebalances};
 pub use plain::PlainProducer;
 pub use producer::Producer;

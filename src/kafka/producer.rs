@@ -7,11 +7,13 @@ use std::time::Duration;
 use rdkafka::error::KafkaError as Theirs;
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 
+use crate::kafka::markers::Reach;
 use crate::kafka::membership::Membership;
 use crate::kafka::reports::Reports;
 use crate::kafka::scout::Deadline;
 use crate::kafka::transaction::KafkaTransaction;
 use crate::kafka::{KafkaError, KafkaSettings, client};
+use crate::stream::{Fault, Partition, Transaction as _};
 use crate::time::Clock;
 
 /// A client that counts its reports.
@@ -22,7 +24,8 @@ pub(super) type Sender = ThreadedProducer<Reports>;
 pub struct Producer;
 
 impl Producer {
-    /// A writer of transactions. Ends what an earlier producer with this id left open, and fences it.
+    /// A writer of transactions. Ends what an earlier producer with this id left open wherever it may have been, and
+    /// fences it.
     ///
     /// # Errors
     /// [`KafkaError::Unavailable`] when that was not done within `start_timeout`; [`KafkaError::Settings`].
@@ -30,26 +33,33 @@ impl Producer {
         settings: &KafkaSettings,
         transactional_id: &str,
         membership: Membership,
+        reach: &Reach,
         clock: Arc<dyn Clock>,
     ) -> Result<KafkaTransaction, KafkaError> {
+        let deadline = Deadline::after(&clock, settings.start_timeout);
         let mint = Mint { settings: settings.clone(), id: transactional_id.to_owned() };
-        let sender = mint.begun(&clock)?;
-        Ok(KafkaTransaction::new(settings, Some(sender), membership, clock).with_mint(mint))
+        let sender = mint.begun(&deadline, &*clock)?;
+        let port = KafkaTransaction::new(settings, Some(sender), membership, reach, clock.clone()).with_mint(mint);
+        cleared(port, settings, &deadline, &*clock)
     }
 
     /// A writer of transactions that carry no positions, for who reads in no group: its id alone fences it. What an
-    /// earlier producer with this id had begun is decided when this returns.
+    /// earlier producer with this id had begun in `outputs` is decided when this returns.
     ///
     /// # Errors
     /// As [`Producer::exactly_once`].
     pub fn alone(
         settings: &KafkaSettings,
         transactional_id: &str,
+        outputs: Vec<Partition>,
         clock: Arc<dyn Clock>,
     ) -> Result<KafkaTransaction, KafkaError> {
+        let deadline = Deadline::after(&clock, settings.start_timeout);
         let mint = Mint { settings: settings.clone(), id: transactional_id.to_owned() };
-        let sender = mint.begun(&clock)?;
-        Ok(KafkaTransaction::new(settings, Some(sender), Membership::nowhere(), clock))
+        let sender = mint.begun(&deadline, &*clock)?;
+        let (nowhere, reach) = (Membership::nowhere(), Reach { input: None, outputs });
+        let port = KafkaTransaction::new(settings, Some(sender), nowhere, &reach, clock.clone());
+        cleared(port, settings, &deadline, &*clock)
     }
 
     /// A writer without transactions: every record acknowledged, then the positions.
@@ -63,13 +73,13 @@ impl Producer {
         clock: Arc<dyn Clock>,
     ) -> Result<KafkaTransaction, KafkaError> {
         let sender = client::producer(settings, client_id, None).create_with_context(Reports::default())?;
-        Ok(KafkaTransaction::new(settings, Some(sender), membership, clock))
+        Ok(KafkaTransaction::new(settings, Some(sender), membership, &Reach::default(), clock))
     }
 
     /// Commits positions and writes nothing: for a stage that publishes elsewhere. Use it at least once.
     #[must_use]
     pub fn offsets_only(settings: &KafkaSettings, membership: Membership, clock: Arc<dyn Clock>) -> KafkaTransaction {
-        KafkaTransaction::new(settings, None, membership, clock)
+        KafkaTransaction::new(settings, None, membership, &Reach::default(), clock)
     }
 }
 
@@ -87,9 +97,8 @@ impl Mint {
     }
 
     /// A client that has begun: what an earlier one with this id had begun is decided.
-    fn begun(&self, clock: &Arc<dyn Clock>) -> Result<Sender, KafkaError> {
+    fn begun(&self, deadline: &Deadline, clock: &dyn Clock) -> Result<Sender, KafkaError> {
         let (sender, settings) = (self.sender()?, &self.settings);
-        let deadline = Deadline::after(clock, settings.start_timeout);
         loop {
             let error = match sender.init_transactions(deadline.left().min(client::ASK)) {
                 Ok(()) => return Ok(sender),
@@ -98,13 +107,35 @@ impl Mint {
             if !is_retriable(&error) {
                 return Err(KafkaError::refused("beginning transactions", error));
             }
-            if deadline.left().is_zero() {
-                let (servers, waited) = (settings.bootstrap_servers.clone(), settings.start_timeout);
-                return Err(KafkaError::Unavailable { servers, waited, last: error.to_string() });
-            }
-            clock.pause(Duration::from_millis(100));
+            again(settings, deadline, clock, error.to_string())?;
         }
     }
+}
+
+/// A writer that has been at each place where an earlier one of its id may have left something open.
+fn cleared(
+    mut port: KafkaTransaction,
+    settings: &KafkaSettings,
+    deadline: &Deadline,
+    clock: &dyn Clock,
+) -> Result<KafkaTransaction, KafkaError> {
+    loop {
+        match port.abort() {
+            Ok(()) => return Ok(port),
+            Err(Fault::Retriable(why) | Fault::FencedMember(why)) => again(settings, deadline, clock, why)?,
+            Err(fault) => return Err(KafkaError::refused("beginning transactions", fault)),
+        }
+    }
+}
+
+/// Waits before the next attempt, until the deadline has passed.
+fn again(settings: &KafkaSettings, deadline: &Deadline, clock: &dyn Clock, last: String) -> Result<(), KafkaError> {
+    if deadline.left().is_zero() {
+        let (servers, waited) = (settings.bootstrap_servers.clone(), settings.start_timeout);
+        return Err(KafkaError::Unavailable { servers, waited, last });
+    }
+    clock.pause(Duration::from_millis(100));
+    Ok(())
 }
 
 /// Whether the same call may succeed if made again.

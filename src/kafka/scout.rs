@@ -186,8 +186,26 @@ impl Scout {
         partitions: &[Partition],
         deadline: &Deadline,
     ) -> Result<Vec<Option<i64>>, KafkaError> {
+        self.committed_by(|clients| &clients.stable, partitions, deadline)
+    }
+
+    /// What the group committed of each up to now, whatever transactions with its offsets are open.
+    pub(super) fn committed_so_far(
+        &self,
+        partitions: &[Partition],
+        deadline: &Deadline,
+    ) -> Result<Vec<Option<i64>>, KafkaError> {
+        self.committed_by(|clients| &clients.open, partitions, deadline)
+    }
+
+    fn committed_by(
+        &self,
+        client: impl Fn(&Clients) -> &BaseConsumer<Quiet>,
+        partitions: &[Partition],
+        deadline: &Deadline,
+    ) -> Result<Vec<Option<i64>>, KafkaError> {
         let found = self.ask("the committed positions", deadline, |clients, limit| {
-            let found = clients.stable.committed_offsets(wire::bare_list(partitions), limit)?;
+            let found = client(clients).committed_offsets(wire::bare_list(partitions), limit)?;
             found.elements().iter().try_for_each(|element| element.error())?;
             Ok(found)
         })?;
@@ -196,6 +214,12 @@ impl Scout {
             _ => None,
         };
         Ok(partitions.iter().map(position).collect())
+    }
+
+    /// Whether a transaction is open in a partition now, of whoever.
+    pub(super) fn is_open(&self, at: &Partition, deadline: &Deadline) -> Result<bool, KafkaError> {
+        let end = self.bounds(at, deadline)?.high;
+        Ok(self.stable(at, deadline)?.high < end)
     }
 
     /// Where a partition begins and really ends.

@@ -87,7 +87,7 @@ impl Source {
         }
         seat.subscribe(&consumer)?;
         let consumer = Arc::new(consumer);
-        let membership = Membership::new(&consumer, board);
+        let membership = Membership::new(&consumer, board, &group);
         let (orders, inbox) = bounded(64);
         let poller = Poller::new(seat, (consumer, config), membership.clone(), inbox, client::fetch_wait(&settings));
         let thread = std::thread::Builder::new()

@@ -10,11 +10,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as Theirs, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
 
+use crate::kafka::aside::{aside, within};
+use crate::kafka::fault::{fault, refused_output};
+use crate::kafka::markers::{Markers, Reach, Unmarked};
 use crate::kafka::membership::Membership;
 use crate::kafka::producer::{Mint, Sender, is_retriable};
 use crate::kafka::scout::Deadline;
@@ -37,8 +40,8 @@ pub struct KafkaTransaction {
     successor: Option<Sender>,
     /// When the present transaction began.
     begun_at: Duration,
-    /// The present transaction was given up, by the broker or by us.
-    lapsed: bool,
+    stands: Stands,
+    markers: Markers,
     membership: Membership,
     metadata: Option<ConsumerGroupMetadata>,
     offsets: Vec<(Partition, Position)>,
@@ -46,6 +49,16 @@ pub struct KafkaTransaction {
     sending: Option<Receiver<Sent>>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
+}
+
+/// How the present transaction stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Begun,
+    /// It was given up, by the broker or by us.
+    Lapsed,
+    /// There is none; what the last one has no marker for may not be marked yet.
+    Ended,
 }
 
 /// Where a group sees this member.
@@ -60,15 +73,18 @@ impl KafkaTransaction {
         settings: &KafkaSettings,
         sender: Option<Sender>,
         membership: Membership,
+        reach: &Reach,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let timeout = settings.transaction_timeout;
+        let markers = Markers::new(settings, &membership.group, reach, &clock);
         Self {
             sender,
             mint: None,
             successor: None,
             begun_at: Duration::ZERO,
-            lapsed: false,
+            stands: Stands::Ended,
+            markers,
             membership,
             metadata: None,
             offsets: Vec::new(),
@@ -102,6 +118,33 @@ impl KafkaTransaction {
         self.offsets = offsets.to_vec();
         let (sender, limit) = (self.sender()?.clone(), self.limit());
         aside(move || (sender.send_offsets_to_transaction(&list, &metadata, limit), metadata))
+    }
+
+    /// Sends positions, or waits for the answer to those that were sent.
+    fn carry(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
+        let answered = match self.sending.take() {
+            Some(answered) => answered,
+            None => self.send(offsets)?,
+        };
+        let result = match answered.recv_timeout(self.timeout) {
+            Ok((result, metadata)) => {
+                // A retry within one transaction must bring the same metadata.
+                self.metadata = Some(metadata);
+                result
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.sending = Some(answered);
+                let late = Fault::Retriable("no answer to the positions of the transaction yet".to_owned());
+                return Err(self.unless_overdue(late));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(Fault::Fatal("sending positions broke off".to_owned())),
+        };
+        result.map_err(|error| match self.standing(&error) {
+            Standing::Member => self.judge(&error),
+            // The next attempt reads metadata anew, and checks the leases after that.
+            Standing::Rebalancing => Fault::Abortable(error.to_string()),
+            Standing::Out => Fault::FencedMember(error.to_string()),
+        })
     }
 
     /// What an error says about this member. A generation that has moved on while the member holds an assignment is a
@@ -154,7 +197,7 @@ impl KafkaTransaction {
 
     /// The next abort begins with a new client.
     fn give_up(&mut self, why: &str) -> Fault {
-        self.lapsed = true;
+        self.stands = Stands::Lapsed;
         let lasted = self.clock.monotonic().saturating_sub(self.begun_at);
         Fault::FencedMember(format!("a transaction of {} s is given up: {why}", lasted.as_secs()))
     }
@@ -170,7 +213,6 @@ impl KafkaTransaction {
         match within(self.timeout, move || begins.init_transactions(limit))? {
             Some(Ok(())) => {
                 let old = self.sender.replace(successor);
-                self.lapsed = false;
                 // Ending it waits for what it has not sent.
                 drop(aside(move || drop(old))?);
                 tracing::warn!("a transaction was given up: a new producer begins where the log says");
@@ -183,6 +225,46 @@ impl KafkaTransaction {
             Some(Err(error)) => Err(Fault::Fatal(error.to_string())),
             None => Err(Fault::Fatal("beginning anew hangs".to_owned())),
         }
+    }
+
+    /// Ends the present transaction, if there is one, without a commit.
+    fn end(&mut self) -> Result<(), Fault> {
+        match self.stands {
+            Stands::Ended => {}
+            Stands::Lapsed => self.renew()?,
+            Stands::Begun => {
+                let (sender, limit) = (self.sender()?.clone(), self.limit());
+                match within(self.timeout, move || sender.abort_transaction(limit))? {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => return Err(self.judge(&error)),
+                    None => return Err(self.unless_overdue(Fault::Unknown("aborting hangs".to_owned()))),
+                }
+            }
+        }
+        self.stands = Stands::Ended;
+        Ok(())
+    }
+
+    /// A transaction that is to be aborted, behind what has no marker.
+    fn lay(&mut self, unmarked: &Unmarked) -> Result<(), Fault> {
+        self.begin()?;
+        for output in unmarked.outputs() {
+            self.produce(&output)?;
+        }
+        if let Some(metadata) = self.membership.any_metadata().filter(|_| !unmarked.positions.is_empty()) {
+            self.metadata = Some(metadata);
+            match self.carry(&unmarked.positions) {
+                // Who is refused as a member has reached the group.
+                Err(Fault::FencedMember(_) | Fault::Abortable(_)) if self.stands == Stands::Begun => {}
+                sent => sent?,
+            }
+        }
+        let limit = self.limit();
+        if !self.drain(self.sender()?, limit) {
+            return Err(Fault::Retriable("no marker is laid yet".to_owned()));
+        }
+        tracing::info!(?unmarked, "laid markers");
+        Ok(())
     }
 
     /// Waits until all reports are in, and librdkafka has put the last one away: its own flush sleeps 100 ms at a time.
@@ -203,12 +285,14 @@ impl Transaction for KafkaTransaction {
         self.metadata = None;
         self.sending = None;
         self.begun_at = self.clock.monotonic();
+        self.stands = Stands::Begun;
         let sender = self.sender()?;
         sender.context().forgive();
         sender.begin_transaction().map_err(|error| fault(&error))
     }
 
     fn produce(&mut self, output: &Output) -> Result<(), Fault> {
+        self.markers.written(&output.topic, output.partition);
         let sender = self.sender()?;
         let reports = sender.context();
         loop {
@@ -232,29 +316,8 @@ impl Transaction for KafkaTransaction {
     }
 
     fn send_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
-        let answered = match self.sending.take() {
-            Some(answered) => answered,
-            None => self.send(offsets)?,
-        };
-        let result = match answered.recv_timeout(self.timeout) {
-            Ok((result, metadata)) => {
-                // A retry within one transaction must bring the same metadata.
-                self.metadata = Some(metadata);
-                result
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                self.sending = Some(answered);
-                let late = Fault::Retriable("no answer to the positions of the transaction yet".to_owned());
-                return Err(self.unless_overdue(late));
-            }
-            Err(RecvTimeoutError::Disconnected) => return Err(Fault::Fatal("sending positions broke off".to_owned())),
-        };
-        result.map_err(|error| match self.standing(&error) {
-            Standing::Member => self.judge(&error),
-            // The next attempt reads metadata anew, and checks the leases after that.
-            Standing::Rebalancing => Fault::Abortable(error.to_string()),
-            Standing::Out => Fault::FencedMember(error.to_string()),
-        })
+        self.markers.sent(offsets);
+        self.carry(offsets)
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
@@ -263,8 +326,11 @@ impl Transaction for KafkaTransaction {
             // Not asked for yet, so it can be given up.
             return Err(Fault::Abortable("what was produced is not delivered in time".to_owned()));
         }
+        self.markers.asked();
         match within(self.timeout, move || sender.commit_transaction(limit))? {
             Some(Ok(())) => {
+                self.stands = Stands::Ended;
+                self.markers.committed();
                 self.membership.committed(&self.offsets);
                 Ok(())
             }
@@ -275,15 +341,18 @@ impl Transaction for KafkaTransaction {
 
     fn abort(&mut self) -> Result<(), Fault> {
         self.metadata = None;
-        if self.lapsed {
-            return self.renew();
+        self.end()?;
+        let deadline = Deadline::after(&self.clock, self.limit());
+        let unmarked = self.markers.unmarked(&deadline).map_err(|error| Fault::Retriable(error.to_string()))?;
+        if !unmarked.is_empty() {
+            self.lay(&unmarked).map_err(|fault| match fault {
+                Fault::Abortable(why) | Fault::Unknown(why) => Fault::Retriable(why),
+                other => other,
+            })?;
+            self.end()?;
         }
-        let (sender, limit) = (self.sender()?.clone(), self.limit());
-        match within(self.timeout, move || sender.abort_transaction(limit))? {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(self.judge(&error)),
-            None => Err(self.unless_overdue(Fault::Unknown("aborting hangs".to_owned()))),
-        }
+        self.markers.settled();
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -323,42 +392,6 @@ impl fmt::Debug for KafkaTransaction {
     }
 }
 
-/// Runs a call on a thread of its own.
-fn aside<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<Receiver<T>, Fault> {
-    let (answer, answered) = bounded(1);
-    let spawned = std::thread::Builder::new().name("kafka-call".to_owned()).spawn(move || {
-        let _nobody_waits = answer.send(call());
-    });
-    spawned.map_err(|error| Fault::Retriable(format!("starting a thread: {error}")))?;
-    Ok(answered)
-}
-
-/// Runs a call on a thread of its own; `None` when it has not ended after `limit`, and then nobody waits for it.
-fn within<T: Send + 'static>(limit: Duration, call: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>, Fault> {
-    Ok(aside(call)?.recv_timeout(limit).ok())
-}
-
 fn list(offsets: &[(Partition, Position)]) -> Result<rdkafka::TopicPartitionList, Fault> {
     wire::list(offsets.iter().map(|(at, position)| (at, *position))).map_err(|error| Fault::Fatal(error.to_string()))
-}
-
-/// What librdkafka says about the error: it knows what may follow.
-fn fault(error: &Theirs) -> Fault {
-    let why = error.to_string();
-    match error {
-        Theirs::Transaction(inner) if inner.is_fatal() => Fault::Fatal(why),
-        Theirs::Transaction(inner) if inner.txn_requires_abort() => Fault::Abortable(why),
-        Theirs::Transaction(inner) if inner.is_retriable() => Fault::Retriable(why),
-        _ => Fault::Fatal(why),
-    }
-}
-
-fn refused_output(output: &Output, error: &Theirs) -> Fault {
-    let size = output.size();
-    let why = format!("a record of {size} bytes for {}/{} was refused: {error}", output.topic, output.partition);
-    match error.rdkafka_error_code() {
-        // Inside a transaction that has failed already: abort says why.
-        Some(Code::State | Code::PurgeQueue) => Fault::Abortable(why),
-        _ => Fault::Fatal(why),
-    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, never};
 
-use crate::kafka::{KafkaTransaction, Producer, ReadBack, Source, SourceConfig, SourceHandle};
+use crate::kafka::{KafkaTransaction, Producer, Reach, ReadBack, Source, SourceConfig, SourceHandle};
 use crate::pipeline::assemble::{Assembly, Counts};
 use crate::pipeline::score::Prepared;
 use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl, named};
@@ -146,11 +146,32 @@ impl Launch {
         })
     }
 
+    /// Where the transactions of a stage write, and what they read.
+    fn reach(&self, stage: StageName) -> Reach {
+        let (topics, counts) = (Topics::of(&self.assembly.settings.name), self.counts);
+        let letters = (topics.dead_letters, counts.dead_letters);
+        let (input, outputs) = match stage {
+            StageName::Score => {
+                let input = self.assembly.settings.sources.first().map(|source| source.topic.clone());
+                (input, vec![(topics.scored, counts.scored), (topics.mentions, counts.mentions), letters])
+            }
+            StageName::Signal => {
+                let outputs = vec![(topics.index, counts.mentions), (topics.alerts, counts.mentions), letters];
+                (Some(topics.mentions), outputs)
+            }
+            StageName::Archive => (Some(topics.scored), vec![letters]),
+        };
+        let partitions = |(topic, count)| (0..count).map(move |number| Partition::new(&topic, number));
+        Reach { input, outputs: outputs.into_iter().flat_map(partitions).collect() }
+    }
+
     fn producer(&self, stage: StageName, source: &SourceHandle) -> Result<KafkaTransaction, RunError> {
         let (settings, clock) = (&self.assembly.settings.kafka, self.assembly.clock.clone());
         let id = format!("{}.{}.{}", self.assembly.settings.name, stage.as_str(), self.instance);
         Ok(match settings.delivery {
-            Delivery::ExactlyOnce => Producer::exactly_once(settings, &id, source.membership(), clock)?,
+            Delivery::ExactlyOnce => {
+                Producer::exactly_once(settings, &id, source.membership(), &self.reach(stage), clock)?
+            }
             Delivery::AtLeastOnce => Producer::at_least_once(settings, &id, source.membership(), clock)?,
         })
     }

@@ -1,12 +1,13 @@
 //! Exactly once, at least once, and who is kept out.
 
 use super::*;
-use bellwether::kafka::{KafkaTransaction, Producer};
+use bellwether::kafka::{KafkaTransaction, Producer, Reach};
 use bellwether::stream::{Delivery, Epoch, Fault, Intake, Ledger, Outcome, Patience, Row, Transaction};
 
 fn exactly_once(corner: &Corner, reader: &Reader, instance: &str) -> KafkaTransaction {
     let id = format!("{}.{instance}", corner.prefix);
-    Producer::exactly_once(&corner.settings, &id, reader.source().membership(), corner.clock.clone()).unwrap()
+    Producer::exactly_once(&corner.settings, &id, reader.source().membership(), &Reach::default(), corner.clock.clone())
+        .unwrap()
 }
 
 /// Reads `count` records and closes them as an epoch that copies them to `out`.

@@ -20,6 +20,7 @@ use bellwether::stream::{Assignment, Command, Feed, Lease, Output, Partition, Po
 use bellwether::time::{Clock, SystemClock};
 use crossbeam_channel::{Receiver, bounded};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
@@ -119,11 +120,26 @@ impl Corner {
         Row { outputs: vec![Self::output(topic, value)], note: () }
     }
 
+    /// A client that asks.
+    fn client(&self) -> BaseConsumer {
+        ClientConfig::new().set("bootstrap.servers", &self.settings.bootstrap_servers).create().unwrap()
+    }
+
     /// Where the first partition ends, whatever stands in it.
     fn end(&self, topic: &str) -> i64 {
-        let consumer: BaseConsumer =
+        self.client().fetch_watermarks(topic, 0, SOON).unwrap().1
+    }
+
+    /// A new topic of which this node has all.
+    fn put_on(&self, node: i32, topic: &str, partitions: i32) {
+        let admin: AdminClient<_> =
             ClientConfig::new().set("bootstrap.servers", &self.settings.bootstrap_servers).create().unwrap();
-        consumer.fetch_watermarks(topic, 0, SOON).unwrap().1
+        let nodes = [node];
+        let nodes = vec![&nodes[..]; usize::try_from(partitions).unwrap()];
+        let topic = NewTopic::new(topic, partitions, TopicReplication::Variable(&nodes));
+        let made = admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(SOON)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(made).unwrap().into_iter().for_each(|topic| drop(topic.unwrap()));
     }
 
     /// Everything committed in a topic of one partition, read in a group of its own.

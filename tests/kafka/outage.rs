@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::trial::Broker;
-use bellwether::kafka::{KafkaTransaction, Producer};
+use bellwether::kafka::{KafkaTransaction, Producer, Reach};
 use bellwether::stream::{Delivery, Epoch, Fault, Intake, Ledger, Outcome, Patience, Transaction as _};
 use std::sync::Mutex;
 
@@ -28,7 +28,8 @@ fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
     let assignment = reader.assigned();
     let id = format!("{}.a", corner.prefix);
     let membership = reader.source().membership();
-    let mut port = Producer::exactly_once(&corner.settings, &id, membership, corner.clock.clone()).unwrap();
+    let mut port =
+        Producer::exactly_once(&corner.settings, &id, membership, &Reach::default(), corner.clock.clone()).unwrap();
     let mut epoch = copied(&reader, assignment, &out);
 
     broker.run("kill");
@@ -96,7 +97,8 @@ fn a_transaction_without_an_answer_is_given_up_when_it_is_overdue_and_begun_anew
         reader.assigned();
         let clock = Arc::new(Ahead(SystemClock::new(), Mutex::default()));
         let (id, membership) = (format!("{}.a", corner.prefix), reader.source().membership());
-        let mut port = Producer::exactly_once(&corner.settings, &id, membership, clock.clone()).unwrap();
+        let mut port =
+            Producer::exactly_once(&corner.settings, &id, membership, &Reach::default(), clock.clone()).unwrap();
         port.begin().unwrap();
         port.read_metadata().unwrap();
         if sent {
@@ -134,7 +136,7 @@ fn who_is_not_told_for_a_minute_what_became_of_a_commit_stops_and_the_log_decide
     let assignment = reader.assigned();
     let clock = Arc::new(Ahead(SystemClock::new(), Mutex::default()));
     let (id, membership) = (format!("{}.a", corner.prefix), reader.source().membership());
-    let mut port = Producer::exactly_once(&corner.settings, &id, membership, clock.clone()).unwrap();
+    let mut port = Producer::exactly_once(&corner.settings, &id, membership, &Reach::default(), clock.clone()).unwrap();
     let mut epoch = copied(&reader, assignment, &out);
     broker.signal("-STOP");
     let (ended, end) = bounded(1);
@@ -154,5 +156,138 @@ fn who_is_not_told_for_a_minute_what_became_of_a_commit_stops_and_the_log_decide
     let from = again.assigned().committed;
     let expected = numbered(0..if from == Position::at(0) { 0 } else { 10 }).collect::<Vec<_>>();
     assert_eq!(corner.contents(&out), expected, "{from}");
+    again.stop();
+}
+
+/// Two nodes: the first coordinates and has what is read, the second has the topic that is written.
+struct Pair {
+    corner: Corner,
+    second: Broker,
+    reader: Reader,
+    input: Arc<str>,
+    out: Arc<str>,
+    _first: Broker,
+}
+
+impl Pair {
+    /// With `positions` the second node has those of the groups, too.
+    fn start(name: &str, positions: bool) -> Self {
+        let (first, servers) = Broker::start();
+        let mut corner = Corner::new(name);
+        corner.settings.bootstrap_servers = servers;
+        corner.settings.transaction_timeout = Duration::from_secs(30);
+        let input = corner.topic("in", 1, Upkeep::Input);
+        // The log of the transactions is made while there is one node.
+        corner.transaction(&input, 0, &["input"]);
+        let second = first.second();
+        let out: Arc<str> = format!("{}.out", corner.prefix).into();
+        corner.put_on(2, &out, 1);
+        if positions {
+            corner.put_on(2, "__consumer_offsets", 4);
+        }
+        let reader = corner.read(&[&input]);
+        reader.assigned();
+        Self { corner, second, reader, input, out, _first: first }
+    }
+
+    /// A writer that begins as one of a new process does.
+    fn port(&self) -> KafkaTransaction {
+        let (id, membership) = (format!("{}.a", self.corner.prefix), self.reader.source().membership());
+        let reach = Reach { input: Some(self.input.clone()), outputs: vec![Partition::new(&self.out, 0)] };
+        Producer::exactly_once(&self.corner.settings, &id, membership, &reach, self.corner.clock.clone()).unwrap()
+    }
+
+    /// The second node stops: nobody leads what is on it from here on.
+    fn orphan(&self) {
+        self.second.run("stop");
+        let asking = self.corner.client();
+        wait_until("nobody leads the topic", || {
+            let found = asking.fetch_metadata(Some(&self.out), SOON).unwrap();
+            found.topics()[0].partitions()[0].leader() == -1
+        });
+    }
+
+    fn write(&self, port: &mut KafkaTransaction, value: &'static str) {
+        port.begin().unwrap();
+        port.produce(&Corner::output(&self.out, value)).unwrap();
+        port.flush().unwrap();
+    }
+
+    fn send_offsets(&self, port: &mut KafkaTransaction, position: i64) {
+        port.read_metadata().unwrap();
+        port.send_offsets(&[(Partition::new(&self.input, 0), Position::at(position))]).unwrap();
+    }
+
+    /// What was written, when one more record was committed.
+    fn ends_with(self, mut port: KafkaTransaction, expected: &[&str]) {
+        self.write(&mut port, "anew");
+        port.commit().unwrap();
+        assert_eq!(self.corner.contents(&self.out), expected);
+        self.reader.stop();
+    }
+}
+
+#[test]
+fn a_partition_without_a_leader_at_the_abort_never_shows_what_was_given_up() {
+    let pair = Pair::start("abort", false);
+    let mut port = pair.port();
+    pair.write(&mut port, "given up");
+    pair.orphan();
+    let early = port.abort();
+    assert!(matches!(early, Err(Fault::Retriable(_))), "without a leader nobody knows: {early:?}");
+    pair.second.run("start");
+    wait_until("it is aborted", || port.abort().is_ok());
+    pair.ends_with(port, &["anew"]);
+}
+
+#[test]
+fn a_partition_without_a_leader_when_a_process_begins_never_shows_what_the_last_one_left() {
+    let pair = Pair::start("begin", false);
+    let mut killed = pair.port();
+    pair.write(&mut killed, "left open");
+    pair.orphan();
+    let port = std::thread::scope(|scope| {
+        let begins = scope.spawn(|| pair.port());
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!begins.is_finished(), "it waits for a leader");
+        pair.second.run("start");
+        begins.join().unwrap()
+    });
+    pair.ends_with(port, &["anew"]);
+}
+
+#[test]
+fn a_partition_without_a_leader_at_the_commit_shows_it_later_whatever_is_aborted_between() {
+    let pair = Pair::start("commit", false);
+    let mut port = pair.port();
+    pair.write(&mut port, "committed");
+    pair.send_offsets(&mut port, 1);
+    pair.orphan();
+    port.commit().unwrap();
+    pair.second.run("start");
+    port.begin().unwrap();
+    wait_until("the next is aborted", || port.abort().is_ok());
+    pair.ends_with(port, &["committed", "anew"]);
+}
+
+#[test]
+fn positions_that_were_given_up_are_never_the_groups_even_without_a_leader_for_them() {
+    let pair = Pair::start("positions", true);
+    let mut port = pair.port();
+    port.begin().unwrap();
+    pair.send_offsets(&mut port, 1);
+    pair.orphan();
+    let early = port.abort();
+    assert!(matches!(early, Err(Fault::Retriable(_))), "without a leader nobody knows: {early:?}");
+    pair.second.run("start");
+    wait_until("it is aborted", || {
+        let r = port.abort();
+        println!("{r:?}");
+        r.is_ok()
+    });
+    // Whoever asks waits for what is open.
+    let again = pair.corner.read(&[&pair.input]);
+    pair.reader.stop();
+    assert_eq!(again.assigned().committed, Position::at(0));
     again.stop();
 }

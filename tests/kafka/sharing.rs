@@ -1,7 +1,7 @@
 //! Partitions that move from one member of a group to another.
 
 use super::*;
-use bellwether::kafka::Producer;
+use bellwether::kafka::{Producer, Reach};
 use bellwether::stream::{Delivery, Fault, Intake, Ledger, Outcome, Patience, Transaction};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -14,9 +14,12 @@ fn a_revoke_waits_until_it_is_settled_and_fences_what_comes_later() {
     let leases = [first.assigned().lease, first.assigned().lease];
     let id = format!("{}.zombie", corner.prefix);
     let membership = first.source().membership();
-    let mut zombie = Producer::exactly_once(&corner.settings, &id, membership.clone(), corner.clock.clone()).unwrap();
+    let mut zombie =
+        Producer::exactly_once(&corner.settings, &id, membership.clone(), &Reach::default(), corner.clock.clone())
+            .unwrap();
     let id = format!("{}.settling", corner.prefix);
-    let mut settling = Producer::exactly_once(&corner.settings, &id, membership, corner.clock.clone()).unwrap();
+    let mut settling =
+        Producer::exactly_once(&corner.settings, &id, membership, &Reach::default(), corner.clock.clone()).unwrap();
     zombie.begin().unwrap();
     zombie.read_metadata().unwrap();
 
@@ -119,7 +122,9 @@ fn copier(
     let (sender, feeds) = bounded(4);
     let source = Arc::new(Source::start(corner.config(&[input]), move |feed| sender.send(feed).is_ok()).unwrap());
     let id = format!("{}.{instance}", corner.prefix);
-    let mut port = Producer::exactly_once(&corner.settings, &id, source.membership(), corner.clock.clone()).unwrap();
+    let mut port =
+        Producer::exactly_once(&corner.settings, &id, source.membership(), &Reach::default(), corner.clock.clone())
+            .unwrap();
     let (handle, out, clock) = (source.clone(), out.clone(), corner.clock.clone());
     let thread = std::thread::spawn(move || {
         let (mut intake, mut ledger) = (Intake::default(), Ledger::default());

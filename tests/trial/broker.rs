@@ -1,5 +1,6 @@
 //! A broker that one test has for itself, to do to it what must not be done to the common one.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 use super::running::signal;
@@ -15,14 +16,25 @@ impl Broker {
         (broker, servers)
     }
 
+    /// A second node of the same cluster, on which new topics can be put.
+    pub fn second(&self) -> Self {
+        let second = Self(tempfile::tempdir().unwrap());
+        second.call(&[OsStr::new("start"), second.0.path().as_os_str(), self.0.path().as_os_str()]);
+        second
+    }
+
     /// `start`, on the data and the port that it has; `stop`; `kill`.
     pub fn run(&self, command: &str) -> String {
+        self.call(&[OsStr::new(command), self.0.path().as_os_str()])
+    }
+
+    fn call(&self, arguments: &[&OsStr]) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka/broker.sh");
         // One that hangs for some seconds is not taken for dead, as with Kafka's own settings.
         let mut script = Command::new(script);
         let script = script.env("BELLWETHER_TEST_KAFKA_SESSION", "18000");
-        let done = script.arg(command).arg(self.0.path()).output().unwrap();
-        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+        let done = script.args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
