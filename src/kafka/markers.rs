@@ -9,12 +9,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::kafka::client;
 use crate::kafka::scout::{Deadline, Scout};
 use crate::kafka::{KafkaError, KafkaSettings};
-use crate::stream::{Output, Partition, Position};
+use crate::stream::{Fault, Output, Partition, Position};
 use crate::time::Clock;
+
+/// How long markers may take to come after the answer to who ended a transaction.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Where the transactions of one id may have been: what is looked at before the first of a process.
 #[derive(Debug, Clone, Default)]
@@ -114,56 +118,100 @@ impl Markers {
     }
 
     /// What a marker has to be laid behind, now that the present transaction is over. A transaction whose positions are
-    /// the group's was committed: where it has no marker its records are left for the next commit to show.
+    /// the group's was committed: where it has no marker, its records are left for the next commit to show.
     ///
     /// # Errors
-    /// A [`KafkaError`] when a partition does not say where it ends: nobody leads it yet.
-    pub(super) fn unmarked(&self, deadline: &Deadline) -> Result<Unmarked, KafkaError> {
+    /// `Retriable` when a partition does not say where it ends: nobody leads it yet. `Fatal` when the group has not the
+    /// positions of the last commit, although it was acknowledged: only a start from what is committed helps.
+    pub(super) fn unmarked(&self, limit: Duration) -> Result<Unmarked, Fault> {
         let traces = [&self.present, &self.last];
-        if traces.iter().all(|trace| trace.written.is_empty()) && self.present.positions.is_empty() {
+        if traces.iter().all(|trace| trace.written.is_empty() && trace.positions.is_empty()) {
             return Ok(Unmarked::default());
         }
-        let scout = Scout::new(&self.settings, &self.group, &self.clock)?;
-        let found = self.look(&scout, deadline);
+        let unanswered = |error: KafkaError| Fault::Retriable(error.to_string());
+        let scout = Scout::new(&self.settings, &self.group, &self.clock).map_err(unanswered)?;
+        let found = self.look(&scout, &Deadline::after(&self.clock, limit));
         client::end_aside(scout);
-        found
+        match found.map_err(unanswered)? {
+            Some(unmarked) => Ok(unmarked),
+            None => Err(Fault::Fatal(
+                "the group has not the positions of a commit that was acknowledged: the broker left its markers out \
+                 (KAFKA-20734); a start goes on from what is committed"
+                    .to_owned(),
+            )),
+        }
     }
 
-    fn look(&self, scout: &Scout, deadline: &Deadline) -> Result<Unmarked, KafkaError> {
-        let mut unmarked = Unmarked::default();
-        for trace in [&self.present, &self.last] {
-            let mut open = Vec::new();
-            for at in &trace.written {
-                if scout.is_open(at, deadline)? {
-                    open.push(at.clone());
-                }
-            }
-            if open.is_empty() {
-                continue;
-            }
-            if trace.is_asked && is_committed(scout, &trace.positions, deadline)? {
-                tracing::warn!(?open, "the broker left the end of a committed transaction out (KAFKA-20734)");
-            } else {
-                unmarked.partitions.extend(open);
-            }
+    /// `None` where the last commit is not the group's.
+    fn look(&self, scout: &Scout, deadline: &Deadline) -> Result<Option<Unmarked>, KafkaError> {
+        let mut open = self.open(scout, deadline)?;
+        let is_lost = |committed: Option<i64>, position: Position| committed.is_none_or(|it| it < position.offset());
+        let is_kept =
+            || Ok(!compare(scout, &self.last.positions, deadline)?.into_iter().any(|(it, at)| is_lost(it, at)));
+        if !self.soon(is_kept)? {
+            return Ok(None);
         }
-        for (at, _) in self.present.positions.iter().take(1) {
+        let is_present = |(it, at): (Option<i64>, Position)| it == Some(at.offset());
+        let mut left: Vec<Partition> = open.extract_if(.., |at| !self.present.written.contains(at)).collect();
+        // Where another member has gone on from there nobody can tell.
+        if self.present.is_asked && compare(scout, &self.present.positions, deadline)?.into_iter().all(is_present) {
+            left.append(&mut open);
+        }
+        if !left.is_empty() {
+            tracing::warn!(?left, "the broker left the end of a committed transaction out (KAFKA-20734)");
+        }
+        let mut unmarked = Unmarked { partitions: open, positions: Vec::new() };
+        if let Some((at, _)) = self.present.positions.first() {
             let committed = scout.committed_so_far(std::slice::from_ref(at), deadline)?[0];
-            let position = match committed {
-                Some(position) => position,
-                None => scout.bounds(at, deadline)?.low,
-            };
+            let position = committed.map_or_else(|| scout.bounds(at, deadline).map(|bounds| bounds.low), Ok)?;
             unmarked.positions.push((at.clone(), Position::at(position)));
         }
-        Ok(unmarked)
+        Ok(Some(unmarked))
+    }
+
+    /// The partitions in which something is open that was open from the beginning. Markers come a moment after the answer
+    /// to who ended a transaction, and other writers end theirs.
+    fn open(&self, scout: &Scout, deadline: &Deadline) -> Result<Vec<Partition>, KafkaError> {
+        let mut open = Vec::new();
+        for at in self.present.written.union(&self.last.written) {
+            open.push((at.clone(), scout.bounds(at, deadline)?.high));
+        }
+        self.soon(|| {
+            let mut still = Vec::new();
+            for (at, end) in open.drain(..) {
+                if scout.stable(&at, deadline)?.high < end {
+                    still.push((at, end));
+                }
+            }
+            open = still;
+            Ok(open.is_empty())
+        })?;
+        Ok(open.into_iter().map(|(at, _)| at).collect())
+    }
+
+    /// Asks until it is so; false when it is not within [`SOON`].
+    fn soon(&self, mut is_so: impl FnMut() -> Result<bool, KafkaError>) -> Result<bool, KafkaError> {
+        let deadline = Deadline::after(&self.clock, SOON);
+        while !is_so()? {
+            if deadline.left().is_zero() {
+                return Ok(false);
+            }
+            self.clock.pause(Duration::from_millis(10));
+        }
+        Ok(true)
     }
 }
 
-/// Whether the group is at exactly these positions. Where another member has gone on from them nobody can tell.
-fn is_committed(scout: &Scout, positions: &[(Partition, Position)], deadline: &Deadline) -> Result<bool, KafkaError> {
+/// What the group has committed up to now of the partitions, beside these positions.
+fn compare(
+    scout: &Scout,
+    positions: &[(Partition, Position)],
+    deadline: &Deadline,
+) -> Result<Vec<(Option<i64>, Position)>, KafkaError> {
+    if positions.is_empty() {
+        return Ok(Vec::new());
+    }
     let partitions: Vec<Partition> = positions.iter().map(|(at, _)| at.clone()).collect();
     let committed = scout.committed_so_far(&partitions, deadline)?;
-    let is_there =
-        |(committed, (_, position)): (Option<i64>, &(Partition, Position))| committed == Some(position.offset());
-    Ok(!positions.is_empty() && committed.into_iter().zip(positions).all(is_there))
+    Ok(committed.into_iter().zip(positions.iter().map(|(_, position)| *position)).collect())
 }

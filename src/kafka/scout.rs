@@ -216,12 +216,6 @@ impl Scout {
         Ok(partitions.iter().map(position).collect())
     }
 
-    /// Whether a transaction is open in a partition now, of whoever.
-    pub(super) fn is_open(&self, at: &Partition, deadline: &Deadline) -> Result<bool, KafkaError> {
-        let end = self.bounds(at, deadline)?.high;
-        Ok(self.stable(at, deadline)?.high < end)
-    }
-
     /// Where a partition begins and really ends.
     pub(super) fn bounds(&self, at: &Partition, deadline: &Deadline) -> Result<Bounds, KafkaError> {
         let (low, high) = self.ask(&format!("the end of {at}"), deadline, |clients, limit| {

@@ -342,8 +342,7 @@ impl Transaction for KafkaTransaction {
     fn abort(&mut self) -> Result<(), Fault> {
         self.metadata = None;
         self.end()?;
-        let deadline = Deadline::after(&self.clock, self.limit());
-        let unmarked = self.markers.unmarked(&deadline).map_err(|error| Fault::Retriable(error.to_string()))?;
+        let unmarked = self.markers.unmarked(self.limit())?;
         if !unmarked.is_empty() {
             self.lay(&unmarked).map_err(|fault| match fault {
                 Fault::Abortable(why) | Fault::Unknown(why) => Fault::Retriable(why),
