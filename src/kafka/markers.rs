@@ -39,6 +39,12 @@ struct Trace {
     is_asked: bool,
 }
 
+impl Trace {
+    fn is_nowhere(&self) -> bool {
+        self.written.is_empty() && self.positions.is_empty()
+    }
+}
+
 /// Follows the transactions of one id: the present one, and the last one that was committed.
 pub(super) struct Markers {
     settings: KafkaSettings,
@@ -114,7 +120,9 @@ impl Markers {
 
     /// The present transaction is aborted, and nothing that has to be is without a marker.
     pub(super) fn settled(&mut self) {
-        (self.present, self.last) = (Trace::default(), Trace::default());
+        if !self.present.is_nowhere() {
+            (self.present, self.last) = (Trace::default(), Trace::default());
+        }
     }
 
     /// What a marker has to be laid behind, now that the present transaction is over. A transaction whose positions are
@@ -124,8 +132,7 @@ impl Markers {
     /// `Retriable` when a partition does not say where it ends: nobody leads it yet. `Fatal` when the group has not the
     /// positions of the last commit, although it was acknowledged: only a start from what is committed helps.
     pub(super) fn unmarked(&self, limit: Duration) -> Result<Unmarked, Fault> {
-        let traces = [&self.present, &self.last];
-        if traces.iter().all(|trace| trace.written.is_empty() && trace.positions.is_empty()) {
+        if self.present.is_nowhere() {
             return Ok(Unmarked::default());
         }
         let unanswered = |error: KafkaError| Fault::Retriable(error.to_string());
@@ -148,13 +155,14 @@ impl Markers {
         let is_lost = |committed: Option<i64>, position: Position| committed.is_none_or(|it| it < position.offset());
         let is_kept =
             || Ok(!compare(scout, &self.last.positions, deadline)?.into_iter().any(|(it, at)| is_lost(it, at)));
-        if !self.soon(is_kept)? {
+        if !self.within(deadline.left() / 2, is_kept)? {
             return Ok(None);
         }
         let is_present = |(it, at): (Option<i64>, Position)| it == Some(at.offset());
         let mut left: Vec<Partition> = open.extract_if(.., |at| !self.present.written.contains(at)).collect();
         // Where another member has gone on from there nobody can tell.
-        if self.present.is_asked && compare(scout, &self.present.positions, deadline)?.into_iter().all(is_present) {
+        let present = compare(scout, &self.present.positions, deadline)?;
+        if self.present.is_asked && !present.is_empty() && present.into_iter().all(is_present) {
             left.append(&mut open);
         }
         if !left.is_empty() {
@@ -162,7 +170,7 @@ impl Markers {
         }
         let mut unmarked = Unmarked { partitions: open, positions: Vec::new() };
         if let Some((at, _)) = self.present.positions.first() {
-            let committed = scout.committed_so_far(std::slice::from_ref(at), deadline)?[0];
+            let committed = scout.committed_so_far(std::slice::from_ref(at), deadline)?.into_iter().next().flatten();
             let position = committed.map_or_else(|| scout.bounds(at, deadline).map(|bounds| bounds.low), Ok)?;
             unmarked.positions.push((at.clone(), Position::at(position)));
         }
@@ -176,7 +184,7 @@ impl Markers {
         for at in self.present.written.union(&self.last.written) {
             open.push((at.clone(), scout.bounds(at, deadline)?.high));
         }
-        self.soon(|| {
+        self.within(SOON, || {
             let mut still = Vec::new();
             for (at, end) in open.drain(..) {
                 if scout.stable(&at, deadline)?.high < end {
@@ -189,9 +197,9 @@ impl Markers {
         Ok(open.into_iter().map(|(at, _)| at).collect())
     }
 
-    /// Asks until it is so; false when it is not within [`SOON`].
-    fn soon(&self, mut is_so: impl FnMut() -> Result<bool, KafkaError>) -> Result<bool, KafkaError> {
-        let deadline = Deadline::after(&self.clock, SOON);
+    /// Asks until it is so; false when it is not within that span.
+    fn within(&self, span: Duration, mut is_so: impl FnMut() -> Result<bool, KafkaError>) -> Result<bool, KafkaError> {
+        let deadline = Deadline::after(&self.clock, span);
         while !is_so()? {
             if deadline.left().is_zero() {
                 return Ok(false);
