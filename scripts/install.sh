@@ -15,7 +15,8 @@ install -d "$PREFIX/bin"
 install -m 755 "$bellwether" "$PREFIX/bin/bellwether"
 install -m 644 "$runtime" "$PREFIX/bin/"
 install -m 644 LICENSE "$PREFIX/"
-cp -R models pipelines "$PREFIX/"
+# What somebody wrote there stays: a pipeline file, and which version of a model is its champion.
+tar -cf - models pipelines | tar -xf - --skip-old-files --no-same-owner -C "$PREFIX"
 # The trainer's environment, if there is one, stays; of an older trainer nothing does.
 rm -rf "$PREFIX/trainer/bellwether_trainer"
 tar -cf - --exclude=.venv --exclude=__pycache__ --exclude='.*_cache' --exclude=trainer/tests \

@@ -118,7 +118,14 @@ def test_what_is_installed_holds_all_that_the_unit_of_retraining_names(tmp_path:
     (trainer / ".venv").mkdir()
     (trainer / ".venv/requirements.sha256").write_text(f"{wanted}\n")
     (trainer / "bellwether_trainer/gone.py").touch()
+    # So do a pipeline file and the champion; a version that is new comes.
+    champion, shipped = prefix / "models/finance-en/champion", prefix / "models/finance-en/3"
+    (prefix / "pipelines/market.toml").write_text("mine")
+    champion.write_text("4\n")
+    shipped.rename(tmp_path / "moved")
     install()
+    assert (prefix / "pipelines/market.toml").read_text() == "mine"
+    assert champion.read_text() == "4\n" and (shipped / "manifest.json").is_file()
     assert not (trainer / "bellwether_trainer/gone.py").exists()
     found = run(prefix / "scripts/python-env.sh")
     assert (found.returncode, found.stdout.strip()) == (0, str(trainer / ".venv/bin/python")), found.stderr

@@ -1,6 +1,7 @@
 //! How each kind of client is set up. Three layers, lowest first: what suits us, what the user passes on, what the
 //! guarantee needs; so nobody can switch the guarantee off, and everything else is open.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,10 +92,21 @@ pub const fn producer_bytes_max() -> usize {
     PRODUCER_BYTES
 }
 
+/// A number that `kafka.properties` sets.
+fn set_by_user<T: FromStr>(settings: &KafkaSettings, property: &str) -> Option<T> {
+    settings.properties.get(property)?.parse().ok()
+}
+
 /// How long a broker may hold the answer to a fetch back.
 pub(super) fn fetch_wait(settings: &KafkaSettings) -> Duration {
-    let set = settings.properties.get("fetch.wait.max.ms").and_then(|millis| millis.parse().ok());
-    Duration::from_millis(set.unwrap_or(500))
+    Duration::from_millis(set_by_user(settings, "fetch.wait.max.ms").unwrap_or(500))
+}
+
+/// Bytes that a client may have fetched and not handed over: its queue, and one fetch beyond it.
+pub(super) fn prefetched_max(settings: &KafkaSettings) -> usize {
+    let queue = set_by_user(settings, "queued.max.messages.kbytes").map(|kbytes: usize| kbytes.saturating_mul(1024));
+    let fetch = set_by_user(settings, "fetch.max.bytes");
+    queue.unwrap_or_else(|| prefetch_bytes(settings)).saturating_add(fetch.unwrap_or_else(|| fetch_bytes(settings)))
 }
 
 /// A consumer. `group` is always named, joined only by who subscribes. The prefetch queue is bounded at 16 MiB over
@@ -110,6 +122,8 @@ pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -
         ("max.partition.fetch.bytes", text(largest)),
         ("fetch.queue.backoff.ms", text(20)),
         ("queued.min.messages", text(20_000)),
+        // What rotted on a broker's disk is found, and not read as something else.
+        ("check.crcs", text(true)),
         ("queued.max.messages.kbytes", text(prefetch_bytes(settings) / 1024)),
         // A partition that an input gets is found after this time at the latest.
         ("topic.metadata.refresh.interval.ms", text(30_000)),

@@ -65,13 +65,13 @@ pub(super) struct Poller {
 }
 
 impl Poller {
-    /// For a consumer that has subscribed, and how it was made. `fetch_wait` is how long a broker may hold an answer back.
+    /// For a consumer that has subscribed, and how it was made.
     pub(super) fn new(
         seat: Arc<Seat>,
         (consumer, config): (Arc<BaseConsumer<Listener>>, ClientConfig),
         membership: Membership,
         inbox: Receiver<Order>,
-        fetch_wait: Duration,
+        stalls: Stalls,
     ) -> Self {
         let (clock, board) = (seat.clock.clone(), membership.board.clone());
         let now = clock.monotonic();
@@ -88,7 +88,7 @@ impl Poller {
             asked_to_pause: false,
             looked_at: Duration::ZERO,
             grown_at: Duration::ZERO,
-            stalls: Stalls::new(fetch_wait, now),
+            stalls,
             hang: Hang::default(),
             renewed: 0,
         }
@@ -166,7 +166,9 @@ impl Poller {
             wait = Duration::ZERO;
             match polled {
                 Ok(message) => {
-                    bytes += self.seat.desk().take(&message, self.clock.monotonic());
+                    let size = self.seat.desk().take(&message, self.clock.monotonic());
+                    self.stalls.took(size);
+                    bytes += size;
                     self.renewed = 0;
                 }
                 Err(error) => self.judge(&error),

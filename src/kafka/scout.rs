@@ -372,7 +372,13 @@ impl Scout {
                 Ok(bounds) if bounds.high >= until.offset() => return Ok(bounds.low),
                 Ok(_) => held_back = true,
                 Err(error) if !held_back => return Err(error),
-                Err(_) => return Err(deadline.missed(format!("waiting for an open transaction on {at}"))),
+                Err(_) => {
+                    let what = format!(
+                        "waiting for the end of a transaction on {at} (where its process never comes back: start one \
+                         under its instance once, or end it with kafka-transactions.sh)"
+                    );
+                    return Err(deadline.missed(what));
+                }
             }
             self.clock.pause(deadline.left().min(Duration::from_millis(100)));
         }

@@ -15,6 +15,7 @@ use crate::kafka::placement::Placement;
 use crate::kafka::poller::Poller;
 use crate::kafka::rebalance::Seat;
 use crate::kafka::scout::Scout;
+use crate::kafka::stall::Stalls;
 use crate::kafka::{KafkaError, KafkaSettings};
 use crate::stream::Feed;
 use crate::time::Clock;
@@ -89,7 +90,9 @@ impl Source {
         let consumer = Arc::new(consumer);
         let membership = Membership::new(&consumer, board, &group);
         let (orders, inbox) = bounded(64);
-        let poller = Poller::new(seat, (consumer, config), membership.clone(), inbox, client::fetch_wait(&settings));
+        let (wait, prefetched) = (client::fetch_wait(&settings), client::prefetched_max(&settings));
+        let stalls = Stalls::new(wait, prefetched, clock.monotonic());
+        let poller = Poller::new(seat, (consumer, config), membership.clone(), inbox, stalls);
         let thread = std::thread::Builder::new()
             .name(format!("{client_id}-poll"))
             .spawn(move || poller.run())

@@ -60,6 +60,24 @@ fn a_broker_that_is_killed_is_said_and_everything_goes_on_when_it_is_back() {
     reader.stop();
 }
 
+#[test]
+fn a_batch_that_rotted_on_a_brokers_disk_ends_the_source_with_a_word() {
+    let (broker, servers) = Broker::start();
+    let mut corner = Corner::new("rotten");
+    corner.settings.bootstrap_servers = servers;
+    let input = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&input, ["whole".to_owned()]);
+    corner.write(&input, ["rotten".to_owned()]);
+    broker.run("stop");
+    broker.rot(&input);
+    broker.run("start");
+    let reader = corner.read(&[&input]);
+    assert_eq!(reader.assigned().committed, Position::at(0));
+    let why = reader.failed();
+    assert!(why.contains("cannot be read, and none of it is skipped"), "{why}");
+    reader.stop();
+}
+
 /// The system's clock, ahead of itself.
 struct Ahead(SystemClock, Mutex<Duration>);
 

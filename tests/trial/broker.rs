@@ -38,6 +38,14 @@ impl Broker {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
+    /// Changes the last byte that a stopped broker has of a topic's first partition.
+    pub fn rot(&self, topic: &str) {
+        let segment = self.0.path().join(format!("data/{topic}-0/00000000000000000000.log"));
+        let mut bytes = std::fs::read(&segment).unwrap();
+        *bytes.last_mut().unwrap() ^= 0xff;
+        std::fs::write(&segment, bytes).unwrap();
+    }
+
     pub fn signal(&self, name: &str) {
         let id = std::fs::read_to_string(self.0.path().join("pid")).unwrap();
         signal(name, id.trim().parse().unwrap());
