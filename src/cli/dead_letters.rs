@@ -13,7 +13,7 @@ use crate::event::Origin;
 use crate::kafka::{Producer, Sweep, partition_counts};
 use crate::pipeline::letters::{Desk, LetterFilter, Outlook, ReplayError, Replayer, replay};
 use crate::pipeline::{Settings, Topics};
-use crate::stream::{Partition, Record, Transaction};
+use crate::stream::{Record, Transaction};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// Runs the command.
@@ -182,9 +182,7 @@ impl Place {
             true => None,
             false => {
                 let id = format!("{}.dead-letters", settings.name);
-                let outputs = counts.iter().flat_map(|(topic, count)| (0..*count).map(|at| Partition::new(topic, at)));
-                let port = Producer::alone(&settings.kafka, &id, outputs.collect(), self.clock.clone());
-                Some(port.map_err(unavailable)?)
+                Some(Producer::alone(&settings.kafka, &id, self.clock.clone()).map_err(unavailable)?)
             }
         };
         let sweep = self.sweep()?;

@@ -118,6 +118,11 @@ impl Markers {
         self.last = std::mem::take(&mut self.present);
     }
 
+    /// The present transaction was aborted, whatever had been asked for.
+    pub(super) const fn aborted(&mut self) {
+        self.present.is_asked = false;
+    }
+
     /// The present transaction is aborted, and nothing that has to be is without a marker.
     pub(super) fn settled(&mut self) {
         if !self.present.is_nowhere() {
@@ -129,8 +134,8 @@ impl Markers {
     /// the group's was committed: where it has no marker, its records are left for the next commit to show.
     ///
     /// # Errors
-    /// `Retriable` when a partition does not say where it ends: nobody leads it yet. `Fatal` when the group has not the
-    /// positions of the last commit, although it was acknowledged: only a start from what is committed helps.
+    /// `Retriable` when a partition does not say where it ends: nobody leads it yet; and when the group has not the positions
+    /// of the last commit, although it was acknowledged. If they do not come, only a start from what is committed helps.
     pub(super) fn unmarked(&self, limit: Duration) -> Result<Unmarked, Fault> {
         if self.present.is_nowhere() {
             return Ok(Unmarked::default());
@@ -139,14 +144,11 @@ impl Markers {
         let scout = Scout::new(&self.settings, &self.group, &self.clock).map_err(unanswered)?;
         let found = self.look(&scout, &Deadline::after(&self.clock, limit));
         client::end_aside(scout);
-        match found.map_err(unanswered)? {
-            Some(unmarked) => Ok(unmarked),
-            None => Err(Fault::Fatal(
-                "the group has not the positions of a commit that was acknowledged: the broker left its markers out \
-                 (KAFKA-20734); a start goes on from what is committed"
-                    .to_owned(),
-            )),
-        }
+        found.map_err(unanswered)?.ok_or_else(|| {
+            let why = "the group has not the positions of a commit that was acknowledged: the broker has left its markers \
+                       out (KAFKA-20734), unless they are late; a start goes on from what is committed";
+            Fault::Retriable(why.to_owned())
+        })
     }
 
     /// `None` where the last commit is not the group's.
@@ -166,7 +168,14 @@ impl Markers {
             left.append(&mut open);
         }
         if !left.is_empty() {
-            tracing::warn!(?left, "the broker left the end of a committed transaction out (KAFKA-20734)");
+            tracing::warn!(
+                ?left,
+                "left open: what was committed there shows with the next commit, unless it is another's"
+            );
+        }
+        let both: Vec<&Partition> = open.iter().filter(|at| self.last.written.contains(at)).collect();
+        if !both.is_empty() {
+            tracing::warn!(?both, "marked as given up, with what the last commit may have no end for (KAFKA-20734)");
         }
         let mut unmarked = Unmarked { partitions: open, positions: Vec::new() };
         if let Some((at, _)) = self.present.positions.first() {

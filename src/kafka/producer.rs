@@ -13,7 +13,7 @@ use crate::kafka::reports::Reports;
 use crate::kafka::scout::Deadline;
 use crate::kafka::transaction::KafkaTransaction;
 use crate::kafka::{KafkaError, KafkaSettings, client};
-use crate::stream::{Fault, Partition, Transaction as _};
+use crate::stream::Fault;
 use crate::time::Clock;
 
 /// A client that counts its reports.
@@ -44,22 +44,19 @@ impl Producer {
     }
 
     /// A writer of transactions that carry no positions, for who reads in no group: its id alone fences it. What an
-    /// earlier producer with this id had begun in `outputs` is decided when this returns.
+    /// earlier producer with this id had begun is decided when this returns.
     ///
     /// # Errors
     /// As [`Producer::exactly_once`].
     pub fn alone(
         settings: &KafkaSettings,
         transactional_id: &str,
-        outputs: Vec<Partition>,
         clock: Arc<dyn Clock>,
     ) -> Result<KafkaTransaction, KafkaError> {
         let deadline = Deadline::after(&clock, settings.start_timeout);
         let mint = Mint { settings: settings.clone(), id: transactional_id.to_owned() };
         let sender = mint.begun(&deadline, &*clock)?;
-        let (nowhere, reach) = (Membership::nowhere(), Reach { input: None, outputs });
-        let port = KafkaTransaction::new(settings, Some(sender), nowhere, &reach, clock.clone());
-        cleared(port, settings, &deadline, &*clock)
+        Ok(KafkaTransaction::new(settings, Some(sender), Membership::nowhere(), &Reach::default(), clock))
     }
 
     /// A writer without transactions: every record acknowledged, then the positions.
@@ -120,7 +117,7 @@ fn cleared(
     clock: &dyn Clock,
 ) -> Result<KafkaTransaction, KafkaError> {
     loop {
-        match port.abort() {
+        match port.clear(deadline.left()) {
             Ok(()) => return Ok(port),
             Err(Fault::Retriable(why) | Fault::FencedMember(why)) => again(settings, deadline, clock, why)?,
             Err(fault) => return Err(KafkaError::refused("beginning transactions", fault)),

@@ -120,33 +120,6 @@ impl KafkaTransaction {
         aside(move || (sender.send_offsets_to_transaction(&list, &metadata, limit), metadata))
     }
 
-    /// Sends positions, or waits for the answer to those that were sent.
-    fn carry(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
-        let answered = match self.sending.take() {
-            Some(answered) => answered,
-            None => self.send(offsets)?,
-        };
-        let result = match answered.recv_timeout(self.timeout) {
-            Ok((result, metadata)) => {
-                // A retry within one transaction must bring the same metadata.
-                self.metadata = Some(metadata);
-                result
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                self.sending = Some(answered);
-                let late = Fault::Retriable("no answer to the positions of the transaction yet".to_owned());
-                return Err(self.unless_overdue(late));
-            }
-            Err(RecvTimeoutError::Disconnected) => return Err(Fault::Fatal("sending positions broke off".to_owned())),
-        };
-        result.map_err(|error| match self.standing(&error) {
-            Standing::Member => self.judge(&error),
-            // The next attempt reads metadata anew, and checks the leases after that.
-            Standing::Rebalancing => Fault::Abortable(error.to_string()),
-            Standing::Out => Fault::FencedMember(error.to_string()),
-        })
-    }
-
     /// What an error says about this member. A generation that has moved on while the member holds an assignment is a
     /// rebalance that is under way, and no reason to begin partitions again that stay: those that go have leases that
     /// go off.
@@ -235,7 +208,7 @@ impl KafkaTransaction {
             Stands::Begun => {
                 let (sender, limit) = (self.sender()?.clone(), self.limit());
                 match within(self.timeout, move || sender.abort_transaction(limit))? {
-                    Some(Ok(())) => {}
+                    Some(Ok(())) => self.markers.aborted(),
                     Some(Err(error)) => return Err(self.judge(&error)),
                     None => return Err(self.unless_overdue(Fault::Unknown("aborting hangs".to_owned()))),
                 }
@@ -251,19 +224,38 @@ impl KafkaTransaction {
         for output in unmarked.outputs() {
             self.produce(&output)?;
         }
-        if let Some(metadata) = self.membership.any_metadata().filter(|_| !unmarked.positions.is_empty()) {
-            self.metadata = Some(metadata);
-            match self.carry(&unmarked.positions) {
-                // Who is refused as a member has reached the group.
-                Err(Fault::FencedMember(_) | Fault::Abortable(_)) if self.stands == Stands::Begun => {}
-                sent => sent?,
-            }
-        }
-        let limit = self.limit();
-        if !self.drain(self.sender()?, limit) {
+        // First the records: a member that is refused can send none after that.
+        let (sender, limit) = (self.sender()?, self.limit());
+        if !self.drain(sender, limit) || sender.context().counts().bad.is_some() {
             return Err(Fault::Retriable("no marker is laid yet".to_owned()));
         }
+        if let Some(metadata) = self.membership.any_metadata().filter(|_| !unmarked.positions.is_empty()) {
+            self.metadata = Some(metadata);
+            let answered = self.send(&unmarked.positions)?;
+            match answered.recv_timeout(self.timeout) {
+                // Who is refused as a member has reached the group.
+                Ok((Err(error), _)) if !matches!(self.standing(&error), Standing::Member) => {}
+                Ok((result, _)) => result.map_err(|error| self.judge(&error))?,
+                Err(_) => return Err(self.unless_overdue(Fault::Retriable("no answer to positions yet".to_owned()))),
+            }
+        }
         tracing::info!(?unmarked, "laid markers");
+        self.end()
+    }
+
+    /// Ends the present transaction, if there is one, and lays markers where the broker left them out, in so long at most.
+    pub(super) fn clear(&mut self, limit: Duration) -> Result<(), Fault> {
+        self.metadata = None;
+        self.end()?;
+        let unmarked = self.markers.unmarked(limit)?;
+        if !unmarked.is_empty() {
+            // Whatever becomes of it, the next call ends it and begins again.
+            self.lay(&unmarked).map_err(|fault| match fault {
+                Fault::Fatal(why) => Fault::Fatal(why),
+                other => Fault::Retriable(other.to_string()),
+            })?;
+        }
+        self.markers.settled();
         Ok(())
     }
 
@@ -317,7 +309,29 @@ impl Transaction for KafkaTransaction {
 
     fn send_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
         self.markers.sent(offsets);
-        self.carry(offsets)
+        let answered = match self.sending.take() {
+            Some(answered) => answered,
+            None => self.send(offsets)?,
+        };
+        let result = match answered.recv_timeout(self.timeout) {
+            Ok((result, metadata)) => {
+                // A retry within one transaction must bring the same metadata.
+                self.metadata = Some(metadata);
+                result
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.sending = Some(answered);
+                let late = Fault::Retriable("no answer to the positions of the transaction yet".to_owned());
+                return Err(self.unless_overdue(late));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(Fault::Fatal("sending positions broke off".to_owned())),
+        };
+        result.map_err(|error| match self.standing(&error) {
+            Standing::Member => self.judge(&error),
+            // The next attempt reads metadata anew, and checks the leases after that.
+            Standing::Rebalancing => Fault::Abortable(error.to_string()),
+            Standing::Out => Fault::FencedMember(error.to_string()),
+        })
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
@@ -340,18 +354,7 @@ impl Transaction for KafkaTransaction {
     }
 
     fn abort(&mut self) -> Result<(), Fault> {
-        self.metadata = None;
-        self.end()?;
-        let unmarked = self.markers.unmarked(self.limit())?;
-        if !unmarked.is_empty() {
-            self.lay(&unmarked).map_err(|fault| match fault {
-                Fault::Abortable(why) | Fault::Unknown(why) => Fault::Retriable(why),
-                other => other,
-            })?;
-            self.end()?;
-        }
-        self.markers.settled();
-        Ok(())
+        self.clear(self.limit())
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

@@ -146,8 +146,11 @@ impl Launch {
         })
     }
 
-    /// Where the transactions of a stage write, and what they read.
+    /// Where an earlier process of this instance may have left something: nowhere, where its name is made at the start.
     fn reach(&self, stage: StageName) -> Reach {
+        if self.assembly.settings.kafka.instance.is_none() {
+            return Reach::default();
+        }
         let (topics, counts) = (Topics::of(&self.assembly.settings.name), self.counts);
         let letters = (topics.dead_letters, counts.dead_letters);
         let (input, outputs) = match stage {
