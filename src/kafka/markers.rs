@@ -18,7 +18,7 @@ use crate::stream::{Fault, Output, Partition, Position};
 use crate::time::Clock;
 
 /// How long markers may take to come after the answer to who ended a transaction.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(250);
 
 /// Where the transactions of one id may have been: what is looked at before the first of a process.
 #[derive(Debug, Clone, Default)]

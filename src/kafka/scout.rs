@@ -125,6 +125,8 @@ impl Scout {
         // It reads for moments only, and an end is told with the answer to a fetch.
         config.set("fetch.wait.max.ms", "20");
         config.set("fetch.queue.backoff.ms", "20");
+        // Positions that wait for the end of a transaction are asked for again this soon.
+        config.set("retry.backoff.max.ms", "100");
         let clients = Mutex::new(Clients::make(&config, clock.monotonic())?);
         Ok(Self { config, ending: Arc::default(), clients, clock: clock.clone() })
     }

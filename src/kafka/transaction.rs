@@ -243,7 +243,8 @@ impl KafkaTransaction {
         self.end()
     }
 
-    /// Ends the present transaction, if there is one, and lays markers where the broker left them out, in so long at most.
+    /// Ends the present transaction, if there is one, and lays markers where the broker left them out. Its partitions are
+    /// asked for so long at most.
     pub(super) fn clear(&mut self, limit: Duration) -> Result<(), Fault> {
         self.metadata = None;
         self.end()?;
