@@ -7,7 +7,7 @@
 //! under it, asks each partition that may be concerned whether anything is open there, and lays a marker of its own
 //! behind it: a transaction that is made to be aborted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,9 +189,15 @@ impl Markers {
     /// The partitions in which something is open that was open from the beginning. Markers come a moment after the answer
     /// to who ended a transaction, and other writers end theirs.
     fn open(&self, scout: &Scout, deadline: &Deadline) -> Result<Vec<Partition>, KafkaError> {
-        let mut open = Vec::new();
+        let (mut open, mut counts) = (Vec::new(), BTreeMap::new());
         for at in self.present.written.union(&self.last.written) {
-            open.push((at.clone(), scout.bounds(at, deadline)?.high));
+            if !counts.contains_key(&at.topic) {
+                counts.insert(at.topic.clone(), scout.count(&at.topic, deadline)?);
+            }
+            // What was for a partition that is not there is nowhere.
+            if usize::try_from(at.number).ok() < counts.get(&at.topic).copied() {
+                open.push((at.clone(), scout.bounds(at, deadline)?.high));
+            }
         }
         self.within(SOON, || {
             let mut still = Vec::new();

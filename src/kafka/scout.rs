@@ -122,10 +122,9 @@ impl Scout {
         let mut config = client::consumer(settings, group, &format!("{group}-scout"));
         config.set("statistics.interval.ms", "0");
         config.set("queued.max.messages.kbytes", (client::SCOUT_BYTES / 1024).to_string());
-        // It reads for moments only, and an end is told with the answer to a fetch.
+        // It reads for moments only, an end is told with the answer to a fetch, and it waits for ends of transactions.
         config.set("fetch.wait.max.ms", "20");
         config.set("fetch.queue.backoff.ms", "20");
-        // Positions that wait for the end of a transaction are asked for again this soon.
         config.set("retry.backoff.max.ms", "100");
         let clients = Mutex::new(Clients::make(&config, clock.monotonic())?);
         Ok(Self { config, ending: Arc::default(), clients, clock: clock.clone() })
@@ -216,6 +215,19 @@ impl Scout {
             _ => None,
         };
         Ok(partitions.iter().map(position).collect())
+    }
+
+    /// How many partitions a topic has; one that is not there has none.
+    pub(super) fn count(&self, topic: &str, deadline: &Deadline) -> Result<usize, KafkaError> {
+        self.ask(&format!("the partitions of {topic}"), deadline, |clients, limit| {
+            let found = clients.open.fetch_metadata(Some(topic), limit)?;
+            let Some(it) = found.topics().first() else { return Ok(0) };
+            match it.error().map(Code::from) {
+                None => Ok(it.partitions().len()),
+                Some(Code::UnknownTopicOrPartition) => Ok(0),
+                Some(other) => Err(Theirs::MetadataFetch(other)),
+            }
+        })
     }
 
     /// Where a partition begins and really ends.
