@@ -388,7 +388,7 @@ impl Scout {
                 Err(error) if !held_back => return Err(error),
                 Err(_) => {
                     let what = format!(
-                        "waiting for the end of a transaction on {at} (where its process never comes back: start one \
+                        "waiting for an open transaction on {at} (where its process never comes back: start one \
                          under its instance once, or end it with kafka-transactions.sh)"
                     );
                     return Err(deadline.missed(what));
