@@ -230,13 +230,6 @@ impl Pair {
         port.flush().unwrap();
     }
 
-    /// A transaction on the first node, to be aborted.
-    fn give_up_elsewhere(&self, port: &mut KafkaTransaction) {
-        port.begin().unwrap();
-        port.produce(&Corner::output(&self.input, "given up")).unwrap();
-        port.flush().unwrap();
-    }
-
     fn send_offsets(&self, port: &mut KafkaTransaction, position: i64) {
         port.read_metadata().unwrap();
         port.send_offsets(&[(Partition::new(&self.input, 0), Position::at(position))]).unwrap();
@@ -254,6 +247,27 @@ impl Pair {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// Aborts while nobody leads what was written; it is done when somebody does again.
+    fn abort_without_a_leader(&self, port: &mut KafkaTransaction) {
+        self.orphan();
+        let early = port.abort();
+        assert!(matches!(early, Err(Fault::Retriable(_))), "without a leader nobody knows: {early:?}");
+        self.second.run("start");
+        Self::abort(port);
+    }
+
+    /// Commits a value and a position while nobody leads what was written; then begins one that is to be aborted.
+    fn commit_without_a_leader(&self, port: &mut KafkaTransaction, value: &'static str) {
+        self.write(port, value);
+        self.send_offsets(port, 1);
+        self.orphan();
+        port.commit().unwrap();
+        self.second.run("start");
+        port.begin().unwrap();
+        port.produce(&Corner::output(&self.input, "given up")).unwrap();
+        port.flush().unwrap();
     }
 
     /// What was written, when one more record was committed.
@@ -278,11 +292,7 @@ fn a_partition_without_a_leader_at_the_abort_never_shows_what_was_given_up() {
     let pair = Pair::start("abort", false);
     let mut port = pair.port();
     pair.write(&mut port, "given up");
-    pair.orphan();
-    let early = port.abort();
-    assert!(matches!(early, Err(Fault::Retriable(_))), "without a leader nobody knows: {early:?}");
-    pair.second.run("start");
-    Pair::abort(&mut port);
+    pair.abort_without_a_leader(&mut port);
     pair.ends_with(port, &["anew"]);
 }
 
@@ -306,12 +316,7 @@ fn a_partition_without_a_leader_when_a_process_begins_never_shows_what_the_last_
 fn a_partition_without_a_leader_at_the_commit_shows_it_later_though_another_is_aborted_between() {
     let pair = Pair::start("commit", false);
     let mut port = pair.port();
-    pair.write(&mut port, "committed");
-    pair.send_offsets(&mut port, 1);
-    pair.orphan();
-    port.commit().unwrap();
-    pair.second.run("start");
-    pair.give_up_elsewhere(&mut port);
+    pair.commit_without_a_leader(&mut port, "committed");
     Pair::abort(&mut port);
     pair.ends_with(port, &["committed", "anew"]);
 }
@@ -320,13 +325,8 @@ fn a_partition_without_a_leader_at_the_commit_shows_it_later_though_another_is_a
 fn a_commit_that_was_acknowledged_and_left_out_everywhere_is_begun_anew_by_the_next_process() {
     let pair = Pair::start("unkept", true);
     let mut port = pair.port();
-    pair.write(&mut port, "acknowledged");
-    pair.send_offsets(&mut port, 1);
-    pair.orphan();
-    port.commit().unwrap();
-    pair.second.run("start");
-    // The next one is not begun before the positions are there, and they will not come.
-    pair.give_up_elsewhere(&mut port);
+    pair.commit_without_a_leader(&mut port, "acknowledged");
+    // The abort waits for positions that will not come.
     wait_until("it is said", || {
         let aborted = port.abort();
         assert!(matches!(&aborted, Err(Fault::Retriable(_) | Fault::FencedMember(_))), "{aborted:?}");
@@ -343,10 +343,6 @@ fn positions_that_were_given_up_are_never_the_groups_even_without_a_leader_for_t
     let mut port = pair.port();
     port.begin().unwrap();
     pair.send_offsets(&mut port, 1);
-    pair.orphan();
-    let early = port.abort();
-    assert!(matches!(early, Err(Fault::Retriable(_))), "without a leader nobody knows: {early:?}");
-    pair.second.run("start");
-    Pair::abort(&mut port);
+    pair.abort_without_a_leader(&mut port);
     assert_eq!(pair.committed(), Position::at(0));
 }
