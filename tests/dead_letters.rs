@@ -202,9 +202,8 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
     for (number, chunk) in records.chunks(40).enumerate() {
         producer.begin_transaction().unwrap();
         for hostile in chunk {
-            let headers = hostile.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: value.as_deref() })
-            });
+            let put = |headers: OwnedHeaders, (key, value)| headers.insert(Header { key, value });
+            let headers = hostile.headers.iter().fold(OwnedHeaders::new(), put);
             let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).headers(headers);
             (record.key, record.payload) = (hostile.key.as_deref(), hostile.value.as_deref());
             producer.send(record).map_err(|(error, _)| error).unwrap();

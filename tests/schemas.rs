@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bellwether::codec::{self, Envelope, FieldMap, Payload, SourceSettings};
 use bellwether::event::{Alert, DeadLetter, Index, Label, MentionRecord, Reason, Replay, ScoredPost};
 use bellwether::pipeline::Topics;
-use bellwether::stream::{Partition, Record};
+use bellwether::stream::{Headers, Partition, Record};
 use bellwether::time::Timestamp;
 use bytes::Bytes;
 use jsonschema::Validator;
@@ -57,7 +57,7 @@ fn record(value: &Value) -> Record {
         appended_at: Timestamp::parse("2026-03-02T15:00:00Z").unwrap(),
         key: None,
         value: Some(Bytes::from(value.to_string())),
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 
@@ -193,12 +193,12 @@ fn a_dead_letter_has_the_headers_of_its_schema() {
                 message: "field text is missing".to_owned(),
             };
             let payload = envelope().dead_letter(&letter, value_bytes_max);
-            let text = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+            let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
             let headers: serde_json::Map<_, _> =
-                payload.headers.iter().map(|(name, value)| (name.clone(), text(value).into())).collect();
+                payload.headers.iter().map(|(name, value)| (name.to_owned(), text(value).into())).collect();
             assert_eq!(headers.contains_key("bellwether.truncated"), value_bytes_max == 4);
-            let shown =
-                serde_json::json!({"key": text(&payload.key), "value": text(&payload.value), "headers": headers});
+            let (key, value) = (text(payload.key.as_deref()), text(payload.value.as_deref()));
+            let shown = serde_json::json!({"key": key, "value": value, "headers": headers});
             assert_fits(&validator, &shown, reason.as_str());
         }
     }

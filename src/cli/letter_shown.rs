@@ -57,7 +57,7 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn of(letter: &Letter, outlook: &Outlook) -> Self {
-        let bytes = |bytes: &Option<bytes::Bytes>| bytes.as_deref().map(Bytes::of);
+        let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::of);
         let now_message = match outlook {
             Outlook::Refused(reason, message) => Some(format!("{reason}: {message}")),
             Outlook::Readable | Outlook::Replayed | Outlook::Cut | Outlook::NotScorable | Outlook::Unread => None,
@@ -71,9 +71,9 @@ impl Shown {
             now: outlook.as_str(),
             now_message,
             cut: letter.cut,
-            key: bytes(&letter.record.key),
-            headers: letter.record.headers.iter().map(|(name, value)| (name.clone(), bytes(value))).collect(),
-            value: bytes(&letter.record.value),
+            key: bytes(letter.record.key.as_deref()),
+            headers: letter.record.headers.iter().map(|(name, value)| (name.to_owned(), bytes(value))).collect(),
+            value: bytes(letter.record.value.as_deref()),
         }
     }
 

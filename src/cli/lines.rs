@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::codec::{SourceSettings, decode_post};
 use crate::pipeline::PlayRecord;
-use crate::stream::{Partition, Record};
+use crate::stream::{Headers, Partition, Record};
 use crate::time::Timestamp;
 
 /// A longer line is an error: it is not a line of JSON.
@@ -133,7 +133,7 @@ impl<'a> Lines<'a> {
                 appended_at: NEVER,
                 key: None,
                 value: Some(value.clone()),
-                headers: Vec::new(),
+                headers: Headers::new(),
             };
             if let Ok(post) = decode_post(&record, source) {
                 let said = [post.published_at, post.revision].into_iter().filter(|at| *at < NEVER).max();

@@ -33,6 +33,8 @@ pub(super) const HEADERS_LEFT_OUT: &str = "bellwether.headers-left-out";
 const HEAD_BYTES_MAX: usize = 32 << 10;
 /// What a header takes beside its name and its value: the lengths of both.
 const HEADER_BYTES: usize = 10;
+/// What the headers of an event take in memory, with room for ids that are long.
+const EVENT_HEADERS_BYTES: usize = 384;
 /// Bytes of a message of what was wrong.
 const MESSAGE_BYTES_MAX: usize = 8 << 10;
 /// Says of a record that was sent again where it had been.
@@ -124,32 +126,33 @@ impl Envelope {
         let mut room = HEAD_BYTES_MAX + bytes_max - value.as_ref().map_or(0, Bytes::len);
         let key_from = cut(&mut key, room);
         room -= key.as_ref().map_or(0, Bytes::len);
-        let fits = |(name, value): &&(String, Option<Bytes>)| {
-            let bytes = HEADER_BYTES + name.len() + value.as_ref().map_or(0, Bytes::len);
+        let fits = |(name, value): &(&str, Option<&[u8]>)| {
+            let bytes = HEADER_BYTES + name.len() + value.map_or(0, <[u8]>::len);
             room.checked_sub(bytes).map(|left| room = left).is_some()
         };
-        let mut headers: Headers = record.headers.iter().take_while(fits).cloned().collect();
+        let mut headers: Headers = record.headers.iter().take_while(fits).collect();
         let left_out = record.headers.len() - headers.len();
         let (place, offset) = (&record.partition, &record.offset);
         let message = head(&letter.message, MESSAGE_BYTES_MAX);
         let errors: [&dyn Display; 6] = [&place.topic, &place.number, offset, &letter.stage, &letter.reason, &message];
-        headers.extend(ERRORS.into_iter().zip(errors).map(|(name, value)| header(name, value)));
-        headers.extend(value_from.map(|bytes| header(TRUNCATED, &bytes)));
-        headers.extend(key_from.map(|bytes| header(KEY_TRUNCATED, &bytes)));
-        headers.extend((left_out > 0).then(|| header(HEADERS_LEFT_OUT, &left_out)));
+        ERRORS.into_iter().zip(errors).for_each(|(name, value)| headers.push_text(name, value));
+        let cuts = [(TRUNCATED, value_from), (KEY_TRUNCATED, key_from)];
+        let cuts = cuts.into_iter().chain([(HEADERS_LEFT_OUT, (left_out > 0).then_some(left_out))]);
+        cuts.filter_map(|(name, from)| Some((name, from?))).for_each(|(name, from)| headers.push_text(name, &from));
         Payload { key, value, headers }
     }
 
     fn payload(&self, key: Option<&str>, event: &impl Serialize, head: &Head<'_>) -> Payload {
-        let mut headers = vec![
-            header("ce_specversion", &"1.0"),
-            header("ce_id", &head.id),
-            header("ce_source", &self.source),
-            header("ce_type", &format_args!("bellwether.{}.v1", head.kind)),
-            header("ce_time", &head.at),
-            header("content-type", &"application/json"),
-        ];
-        headers.extend(head.traceparent.map(|trace| header("traceparent", &trace)));
+        let mut headers = Headers::with_capacity(EVENT_HEADERS_BYTES);
+        headers.push_text("ce_specversion", &"1.0");
+        headers.push_text("ce_id", &head.id);
+        headers.push_text("ce_source", &self.source);
+        headers.push_text("ce_type", &format_args!("bellwether.{}.v1", head.kind));
+        headers.push_text("ce_time", &head.at);
+        headers.push_text("content-type", &"application/json");
+        if let Some(trace) = head.traceparent {
+            headers.push_text("traceparent", &trace);
+        }
         // Events are plain data with texts for keys: writing them to memory cannot fail.
         let value = serde_json::to_vec(event).ok().map(Bytes::from);
         Payload { key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())), value, headers }
@@ -172,10 +175,6 @@ fn cut(bytes: &mut Option<Bytes>, bytes_max: usize) -> Option<usize> {
     Some(before)
 }
 
-pub(super) fn header(name: &str, value: &dyn Display) -> (String, Option<Bytes>) {
-    (name.to_owned(), Some(Bytes::from(value.to_string())))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -184,11 +183,12 @@ mod tests {
     use crate::stream::{Partition, Record};
 
     fn shown(payload: &Payload) -> String {
-        let text = |bytes: &Option<Bytes>| {
-            bytes.as_ref().map_or("(none)".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+        let text = |bytes: Option<&[u8]>| {
+            bytes.map_or("(none)".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
         };
         let headers: Vec<_> = payload.headers.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect();
-        format!("key: {}\n{}\n\n{}", text(&payload.key), headers.join("\n"), text(&payload.value))
+        let (key, value) = (payload.key.as_deref(), payload.value.as_deref());
+        format!("key: {}\n{}\n\n{}", text(key), headers.join("\n"), text(value))
     }
 
     fn envelope() -> Envelope {
@@ -203,7 +203,7 @@ mod tests {
                 appended_at: Timestamp::from_millis(0),
                 key: Some(Bytes::from_static(b"\xff\x00k")),
                 value: Some(Bytes::from_static(value)),
-                headers: vec![("app".to_owned(), Some(Bytes::from_static(b"feed-7"))), ("empty".to_owned(), None)],
+                headers: [("app", Some("feed-7")), ("empty", None)].into_iter().collect(),
             },
             stage: "score",
             reason: Reason::Malformed,
@@ -236,7 +236,7 @@ mod tests {
         let letter = letter(b"{broken \xff");
         let payload = envelope().dead_letter(&letter, 1_000);
         assert_eq!((&payload.key, &payload.value), (&letter.record.key, &letter.record.value));
-        assert!(payload.headers.starts_with(&letter.record.headers));
+        assert!(payload.headers.iter().take(2).eq(&letter.record.headers));
         insta::assert_snapshot!(shown(&payload));
     }
 
@@ -244,7 +244,7 @@ mod tests {
     fn a_dead_letter_that_is_too_long_is_cut_and_says_so() {
         let payload = envelope().dead_letter(&letter(b"0123456789"), 4);
         assert_eq!(payload.value, Some(Bytes::from_static(b"0123")));
-        assert_eq!(payload.headers.last().unwrap(), &header(TRUNCATED, &10));
+        assert_eq!(payload.headers.iter().last(), Some((TRUNCATED, Some(&b"10"[..]))));
         let whole = envelope().dead_letter(&letter(b"0123456789"), 10);
         assert!(!whole.headers.iter().any(|(name, _)| name == TRUNCATED));
     }
@@ -275,10 +275,10 @@ mod tests {
             let bytes = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
             let own = payload.headers.iter().filter(|(name, _)| name.starts_with('h')).count();
             assert_eq!((bytes(&payload.key), bytes(&payload.value), own), kept, "{parts:?}");
-            let headers = payload.headers.iter().map(|(name, value)| HEADER_BYTES + name.len() + bytes(value));
-            let size = bytes(&payload.key) + bytes(&payload.value) + headers.sum::<usize>();
+            let headers = payload.headers.size() + HEADER_BYTES * payload.headers.len();
+            let size = bytes(&payload.key) + bytes(&payload.value) + headers;
             assert!(size <= BYTES_MAX + (64 << 10), "{parts:?}: {size}");
-            let says = |name: &str| payload.headers.iter().any(|(found, _)| found == name);
+            let says = |name: &str| payload.headers.get(name).is_some();
             assert_eq!(says(TRUNCATED), parts.1 > kept.1, "{parts:?}");
             assert_eq!(says(KEY_TRUNCATED), parts.0 > kept.0, "{parts:?}");
             assert_eq!(says(HEADERS_LEFT_OUT), parts.2 > kept.2, "{parts:?}");

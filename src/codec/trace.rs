@@ -9,7 +9,7 @@ const TRACEPARENT_BYTES: usize = 55;
 
 /// The trace context in a record's headers.
 pub(super) fn traceparent_of(record: &Record) -> Option<Arc<str>> {
-    let text = std::str::from_utf8(record.header("traceparent")?).ok()?;
+    let text = std::str::from_utf8(record.headers.get("traceparent")?).ok()?;
     is_traceparent(text).then(|| Arc::from(text))
 }
 

@@ -60,26 +60,45 @@ impl Desk {
         self.topics.iter().find(|topic| &***topic == name).cloned().unwrap_or_else(|| Arc::from(name))
     }
 
-    /// Begins a partition under a new lease.
+    /// Begins a partition; or, where it has begun ahead, it is decided now where.
     pub(super) fn grant(&mut self, placed: Placed, now: Duration) {
-        let Placed { partition, start, committed, end, restored } = placed;
-        self.board.placed(&partition, committed, end.offset());
+        let at = placed.lease.partition().clone();
+        self.board.placed(&at, placed.committed, placed.end.offset());
         self.board.member.store(true, Ordering::SeqCst);
-        let lease = Lease::grant(partition.clone());
-        let target = self.until_end.then_some(end);
-        let held = Held { lease: lease.clone(), next: start, target, moved_at: now, gathered: Vec::new(), bytes: 0 };
-        self.held.insert(partition, held);
+        let target = self.until_end.then_some(placed.end);
+        self.begin(placed, now);
+        if let Some(held) = self.held.get_mut(&at) {
+            held.target = target;
+        }
+    }
+
+    /// Begins a partition, if it has not begun under this lease, with what is known of it.
+    pub(super) fn begin(&mut self, placed: Placed, now: Duration) {
+        let Placed { lease, start, committed, restored, .. } = placed;
+        match self.held.get_mut(lease.partition()) {
+            Some(held) if held.lease == lease => flush_one(held, &mut self.outlet),
+            _ => {
+                let (gathered, target) = (Vec::new(), None);
+                let held = Held { lease: lease.clone(), next: start, target, moved_at: now, gathered, bytes: 0 };
+                self.held.insert(lease.partition().clone(), held);
+            }
+        }
         self.outlet.push(Feed::Assigned(Assignment { lease, committed, restored }));
     }
 
     /// Takes a record that was read, and says how many bytes it has. One of a partition that is not held is nobody's.
     pub(super) fn take(&mut self, message: &BorrowedMessage<'_>, now: Duration) -> usize {
         let at = Partition { topic: self.topic(message.topic()), number: message.partition() };
-        let Some(held) = self.held.get_mut(&at) else { return 0 };
+        let Some(held) = self.held.get(&at) else { return 0 };
         if Position::at(message.offset()) < held.next {
             return 0;
         }
-        let record = wire::record(message, &at.topic);
+        self.gather(wire::record(message, &at.topic), now)
+    }
+
+    /// Takes a record of a partition that is held, not read before, and says how many bytes it has.
+    pub(super) fn gather(&mut self, record: Record, now: Duration) -> usize {
+        let Some(held) = self.held.get_mut(&record.partition) else { return 0 };
         let size = record.size();
         held.next = record.next();
         held.moved_at = now;

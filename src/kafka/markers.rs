@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::kafka::client;
 use crate::kafka::scout::{Deadline, Scout};
 use crate::kafka::{KafkaError, KafkaSettings};
-use crate::stream::{Fault, Output, Partition, Position};
+use crate::stream::{Fault, Headers, Output, Partition, Position};
 use crate::time::Clock;
 
 /// How long markers may take to come after the answer to who ended a transaction.
@@ -76,7 +76,7 @@ impl Unmarked {
             // A compacted topic takes no record without a key.
             key: Some(bytes::Bytes::from_static(b"void")),
             value: None,
-            headers: Vec::new(),
+            headers: Headers::new(),
         })
     }
 }

@@ -3,24 +3,30 @@
 //!
 //! The order is fixed: the committed position first, then the end of what is read back, asked so that an open
 //! transaction of a dead owner counts, then the records up to that end. Whatever that owner had committed is in them.
+//!
+//! While such a transaction hides the committed position, what lies before the last one that is known is read back
+//! already: the position can only grow, and the alerts are looked at once more when it is decided.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kafka::scout::{Deadline, Scout};
+use crate::kafka::scout::{Bounds, Deadline, Scout};
 use crate::kafka::{KafkaError, ReadBack};
-use crate::stream::{Partition, Position, Record, Span};
+use crate::stream::{Lease, Partition, Position, Record, Span};
 use crate::time::Clock;
 
 /// Offsets before the committed position in which its log time is looked for: ticks come every few seconds, so records
 /// are among them and not markers alone.
 const TAIL: i64 = 200;
+/// How long a transaction that hides committed positions is waited for before anything is read ahead: that of an owner who
+/// lives ends at once.
+const AT_ONCE: Duration = Duration::from_millis(200);
 
 /// Where one partition begins, and what was read back for it.
 #[derive(Debug)]
 pub(super) struct Placed {
-    pub(super) partition: Partition,
+    pub(super) lease: Lease,
     /// Where reading begins.
     pub(super) start: Position,
     /// Where the work begins.
@@ -30,6 +36,17 @@ pub(super) struct Placed {
     /// What was read back: the alerts, or the last records before the committed position.
     pub(super) restored: Vec<Record>,
 }
+
+/// What is handed over before a place is decided.
+pub(super) enum Ahead {
+    /// The partition begins. Committed is what is so far, and nothing at or behind it comes ahead.
+    Begun(Placed),
+    /// The next of its records.
+    Record(Record),
+}
+
+/// Takes what comes ahead, and says whether more is wanted.
+pub(super) type TakeAhead<'a> = dyn FnMut(Ahead) -> bool + 'a;
 
 /// Finds places.
 pub(super) struct Placement {
@@ -47,14 +64,57 @@ impl Placement {
     ///
     /// # Errors
     /// A position that is not on the log, or the deadline: both end the stage.
-    pub(super) fn place(&self, partitions: &[Partition]) -> Result<Vec<Placed>, KafkaError> {
+    pub(super) fn place(&self, partitions: &[Partition], take: &mut TakeAhead<'_>) -> Result<Vec<Placed>, KafkaError> {
         let deadline = Deadline::after(&self.clock, self.patience);
+        let leases: Vec<Lease> = partitions.iter().cloned().map(Lease::grant).collect();
+        let mut reached = vec![None; leases.len()];
+        if let Some(back) = &self.read_back
+            && self.scout.committed(partitions, &Deadline::after(&self.clock, AT_ONCE)).is_err()
+            && let Err(error) = self.read_ahead(back, &leases, &mut reached, (&deadline, take))
+        {
+            tracing::debug!(%error, "reading ahead");
+        }
         let committed = self.scout.committed(partitions, &deadline)?;
         let mut placed = Vec::with_capacity(partitions.len());
-        for (partition, committed) in partitions.iter().zip(committed) {
-            placed.push(self.place_one(partition, committed, &deadline)?);
+        for ((lease, committed), reached) in leases.into_iter().zip(committed).zip(reached) {
+            let one = self.place_one(lease, committed, &deadline)?;
+            placed.push(Placed { start: reached.unwrap_or(one.start), ..one });
         }
         Ok(placed)
+    }
+
+    /// Reads back what lies before the positions that are committed so far, as far as it comes, and notes how far.
+    fn read_ahead(
+        &self,
+        back: &ReadBack,
+        leases: &[Lease],
+        reached: &mut [Option<Position>],
+        (deadline, take): (&Deadline, &mut TakeAhead<'_>),
+    ) -> Result<(), KafkaError> {
+        let partitions: Vec<Partition> = leases.iter().map(|lease| lease.partition().clone()).collect();
+        let committed = self.scout.committed_so_far(&partitions, deadline)?;
+        for ((lease, committed), reached) in leases.iter().zip(committed).zip(reached) {
+            let (at, Some(committed)) = (lease.partition(), committed) else { continue };
+            let bounds = self.scout.stable(at, deadline)?;
+            let since = self.replay_from(back, at, committed, deadline)?;
+            let start = since.map_or(committed, |since| since.clamp(bounds.low, committed.max(bounds.low)));
+            if !(bounds.low..=bounds.high).contains(&committed) || start == committed {
+                continue;
+            }
+            let span = Span { from: Position::at(start), until: Position::at(committed) };
+            let restored = self.restore(back, at.number, Scout::stable, deadline)?;
+            *reached = Some(span.from);
+            let (lease, end) = (lease.clone(), Position::at(bounds.high));
+            let begun = Placed { lease, start: span.from, committed: span.until, end, restored };
+            if take(Ahead::Begun(begun)) {
+                self.scout.each(at, span, deadline, |record| {
+                    *reached = Some(record.next());
+                    take(Ahead::Record(record))
+                })?;
+            }
+            tracing::debug!(partition = %at, from = %span.from, until = ?*reached, "read back before it is decided");
+        }
+        Ok(())
     }
 
     /// Where state is read back from: the look-back is counted from the log time of the committed position, not from
@@ -73,12 +133,8 @@ impl Placement {
         self.scout.since(partition, since, deadline)
     }
 
-    fn place_one(
-        &self,
-        partition: &Partition,
-        committed: Option<i64>,
-        deadline: &Deadline,
-    ) -> Result<Placed, KafkaError> {
+    fn place_one(&self, lease: Lease, committed: Option<i64>, deadline: &Deadline) -> Result<Placed, KafkaError> {
+        let partition = lease.partition();
         let bounds = self.scout.bounds(partition, deadline)?;
         // A group that never committed begins with the oldest record there is.
         let committed = committed.unwrap_or(bounds.low);
@@ -90,23 +146,25 @@ impl Placement {
         if let Some(back) = &self.read_back {
             let since = self.replay_from(back, partition, committed, deadline)?;
             start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
-            restored = self.restore(back, partition.number, deadline)?;
+            restored = self.restore(back, partition.number, Scout::bounds, deadline)?;
         } else if self.tail_records > 0 {
             restored = self.scout.tail(partition, Position::at(committed), self.tail_records, deadline)?;
         }
-        Ok(Placed {
-            partition: partition.clone(),
-            start: Position::at(start),
-            committed: Position::at(committed),
-            end: Position::at(bounds.high),
-            restored,
-        })
+        let (start, committed, end) = (Position::at(start), Position::at(committed), Position::at(bounds.high));
+        Ok(Placed { lease, start, committed, end, restored })
     }
 
-    /// The last record of each alert, by its key: as many as there are rules and subjects, however long the history is.
-    fn restore(&self, back: &ReadBack, number: i32, deadline: &Deadline) -> Result<Vec<Record>, KafkaError> {
+    /// The last record of each alert within the bounds of its partition, by its key: as many as there are rules and subjects,
+    /// however long the history is.
+    fn restore(
+        &self,
+        back: &ReadBack,
+        number: i32,
+        bounds: impl Fn(&Scout, &Partition, &Deadline) -> Result<Bounds, KafkaError>,
+        deadline: &Deadline,
+    ) -> Result<Vec<Record>, KafkaError> {
         let alerts = Partition::new(&back.alerts_topic, number);
-        let bounds = self.scout.bounds(&alerts, deadline)?;
+        let bounds = bounds(&self.scout, &alerts, deadline)?;
         let all = Span { from: Position::at(bounds.low), until: Position::at(bounds.high) };
         let mut latest = HashMap::new();
         self.scout.each(&alerts, all, deadline, |record| {

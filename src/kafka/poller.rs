@@ -216,7 +216,7 @@ impl Poller {
             }
             leases.iter().for_each(Lease::turn_off);
         }
-        let placed = seat.placement.place(std::slice::from_ref(partition));
+        let placed = seat.place(std::slice::from_ref(partition));
         let sought = placed.and_then(|placed| {
             for one in &placed {
                 self.seek(partition, one.start)?;

@@ -17,11 +17,14 @@ use rdkafka::util::Timeout;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 use crate::kafka::desk::Desk;
-use crate::kafka::placement::Placement;
+use crate::kafka::placement::{Ahead, Placed, Placement};
 use crate::kafka::scout::Deadline;
 use crate::kafka::{KafkaError, client, wire};
 use crate::stream::Partition;
 use crate::time::Clock;
+
+/// How long the stage may take nothing of what is read ahead; then the rest is read as anything else.
+const STAGE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the consumers of a source have in common; one of them is in place at a time.
 pub(super) struct Seat {
@@ -63,12 +66,24 @@ impl Seat {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The places of partitions. What can be read back before they are decided goes to the stage meanwhile.
+    pub(super) fn place(&self, partitions: &[Partition]) -> Result<Vec<Placed>, KafkaError> {
+        self.placement.place(partitions, &mut |ahead| {
+            let (mut desk, now) = (self.desk(), self.clock.monotonic());
+            match ahead {
+                Ahead::Begun(placed) => desk.begin(placed, now),
+                Ahead::Record(record) => drop(desk.gather(record, now)),
+            }
+            desk.outlet.pump(STAGE_PATIENCE)
+        })
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Listener>, partitions: &[Partition]) {
-        let placed = match self.placement.place(partitions) {
+        let placed = match self.place(partitions) {
             Ok(placed) => placed,
             Err(error) => return self.refuse(consumer, partitions, &error.to_string()),
         };
-        let places = wire::list(placed.iter().map(|it| (&it.partition, it.start)));
+        let places = wire::list(placed.iter().map(|it| (it.lease.partition(), it.start)));
         let assigned = places.and_then(|places| {
             consumer.incremental_assign(&places)?;
             // The client remembers of a partition that it was paused when it went, whatever was said meanwhile.
@@ -84,6 +99,7 @@ impl Seat {
             desk.board.rebalanced(|count| count.assigned += 1);
         }
         for one in placed {
+            tracing::debug!(partition = %one.lease.partition(), start = %one.start, committed = %one.committed, "begins");
             desk.grant(one, self.clock.monotonic());
         }
     }

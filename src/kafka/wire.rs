@@ -45,22 +45,18 @@ pub fn is_reading_names() -> bool {
 
 /// The headers of a message, in order. Whoever writes to a topic decides what their names are.
 fn headers_of(headers: &BorrowedHeaders) -> Headers {
-    let read = |place: usize| {
-        let header = headers.get(place);
-        (header.key.to_owned(), header.value.map(Bytes::copy_from_slice))
-    };
     let one = |place: usize| {
         IS_READING_NAMES.set(true);
-        let header = catch_unwind(AssertUnwindSafe(|| read(place)));
+        let header = catch_unwind(AssertUnwindSafe(|| headers.get(place)));
         IS_READING_NAMES.set(false);
-        header.unwrap_or_else(|_| (UNREADABLE.to_owned(), None))
+        header.map_or((UNREADABLE, None), |header| (header.key, header.value))
     };
     (0..headers.count()).map(one).collect()
 }
 
 /// Copies a message out of librdkafka's memory.
 pub(super) fn record(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, headers_of);
+    let headers = message.headers().map_or_else(Headers::new, headers_of);
     Record {
         partition: Partition::new(topic, message.partition()),
         offset: message.offset(),
@@ -88,9 +84,7 @@ pub(super) fn outgoing<O: IntoOpaque>(output: &Output, opaque: O) -> BaseRecord<
 
 /// Headers as librdkafka takes them.
 pub(super) fn headers(all: &Headers) -> OwnedHeaders {
-    let insert = |headers: OwnedHeaders, (key, value): &(String, Option<Bytes>)| {
-        headers.insert(Header { key, value: value.as_deref() })
-    };
+    let insert = |headers: OwnedHeaders, (key, value)| headers.insert(Header { key, value });
     all.iter().fold(OwnedHeaders::new_with_capacity(all.len()), insert)
 }
 

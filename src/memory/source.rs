@@ -20,9 +20,18 @@ pub struct ReadBack {
 /// A partition that is to begin, as soon as the log can say where.
 #[derive(Debug)]
 struct Placing {
-    partition: Partition,
+    lease: Lease,
     /// Once known: the committed position, and up to where the alerts must be read.
     known: Option<(Position, Position)>,
+}
+
+/// A partition that has begun.
+#[derive(Debug)]
+struct Owned {
+    lease: Lease,
+    next: Position,
+    /// Nothing at or behind this is handed over before it is decided where the work begins.
+    ahead_until: Option<Position>,
 }
 
 /// A member's subscription.
@@ -31,7 +40,7 @@ pub struct Source {
     group: Arc<str>,
     read_back: Option<ReadBack>,
     tail_records: usize,
-    owned: BTreeMap<Partition, (Lease, Position)>,
+    owned: BTreeMap<Partition, Owned>,
     placing: VecDeque<Placing>,
     /// Revoked, and not yet given up.
     leaving: BTreeMap<Partition, Lease>,
@@ -63,9 +72,9 @@ impl Source {
     }
 
     /// Assigns one partition: the same path as a reset. It begins as soon as no open transaction hides what is
-    /// committed, or the end of what is read back.
+    /// committed, or the end of what is read back; what lies before is read back meanwhile.
     pub fn assign(&mut self, partition: Partition) {
-        self.placing.push_back(Placing { partition, known: None });
+        self.placing.push_back(Placing { lease: Lease::grant(partition), known: None });
         self.place();
     }
 
@@ -73,10 +82,10 @@ impl Source {
     /// [`Source::give_up`] ends the wait.
     pub fn revoke(&mut self, partitions: Vec<Partition>) -> Receiver<()> {
         let (settled, receiver) = sync_channel(1);
-        self.placing.retain(|placing| !partitions.contains(&placing.partition));
+        self.placing.retain(|placing| !partitions.contains(placing.lease.partition()));
         for partition in &partitions {
-            if let Some((lease, _)) = self.owned.remove(partition) {
-                self.leaving.insert(partition.clone(), lease);
+            if let Some(owned) = self.owned.remove(partition) {
+                self.leaving.insert(partition.clone(), owned.lease);
             }
         }
         self.waiting.push_back(Feed::Revoked { partitions, settled });
@@ -94,8 +103,8 @@ impl Source {
 
     /// Takes a partition away without a word (a lost assignment).
     pub fn lose(&mut self, partition: &Partition) {
-        self.placing.retain(|placing| placing.partition != *partition);
-        let owned = self.owned.remove(partition).map(|(lease, _)| lease);
+        self.placing.retain(|placing| placing.lease.partition() != partition);
+        let owned = self.owned.remove(partition).map(|owned| owned.lease);
         if let Some(lease) = owned.or_else(|| self.leaving.remove(partition)) {
             lease.turn_off();
             self.waiting.push_back(Feed::Lost { partitions: vec![partition.clone()] });
@@ -105,7 +114,8 @@ impl Source {
     /// The partitions that this member has, those among them that have not begun or are leaving.
     #[must_use]
     pub fn partitions(&self) -> Vec<Partition> {
-        let placing = self.placing.iter().map(|placing| &placing.partition);
+        let placing = self.placing.iter().map(|placing| placing.lease.partition());
+        let placing = placing.filter(|partition| !self.owned.contains_key(*partition));
         self.owned.keys().chain(placing).chain(self.leaving.keys()).cloned().collect()
     }
 
@@ -118,11 +128,12 @@ impl Source {
         if self.paused {
             return None;
         }
-        for (partition, (lease, next)) in &mut self.owned {
-            let records = self.log.read(partition, *next, count);
+        for (partition, owned) in &mut self.owned {
+            let mut records = self.log.read(partition, owned.next, count);
+            records.retain(|record| owned.ahead_until.is_none_or(|until| Position::at(record.offset) < until));
             if let Some(last) = records.last() {
-                *next = last.next();
-                return Some(Feed::Records { lease: lease.clone(), records });
+                owned.next = last.next();
+                return Some(Feed::Records { lease: owned.lease.clone(), records });
             }
         }
         None
@@ -134,8 +145,9 @@ impl Source {
             Command::Pause => self.paused = true,
             Command::Resume => self.paused = false,
             Command::Reset(partition) => {
-                if let Some((lease, _)) = self.owned.remove(&partition) {
-                    lease.turn_off();
+                if let Some(owned) = self.owned.remove(&partition) {
+                    owned.lease.turn_off();
+                    self.placing.retain(|placing| placing.lease != owned.lease);
                     self.assign(partition);
                 }
             }
@@ -155,11 +167,16 @@ impl Source {
     /// The committed position first, then the end of what is read back, open transactions included, then the records
     /// up to that end.
     fn try_place(&mut self, placing: &mut Placing) -> bool {
-        let partition = &placing.partition;
+        let partition = placing.lease.partition();
         let alerts = self.read_back.as_ref().map(|back| Partition::new(&back.alerts, partition.number));
         let (committed, until) = match placing.known {
             Some(known) => known,
-            None if self.log.is_unstable(&self.group, partition) => return false,
+            None if self.log.is_unstable(&self.group, partition) => {
+                if !self.owned.contains_key(partition) {
+                    self.read_ahead(&placing.lease);
+                }
+                return false;
+            }
             None => {
                 let until = alerts.as_ref().map_or(Position::at(0), |alerts| self.log.end(alerts));
                 *placing.known.insert((self.log.committed(&self.group, partition), until))
@@ -172,10 +189,7 @@ impl Source {
             }
             restored = self.log.read(&alerts, Position::at(0), usize::MAX);
             restored.retain(|record| Position::at(record.offset) < until);
-            // From the log time of the committed position: the log stood still for a stage that was down.
-            let log_time = self.log.time_before(partition, committed);
-            from = log_time
-                .map_or(committed, |at| committed.min(self.log.position_at(partition, at.minus(back.look_back))));
+            from = self.replay_from(back, partition, committed);
         }
         if self.read_back.is_none() && self.tail_records > 0 {
             let offsets = i64::try_from(self.tail_records).unwrap_or(i64::MAX);
@@ -183,9 +197,31 @@ impl Source {
             restored = self.log.read(partition, first, self.tail_records);
             restored.retain(|record| Position::at(record.offset) < committed);
         }
-        let lease = Lease::grant(partition.clone());
-        self.owned.insert(partition.clone(), (lease.clone(), from));
-        self.waiting.push_back(Feed::Assigned(Assignment { lease, committed, restored }));
+        let next = self.owned.get(partition).map_or(from, |ahead| ahead.next);
+        self.begin(&placing.lease, (next, None), Assignment { lease: placing.lease.clone(), committed, restored });
         true
+    }
+
+    /// An open transaction hides what is committed, or whether it grows: what is before is read back meanwhile, with the
+    /// alerts that there are so far.
+    fn read_ahead(&mut self, lease: &Lease) {
+        let Some(back) = &self.read_back else { return };
+        let committed = self.log.committed(&self.group, lease.partition());
+        let from = self.replay_from(back, lease.partition(), committed);
+        let restored =
+            self.log.read(&Partition::new(&back.alerts, lease.partition().number), Position::at(0), usize::MAX);
+        self.begin(lease, (from, Some(committed)), Assignment { lease: lease.clone(), committed, restored });
+    }
+
+    /// From the log time of the committed position: the log stood still for a stage that was down.
+    fn replay_from(&self, back: &ReadBack, partition: &Partition, committed: Position) -> Position {
+        let log_time = self.log.time_before(partition, committed);
+        log_time.map_or(committed, |at| committed.min(self.log.position_at(partition, at.minus(back.look_back))))
+    }
+
+    fn begin(&mut self, lease: &Lease, (next, ahead_until): (Position, Option<Position>), assignment: Assignment) {
+        let owned = Owned { lease: lease.clone(), next, ahead_until };
+        self.owned.insert(lease.partition().clone(), owned);
+        self.waiting.push_back(Feed::Assigned(assignment));
     }
 }

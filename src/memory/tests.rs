@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::memory::{Call, Log, Script, Scripted, Source, Transactions};
 use crate::stream::{
-    Command, Delivery, Epoch, Fault, Feed, Intake, Lease, Ledger, Outcome, Output, Partition, Patience, Position, Row,
-    Transaction, Undecided, commit_alone,
+    Command, Delivery, Epoch, Fault, Feed, Headers, Intake, Lease, Ledger, Outcome, Output, Partition, Patience,
+    Position, Row, Transaction, Undecided, commit_alone,
 };
 use crate::time::{Clock, ManualClock, Timestamp};
 
@@ -33,7 +33,7 @@ fn output(topic_name: &str, text: &str) -> Output {
         partition: 0,
         key: None,
         value: Some(Bytes::copy_from_slice(text.as_bytes())),
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 

@@ -61,15 +61,19 @@ impl<R: Weigh> Flow<R> {
         }
     }
 
-    /// A partition begins.
-    pub(in crate::pipeline) fn assign(&mut self, lease: &Lease, committed: Position) {
+    /// A partition begins; or it is decided where, under the lease that it has. Says whether it is new.
+    pub(in crate::pipeline) fn assign(&mut self, lease: &Lease, committed: Position) -> bool {
         let partition = lease.partition().clone();
         self.revoked.remove(&partition);
         self.ended.remove(&partition);
         self.intake.assign(lease.clone(), committed);
         self.ledger.assign(lease.clone(), committed);
-        self.watch.begin(&partition);
-        self.assigned.insert(partition, lease.clone());
+        let is_new = self.assigned.get(&partition) != Some(lease);
+        if is_new {
+            self.watch.begin(&partition);
+            self.assigned.insert(partition, lease.clone());
+        }
+        is_new
     }
 
     /// Partitions go: no more is read, what is done is still committed.

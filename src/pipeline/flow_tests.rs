@@ -8,7 +8,7 @@ use crate::event::Reason;
 use crate::pipeline::flow::{EPOCH_ROWS_MAX, Flow};
 use crate::pipeline::limit::Fate;
 use crate::pipeline::stage::Effect;
-use crate::stream::{Command, Lease, Outcome, Partition, Position, Record, Row};
+use crate::stream::{Command, Headers, Lease, Outcome, Partition, Position, Record, Row};
 use crate::time::Timestamp;
 
 type Said = Effect<(), ()>;
@@ -44,7 +44,7 @@ fn flow_of(numbers: &[i32], until_end: bool) -> (Flow<Row<()>>, Vec<Lease>) {
 /// Reads one record and finishes it as `rows` rows.
 fn finish(flow: &mut Flow<Row<()>>, lease: &Lease, offset: i64, rows: usize, now: i64) {
     let partition = lease.partition().clone();
-    let (key, value, headers) = (None, None, Vec::new());
+    let (key, value, headers) = (None, None, Headers::new());
     let record = Record { partition, offset, appended_at: at(offset), key, value, headers };
     let taken = flow.take(lease, vec![record]).unwrap();
     let batch = taken.live.transform(|_| (0..rows).map(|_| row()).collect());

@@ -18,7 +18,7 @@ use crate::pipeline::signal::{SignalCore, SignalSettings};
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
 use crate::pipeline::{DeadLetterLimit, Topics};
 use crate::sample::Policy;
-use crate::stream::{Delivery, Epoch, Feed, Output, Partition, Patience, Position, Row};
+use crate::stream::{Delivery, Epoch, Feed, Headers, Output, Partition, Patience, Position, Row};
 use crate::time::{Clock as _, ManualClock, Timestamp};
 use crate::window::IndexSettings;
 
@@ -48,7 +48,7 @@ impl Scene {
         for number in 0..POSTS {
             let value =
                 Some(Bytes::from(format!(r#"{{"id":"{number}","text":"Shares rise after a strong quarter"}}"#)));
-            let post = Output { topic: name("posts"), partition: 0, key: None, value, headers: Vec::new() };
+            let post = Output { topic: name("posts"), partition: 0, key: None, value, headers: Headers::new() };
             log.append(&post, clock.now()).unwrap();
         }
         let envelope = Envelope { source: name("bellwether/test") };

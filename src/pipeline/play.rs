@@ -16,7 +16,7 @@ use crate::pipeline::score::{Draft, ScoreCore};
 use crate::pipeline::signal::SignalCore;
 use crate::pipeline::stage::{Stage, Stop};
 use crate::pipeline::station::Station;
-use crate::stream::{Output, Partition, Record};
+use crate::stream::{Headers, Output, Partition, Record};
 use crate::time::{ManualClock, Timestamp};
 
 /// Segments of simulated time end at this age: years of posts would make a file every five minutes else.
@@ -127,7 +127,7 @@ impl Play {
             partition: partition.number,
             key: record.key.clone(),
             value: Some(record.value.clone()),
-            headers: Vec::new(),
+            headers: Headers::new(),
         };
         let now = crate::time::Clock::now(&*self.clock);
         self.log.append(&output, now).map_err(|_| PlayError::UnknownTopic(record.topic.to_string()))?;
@@ -147,7 +147,7 @@ impl Play {
                 appended_at: Timestamp::default(),
                 key: None,
                 value: Some(record.value.clone()),
-                headers: Vec::new(),
+                headers: Headers::new(),
             };
             if let Draft::Post(draft) = preparer.draft(record, &*scorer)
                 && let Ok(question) = draft.question

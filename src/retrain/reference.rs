@@ -121,7 +121,7 @@ mod tests {
     use crate::codec::decode_scored;
     use crate::event::Sample;
     use crate::model::StubScorer;
-    use crate::stream::{Partition, Position, Record, Span};
+    use crate::stream::{Headers, Partition, Position, Record, Span};
     use crate::time::Timestamp;
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
             appended_at: Timestamp::from_millis(0),
             key: None,
             value: Some(example.as_slice().into()),
-            headers: Vec::new(),
+            headers: Headers::new(),
         };
         let scored = decode_scored(&record).unwrap();
         let sample = |day: &str, number: i64, reason: &'static str| {

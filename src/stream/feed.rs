@@ -4,12 +4,13 @@ use std::sync::mpsc::SyncSender;
 
 use crate::stream::{Lease, Partition, Position, Record};
 
-/// A partition that begins (or begins again after a reset).
+/// A partition that begins (or begins again after a reset). Where it was not decided yet where its work begins, it comes
+/// a second time under the same lease when it is: `committed` has grown, or not, and `restored` is whole.
 #[derive(Debug)]
 pub struct Assignment {
     /// The right to work on it.
     pub lease: Lease,
-    /// Where the work begins. Records before that may come first: they are replay.
+    /// Where the work begins. Records before that may come first: they are replay. Behind it none comes before it is decided.
     pub committed: Position,
     /// What was read back for the state of this partition, oldest first: the last record of each alert of its number, or the last ones
     /// before `committed`.

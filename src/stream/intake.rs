@@ -44,9 +44,10 @@ pub struct WentBack {
 }
 
 impl Intake {
-    /// Begins a partition at its committed position, under a new lease.
+    /// Begins a partition at its committed position, under a new lease; or moves that position, under the lease that it has.
     pub fn assign(&mut self, lease: Lease, committed: Position) {
-        let place = Place { committed, read: None, next: committed, lease };
+        let before = self.places.get(lease.partition()).filter(|before| before.lease == lease);
+        let place = Place { committed, read: before.and_then(|before| before.read), next: committed, lease };
         self.places.insert(place.lease.partition().clone(), place);
     }
 

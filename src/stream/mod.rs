@@ -22,6 +22,7 @@ mod alone;
 mod batch;
 mod epoch;
 mod feed;
+mod headers;
 mod intake;
 mod lease;
 mod ledger;
@@ -33,11 +34,12 @@ pub use alone::{Undecided, commit_alone};
 pub use batch::{Batch, CountMismatch, Ends, Weigh};
 pub use epoch::{Closed, Delivery, Epoch, Outcome, Patience};
 pub use feed::{Assignment, Command, Feed};
+pub use headers::Headers;
 pub use intake::{Intake, Taken, WentBack};
 pub use lease::Lease;
 pub use ledger::{Disorder, Ledger};
 pub use place::{Partition, Position, Span, partition_for};
-pub use record::{Headers, Output, Record, Row};
+pub use record::{Output, Record, Row};
 pub use transaction::{Fault, Transaction};
 
 #[cfg(test)]

@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::stream::{Ends, Partition, Position, Weigh};
+use crate::stream::{Ends, Headers, Partition, Position, Weigh};
 use crate::time::Timestamp;
-
-/// Record headers in their order; names may repeat, values may be null.
-pub type Headers = Vec<(String, Option<Bytes>)>;
 
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,12 +35,6 @@ impl Record {
     #[must_use]
     pub fn size(&self) -> usize {
         bytes_of(self.key.as_ref(), self.value.as_ref(), &self.headers)
-    }
-
-    /// The first header of that name.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&Bytes> {
-        self.headers.iter().find(|(found, _)| found == name).and_then(|(_, value)| value.as_ref())
     }
 }
 
@@ -78,8 +69,7 @@ impl Output {
 
 fn bytes_of(key: Option<&Bytes>, value: Option<&Bytes>, headers: &Headers) -> usize {
     let bytes = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
-    let headers: usize = headers.iter().map(|(name, value)| name.len() + bytes(value.as_ref())).sum();
-    headers + bytes(key) + bytes(value)
+    headers.size() + bytes(key) + bytes(value)
 }
 
 /// What one input row caused: its outputs, and a note for whoever watches commits (metrics, the tape). A note is not

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use crate::stream::epoch::Tries;
 use crate::stream::{
-    Batch, Disorder, Ends, Intake, Lease, Ledger, Output, Partition, Patience, Position, Record, Row, Span, Weigh,
+    Batch, Disorder, Ends, Headers, Intake, Lease, Ledger, Output, Partition, Patience, Position, Record, Row, Span,
+    Weigh,
 };
 use crate::time::{Clock as _, ManualClock, Timestamp};
 
@@ -25,7 +26,7 @@ fn record(number: i32, offset: i64) -> Record {
         appended_at: Timestamp::from_millis(offset),
         key: None,
         value: None,
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 
@@ -239,7 +240,7 @@ fn a_batch_is_split_after_so_many_rows_wherever_its_parts_end() {
 #[test]
 fn records_and_rows_weigh_what_they_hold() {
     let (key, value) = (Some(Bytes::from_static(b"four")), Some(Bytes::from_static(b"sixsix")));
-    let headers = vec![("abc".to_owned(), Some(Bytes::from_static(b"defg"))), ("f".to_owned(), None)];
+    let headers: Headers = [("abc", Some("defg")), ("f", None)].into_iter().collect();
     let full = Record { key: key.clone(), value: value.clone(), headers: headers.clone(), ..record(0, 1) };
     assert_eq!(full.size(), 4 + 6 + 3 + 4 + 1);
     assert_eq!(full.weight(), size_of::<Record>() + 18);

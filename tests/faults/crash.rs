@@ -71,7 +71,7 @@ fn kill_at_random(trial: &Trial, follower: &Follower, figures: &mut Figures) {
 fn a_transaction_that_a_dead_process_left_open_is_ended_by_the_same_instance_at_once() {
     let mut figures = Figures::new("SIGKILL inside a transaction, restarted under the same instance", times("open", 1));
     // Twice what is waited for at most: who waits for the broker to end it fails.
-    let trial = trial("open").set("kafka.transaction_timeout", "180s");
+    let trial = of_a_short_memory("open").set("kafka.transaction_timeout", "180s");
     let sent = killed_inside_transactions(&trial, &mut figures, &["only"], RECOVERY);
     figures.settle(&trial, sent);
 }
@@ -79,9 +79,15 @@ fn a_transaction_that_a_dead_process_left_open_is_ended_by_the_same_instance_at_
 #[test]
 fn a_transaction_that_a_dead_process_left_open_holds_another_instance_up_no_longer_than_its_timeout() {
     let mut figures = Figures::new("SIGKILL inside a transaction, restarted under another instance", times("open", 1));
-    let trial = trial("open");
+    let trial = of_a_short_memory("open");
     let sent = killed_inside_transactions(&trial, &mut figures, &["one", "other"], TAKEN_OVER);
     figures.settle(&trial, sent);
+}
+
+/// A pipeline whose signal stage reads as little back as one can: four minutes, or after 20 rounds all of it would be due.
+fn of_a_short_memory(name: &str) -> Trial {
+    let trial = trial(name).set("index.horizon", "1m").set("index.novelty_window", "1m");
+    trial.set("rule.0.when.over", "1m").set("rule.0.when.half_life", "30s")
 }
 
 /// Kills a process, and starts none in its place, when it has written posts that it has not committed the positions of.
@@ -103,7 +109,7 @@ fn killed_inside_transactions(trial: &Trial, figures: &mut Figures, names: &[&st
     trial.done(&["topics"]);
     let kinds = [("scored", "new scored posts"), ("index", "new index records")];
     let followers = kinds.map(|(role, _)| Follower::of(trial, role));
-    let load = trial.load(1_000);
+    let load = trial.load(250);
     let mut running = trial.run_as(names[0]);
     for round in 1..=figures.times * kinds.len() {
         followers.iter().for_each(|follower| follower.wait_more(50));

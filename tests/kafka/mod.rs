@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bellwether::kafka::{
     KafkaSettings, PlainProducer, ReadBack, Source, SourceConfig, SourceHandle, TopicPlan, Upkeep, ensure_topics,
 };
-use bellwether::stream::{Assignment, Command, Feed, Lease, Output, Partition, Position, Record, Row};
+use bellwether::stream::{Assignment, Command, Feed, Headers, Lease, Output, Partition, Position, Record, Row};
 use bellwether::time::{Clock, SystemClock};
 use crossbeam_channel::{Receiver, bounded};
 use rdkafka::ClientConfig;
@@ -113,7 +113,7 @@ impl Corner {
 
     fn output(topic: &Arc<str>, value: impl Into<bytes::Bytes>) -> Output {
         let key = Some(bytes::Bytes::from_static(b"key"));
-        Output { topic: topic.clone(), partition: 0, key, value: Some(value.into()), headers: Vec::new() }
+        Output { topic: topic.clone(), partition: 0, key, value: Some(value.into()), headers: Headers::new() }
     }
 
     fn row(topic: &Arc<str>, value: impl Into<bytes::Bytes>) -> Row<()> {
@@ -122,7 +122,13 @@ impl Corner {
 
     /// A client that asks.
     fn client(&self) -> BaseConsumer {
-        ClientConfig::new().set("bootstrap.servers", &self.settings.bootstrap_servers).create().unwrap()
+        self.client_of(&format!("{}.asks", self.prefix))
+    }
+
+    /// A client that knows a group, and is no member of it.
+    fn client_of(&self, group: &str) -> BaseConsumer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.settings.bootstrap_servers).set("group.id", group).create().unwrap()
     }
 
     /// Where the first partition ends, whatever stands in it.

@@ -3,6 +3,7 @@
 use super::*;
 use bellwether::kafka::{KafkaError, Producer, Tail};
 use bellwether::stream::{Intake, Ledger, Transaction};
+use rdkafka::{Offset, TopicPartitionList};
 
 #[test]
 fn a_partition_begins_at_the_oldest_record_and_then_where_it_was_committed() {
@@ -185,6 +186,52 @@ fn alerts_of_an_open_transaction_are_waited_for_and_mentions_are_replayed() {
 }
 
 #[test]
+fn what_is_committed_so_far_is_read_back_while_a_transaction_hides_the_rest() {
+    let corner = Corner::new("ahead");
+    let (mentions, alerts, config) = signal(&corner);
+    corner.transaction(&mentions, 0, &["m1", "m2", "m3", "m4"]);
+    let first = corner.read(&[&mentions]);
+    let at = first.assigned().lease.partition().clone();
+    let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
+    port.commit_offsets(&[(at.clone(), Position::at(2))]).unwrap();
+    corner.transaction(&alerts, 0, &["pending"]);
+    // An owner that dies inside a transaction, with an alert and the position behind m3 in it.
+    let open = corner.open_transaction(&alerts, 0, &["firing"]);
+    let mut positions = TopicPartitionList::new();
+    positions.add_partition_offset(&at.topic, at.number, Offset::Offset(3)).unwrap();
+    first.stop();
+    let member = corner.client_of(&corner.group()).group_metadata().unwrap();
+    open.send_offsets_to_transaction(&positions, &member, SOON).unwrap();
+
+    let reader = Reader::start(config);
+    let ahead = reader.assigned();
+    assert_eq!(ahead.restored.iter().map(value).collect::<Vec<_>>(), ["pending"]);
+    assert_eq!(ahead.committed, Position::at(2));
+    let mut intake = Intake::default();
+    intake.assign(ahead.lease.clone(), ahead.committed);
+    // Nothing is handed over alone before it is decided: what was gathered comes with the decision at the latest.
+    open.commit_transaction(SOON).unwrap();
+    let mut replay = Vec::new();
+    let decided = loop {
+        match reader.next() {
+            Feed::Records { lease, records } => replay.extend(intake.take(&lease, records).unwrap().replay),
+            Feed::Assigned(assignment) => break assignment,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(replay.iter().map(value).collect::<Vec<_>>(), ["m1", "m2"]);
+    assert_eq!(decided.lease, ahead.lease);
+    assert_eq!(decided.restored.iter().map(value).collect::<Vec<_>>(), ["firing"]);
+    assert_eq!(decided.committed, Position::at(3));
+    intake.assign(decided.lease.clone(), decided.committed);
+    let (lease, records) = reader.records(2);
+    let taken = intake.take(&lease, records).unwrap();
+    assert_eq!(taken.replay.iter().map(value).collect::<Vec<_>>(), ["m3"]);
+    assert_eq!(taken.live.rows().map(value).collect::<Vec<_>>(), ["m4"]);
+    reader.stop();
+}
+
+#[test]
 fn an_open_transaction_that_does_not_end_stops_the_source() {
     let mut corner = Corner::new("restore-deadline");
     corner.settings.transaction_timeout = Duration::from_secs(1);
@@ -301,8 +348,7 @@ fn a_header_whose_name_is_no_text_harms_nobody() {
     reader.assigned();
     let (_, records) = reader.records(3);
     assert_eq!(records.iter().map(value).collect::<Vec<_>>(), numbered(0..3).collect::<Vec<_>>());
-    let told: Vec<(&str, Option<&[u8]>)> =
-        records[0].headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+    let told: Vec<(&str, Option<&[u8]>)> = records[0].headers.iter().collect();
     assert_eq!(told, [("first", Some(&b"1"[..])), ("\u{fffd}", None), ("last", Some(b"3"))]);
     assert!(!bellwether::kafka::is_reading_names());
     reader.stop();

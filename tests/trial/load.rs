@@ -66,7 +66,8 @@ impl Trial {
                     send(&producer, &topics, first + sent, 0);
                     sent += 1;
                 }
-                std::thread::sleep(Duration::from_millis(2));
+                // In handfuls, as publishers send, or the broker would be busy with the load alone.
+                std::thread::sleep(Duration::from_millis(10));
                 renew_if_stuck(&mut producer, &config);
             }
             flush(&producer);

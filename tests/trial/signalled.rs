@@ -9,7 +9,7 @@ use bellwether::config;
 use bellwether::event::{Index, Origin};
 use bellwether::pipeline::read_instruments;
 use bellwether::pipeline::signal::{Finding, PartitionState, SignalSettings};
-use bellwether::stream::{Partition, Record};
+use bellwether::stream::{Headers, Partition, Record};
 use bellwether::time::Timestamp;
 use rdkafka::Message as _;
 use rdkafka::message::{Headers as _, OwnedMessage};
@@ -81,9 +81,9 @@ fn differences<T: PartialEq + Debug>(
 
 fn record_of(message: &OwnedMessage) -> Record {
     let bytes = |bytes: &[u8]| bytes::Bytes::copy_from_slice(bytes);
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(bytes))).collect()
-    });
+    let headers = message
+        .headers()
+        .map_or_else(Headers::new, |headers| headers.iter().map(|header| (header.key, header.value)).collect());
     Record {
         partition: Partition::new(&Arc::from(message.topic()), message.partition()),
         offset: message.offset(),

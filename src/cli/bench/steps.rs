@@ -15,7 +15,7 @@ use crate::event::{AnswerRecord, TopicRecord};
 use crate::model::Scorer;
 use crate::pipeline::signal::{PartitionState, SignalSettings};
 use crate::pipeline::{PlayRecord, Settings};
-use crate::stream::{Partition, Record};
+use crate::stream::{Headers, Partition, Record};
 use crate::time::{Clock, Timestamp};
 
 /// A step is repeated until it took this long.
@@ -28,7 +28,7 @@ fn record(record: &PlayRecord, offset: i64) -> Record {
         appended_at: record.at.unwrap_or_default(),
         key: record.key.clone(),
         value: Some(record.value.clone()),
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 

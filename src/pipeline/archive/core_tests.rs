@@ -15,7 +15,7 @@ use crate::pipeline::score::Routes;
 use crate::pipeline::stage::{Effect, Event, Stage as _};
 use crate::pipeline::{DeadLetterLimit, Topics, Witness};
 use crate::sample::Policy;
-use crate::stream::{Assignment, Command, Feed, Lease, Outcome, Partition, Position, Record, Row};
+use crate::stream::{Assignment, Command, Feed, Headers, Lease, Outcome, Partition, Position, Record, Row};
 use crate::time::Timestamp;
 
 const AGE: Duration = Duration::from_secs(300);
@@ -79,7 +79,7 @@ fn records(lease: &Lease, offsets: std::ops::Range<i64>, value: &'static [u8]) -
         appended_at: at(offset),
         key: None,
         value: Some(Bytes::from_static(value)),
-        headers: Vec::new(),
+        headers: Headers::new(),
     };
     Feed::Records { lease: lease.clone(), records: offsets.map(record).collect() }
 }

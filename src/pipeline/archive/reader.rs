@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::codec::Envelope;
     use crate::pipeline::Topics;
-    use crate::stream::Partition;
+    use crate::stream::{Headers, Partition};
     use crate::time::Timestamp;
 
     #[test]
@@ -95,7 +95,8 @@ mod tests {
             let value = Some(Bytes::from(label));
             let appended_at = Timestamp::from_millis(appended_at);
             let partition = partition.clone();
-            let row = reader.row(&Record { partition, offset: 0, appended_at, key: None, value, headers: Vec::new() });
+            let row =
+                reader.row(&Record { partition, offset: 0, appended_at, key: None, value, headers: Headers::new() });
             let Content::Label(label) = row.content else { panic!("a label") };
             label.at
         };

@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::archive::{Ailment, SickDisk};
-    use crate::stream::{Intake, Lease, Ledger, Record};
+    use crate::stream::{Headers, Intake, Lease, Ledger, Record};
     use crate::time::ManualClock;
 
     fn label(offset: i64) -> Label {
@@ -315,7 +315,7 @@ mod tests {
             appended_at: Timestamp::from_millis(offset),
             key: None,
             value: None,
-            headers: Vec::new(),
+            headers: Headers::new(),
         };
         let rows = intake.take(&lease, (0..3).map(record).collect()).unwrap().live.map(|record| ArchiveRow {
             appended_at: record.appended_at,

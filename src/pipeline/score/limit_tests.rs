@@ -13,7 +13,7 @@ use crate::model::{Slot, StubScorer};
 use crate::pipeline::score::{Preparer, Routes, ScoreCore, ScoreSettings, finish};
 use crate::pipeline::stage::{Effect, Event, Stage};
 use crate::pipeline::{DeadLetterLimit, Topics};
-use crate::stream::{Delivery, Outcome, Output, Partition, Patience, Position};
+use crate::stream::{Delivery, Headers, Outcome, Output, Partition, Patience, Position};
 use crate::time::{ManualClock, Timestamp};
 
 const LIMIT: DeadLetterLimit = DeadLetterLimit { window_records: 20, share_max: 0.25 };
@@ -27,7 +27,7 @@ fn broken_topic() -> Log {
     for number in 0..200 {
         let field = if number < 30 { "text" } else { "body" };
         let value = Some(Bytes::from(format!("{{\"id\":\"{number}\",\"{field}\":\"Shares rise\"}}")));
-        let post = Output { topic: Arc::from("posts"), partition: 0, key: None, value, headers: Vec::new() };
+        let post = Output { topic: Arc::from("posts"), partition: 0, key: None, value, headers: Headers::new() };
         log.append(&post, Timestamp::from_millis(number)).unwrap();
     }
     log

@@ -15,7 +15,7 @@ use crate::model::{Slot, StubScorer};
 use crate::pipeline::score::{Preparer, Routes, ScoreCore, ScoreSettings, finish};
 use crate::pipeline::stage::{Effect, Event, Stage};
 use crate::pipeline::{DeadLetterLimit, Topics};
-use crate::stream::{Delivery, Outcome, Output, Partition, Patience, Position, Record};
+use crate::stream::{Delivery, Headers, Outcome, Output, Partition, Patience, Position, Record};
 use crate::time::{ManualClock, Timestamp};
 
 const POSTS: &[&str] = &[
@@ -42,7 +42,7 @@ fn scored(pool_posts_max: usize) -> (Log, Topics) {
     }
     for (post, number) in POSTS.iter().zip(0..) {
         let value = Some(Bytes::from_static(post.as_bytes()));
-        let post = Output { topic: topic("posts"), partition: number % 2, key: None, value, headers: Vec::new() };
+        let post = Output { topic: topic("posts"), partition: number % 2, key: None, value, headers: Headers::new() };
         log.append(&post, crate::time::Clock::now(&*clock)).unwrap();
     }
     let envelope = Envelope { source: topic("bellwether/test") };

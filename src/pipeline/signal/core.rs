@@ -88,10 +88,13 @@ impl SignalCore {
             }
         }
         let partition = assignment.lease.partition().clone();
-        let mut state = PartitionState::new(self.settings.clone());
-        state.restore(alerts);
-        self.states.insert(partition, state);
-        self.flow.assign(&assignment.lease, assignment.committed);
+        let is_new = self.flow.assign(&assignment.lease, assignment.committed);
+        if is_new {
+            self.states.insert(partition.clone(), PartitionState::new(self.settings.clone()));
+        }
+        if let Some(state) = self.states.get_mut(&partition) {
+            state.restore(alerts);
+        }
         Vec::new()
     }
 
@@ -266,6 +269,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::stream::Headers;
 
     #[test]
     fn what_is_decoded_beside_comes_in_order_with_its_place_and_nothing_is_left_out() {
@@ -278,7 +282,7 @@ mod tests {
                     appended_at: Timestamp::from_millis(offset),
                     key: None,
                     value: Some(if offset % 7 == 0 { Bytes::from_static(b"{") } else { Bytes::from_static(mention) }),
-                    headers: Vec::new(),
+                    headers: Headers::new(),
                 })
                 .collect();
             let mut seen = Vec::new();

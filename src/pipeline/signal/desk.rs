@@ -66,10 +66,12 @@ impl Desk {
         Self { subject, book, tracks, scheduled: None, last_offset: -1, changed: false }
     }
 
-    /// Puts an alert where its last record left it.
+    /// Puts an alert where its last record left it, unless that is known.
     pub(super) fn restore(&mut self, alert: &Alert, settings: &SignalSettings) {
         let named = |track: &&mut Track| settings.rules.get(track.rule).is_some_and(|rule| rule.name == alert.rule);
-        if let Some(track) = self.tracks.iter_mut().find(named) {
+        if let Some(track) = self.tracks.iter_mut().find(named)
+            && track.known_until < alert.origin.offset
+        {
             (track.life, track.known_until) = (Life::of(alert), alert.origin.offset);
             track.trace.clone_from(&alert.traceparent);
         }

@@ -93,7 +93,8 @@ impl PartitionState {
     }
 
     /// Puts every alert where its last record left it. Takes all records of the partition's alerts, or the latest of
-    /// each fingerprint, in any order. To be called before the first record is folded in.
+    /// each fingerprint, in any order. To be called before the first record is folded in; and again when later ones are
+    /// known, before a record is folded in that they could come from: what was known already stays as it is.
     pub fn restore(&mut self, alerts: Vec<Alert>) {
         let mut latest: HashMap<String, Alert> = HashMap::new();
         for alert in alerts {
@@ -109,9 +110,13 @@ impl PartitionState {
         };
         // What is over must be known before a desk is made: it may be another rule's desk too.
         let (over, open): (Vec<Alert>, Vec<Alert>) = latest.into_values().partition(|alert| Life::of(alert).is_quiet());
+        self.orphans.clear();
         for alert in over {
             if let Some(rule) = rule_of(&alert) {
-                self.known_until.insert((rule, alert.subject), alert.origin.offset);
+                self.known_until.insert((rule, alert.subject.clone()), alert.origin.offset);
+                if let Some(number) = self.numbers.get(&alert.subject).copied() {
+                    self.put(&alert, number);
+                }
             }
         }
         for alert in open {
@@ -120,13 +125,18 @@ impl PartitionState {
                 continue;
             }
             let number = self.desk_of(&alert.subject);
-            if let Some(Some(desk)) = self.desks.get_mut(number as usize) {
-                desk.restore(&alert, &settings);
-                desk.scheduled = Some(Timestamp::MIN);
-                self.due.push(Timestamp::MIN, number);
-            }
+            self.put(&alert, number);
         }
         self.orphans.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
+    }
+
+    /// Puts an alert where its record left it, and looks at its desk with the next record.
+    fn put(&mut self, alert: &Alert, number: u32) {
+        if let Some(Some(desk)) = self.desks.get_mut(number as usize) {
+            desk.restore(alert, &self.settings);
+            desk.scheduled = Some(Timestamp::MIN);
+            self.due.push(Timestamp::MIN, number);
+        }
     }
 
     /// Folds one record in. `place` is where it stands in the mentions topic, `live` is false while the log is read

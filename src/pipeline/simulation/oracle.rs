@@ -35,7 +35,7 @@ fn all(site: &Site, topic: &Arc<str>) -> Vec<Record> {
 }
 
 fn text(record: &Record, header: &str) -> String {
-    record.header(header).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+    record.headers.get(header).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
 }
 
 fn origin(record: &Record) -> Origin {
@@ -122,7 +122,7 @@ fn answered(site: &Site, topics: &Topics, scored: &[Record]) -> Verdict {
         let post = decode_scored(record).map_err(|letter| letter.message)?;
         let Some(input) = inputs.get(&post.origin.to_string()) else { continue };
         for output in site.outputs_of(input.clone(), &post.model.version, post.scored_at) {
-            let id = output.headers.iter().find(|(name, _)| name == "ce_id").and_then(|(_, value)| value.as_deref());
+            let id = output.headers.get("ce_id");
             let id = String::from_utf8_lossy(id.unwrap_or_default()).into_owned();
             expected.entry(format!("{}: {id}", output.topic)).or_default().push(output);
         }

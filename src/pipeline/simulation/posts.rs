@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::LABELS;
 use crate::pipeline::dice::Dice;
-use crate::stream::Output;
+use crate::stream::{Headers, Output};
 
 /// A text that the model fails on, alone.
 pub(super) const POISON: &str = "the stub was told to fail on this one";
@@ -48,7 +48,7 @@ fn input(dice: &mut Dice, number: usize) -> Output {
         8 => Bytes::from(json!({"id": known, "text": text}).to_string()),
         _ => Bytes::from(json!({"id": format!("p{number}"), "text": text}).to_string()),
     };
-    Output { topic: Arc::from(topic), partition, key: None, value: Some(value), headers: Vec::new() }
+    Output { topic: Arc::from(topic), partition, key: None, value: Some(value), headers: Headers::new() }
 }
 
 fn label(dice: &mut Dice, number: usize) -> Output {
@@ -60,5 +60,5 @@ fn label(dice: &mut Dice, number: usize) -> Output {
         let label = json!({"post_id": post, "task": "sentiment", "label": label, "annotator": "ann", "at": at});
         Bytes::from(label.to_string())
     };
-    Output { topic: Arc::from(LABELS), partition: 0, key: None, value: Some(value), headers: Vec::new() }
+    Output { topic: Arc::from(LABELS), partition: 0, key: None, value: Some(value), headers: Headers::new() }
 }

@@ -1,10 +1,11 @@
 //! The promise of the room: a log is cut at every point, the state rebuilt from the look-back and the alerts, and what
 //! comes out is what would have come out.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::log::{Log, alerts, at, mention, retraction, rule, seconds, settings, trace};
-use crate::event::{AlertState, MentionRecord, Origin, Sketch, Tick};
+use crate::event::{Alert, AlertState, MentionRecord, Origin, Sketch, Tick};
 use crate::pipeline::dice::Dice;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
 use crate::rule::Bound;
@@ -91,26 +92,48 @@ fn watchful() -> SignalSettings {
 }
 
 /// The state of whoever takes over before record `cut`: what is on the log, and the alerts of the records `..told`.
-fn rebuilt(log: &Log, settings: &SignalSettings, cut: usize, restored: Vec<crate::event::Alert>) -> PartitionState {
+fn rebuilt(log: &Log, settings: &SignalSettings, cut: usize, restored: Vec<Alert>) -> PartitionState {
     let mut state = PartitionState::new(Arc::new(settings.clone()));
     state.restore(restored);
+    replay(log, &mut state, look_back_from(log, settings, cut)..cut);
+    state
+}
+
+/// The same of whoever knows of the records `..known` alone at first, and of the alerts that came of those.
+fn rebuilt_ahead(
+    log: &Log,
+    settings: &SignalSettings,
+    (known, cut): (usize, usize),
+    whole: &[Vec<Finding>],
+) -> PartitionState {
+    let mut state = rebuilt(log, settings, known, alerts(&whole[..known]));
+    state.restore(alerts(&whole[..cut]));
+    replay(log, &mut state, known..cut);
+    state
+}
+
+fn look_back_from(log: &Log, settings: &SignalSettings, cut: usize) -> usize {
     let last = log.records[..cut].last().map_or(Timestamp::MIN, |(_, appended_at)| *appended_at);
     let since = last.minus(settings.look_back());
-    let start = log.records[..cut].iter().position(|(_, appended_at)| *appended_at >= since).unwrap_or(cut);
-    for findings in log.fold(&mut state, start..cut, false) {
+    log.records[..cut].iter().position(|(_, appended_at)| *appended_at >= since).unwrap_or(cut)
+}
+
+fn replay(log: &Log, state: &mut PartitionState, records: Range<usize>) {
+    for findings in log.fold(state, records, false) {
         assert!(findings.is_empty(), "replay is silent");
     }
-    state
 }
 
 fn assert_a_cut_changes_nothing(seed: u64, settings: &SignalSettings) -> usize {
     let log = any_log(seed, 400);
     let whole = log.run(settings);
+    let mut dice = Dice::new(seed);
     for cut in 0..log.records.len() {
-        let mut state = rebuilt(&log, settings, cut, alerts(&whole[..cut]));
+        let known = if dice.chance(0.5) { cut } else { cut.saturating_sub(dice.below(60)) };
+        let mut state = rebuilt_ahead(&log, settings, (known, cut), &whole);
         let rest = log.fold(&mut state, cut..log.records.len(), true);
         for (number, (expected, found)) in whole[cut..].iter().zip(&rest).enumerate() {
-            assert_eq!(expected, found, "seed {seed}, cut before {cut}, record {}", cut + number);
+            assert_eq!(expected, found, "seed {seed}, {known} known, cut before {cut}, record {}", cut + number);
         }
     }
     alerts(&whole).iter().filter(|alert| alert.state == AlertState::Firing).count()
