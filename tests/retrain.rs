@@ -142,7 +142,7 @@ fn too_few_labels_and_a_trainer_that_is_not_there_are_said_and_change_nothing() 
     archive(folder.path(), 40, |_, mood| mood);
     let (code, told, _) = retrain(folder.path(), &models, "");
     assert_eq!(code, 21);
-    assert_eq!((&told["ending"], &told["have"], &told["wanted"]), (&"too-few-labels".into(), &40.into(), &100.into()));
+    assert_eq!((&told["ending"], &told["have"], &told["wanted"]), (&"too-few-labels".into(), &40.into(), &150.into()));
     assert_eq!(told["classes"]["sentiment"]["positive"], 13, "{told}");
     assert!(!folder.path().join("retrain/2").exists(), "nothing was begun");
     let unlabelled = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ fn too_few_labels_and_a_trainer_that_is_not_there_are_said_and_change_nothing() 
     let (code, told, said) = retrain(unlabelled.path(), &models, "");
     assert_eq!((code, &told["have"]), (21, &0.into()), "nobody has labelled anything yet: {said}");
     let whole = tempfile::tempdir().unwrap();
-    archive(whole.path(), 120, |_, mood| mood);
+    archive(whole.path(), 160, |_, mood| mood);
     let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
     std::fs::copy(folder.path().join("pipeline.toml"), whole.path().join("pipeline.toml")).unwrap();
     let done = command
@@ -193,10 +193,10 @@ fn a_run_that_is_killed_takes_its_trainer_along_and_goes_on_later_and_nobody_els
 fn labels_that_the_trainer_refuses_are_read_anew_when_there_are_more() {
     let folder = tempfile::tempdir().unwrap();
     let models = Models::with(&["1"]);
-    archive(folder.path(), 120, |_, _| "neutral");
+    archive(folder.path(), 160, |_, _| "neutral");
     let (code, _, said) = retrain(folder.path(), &models, "epochs = 1");
     assert!(code == 65 && said.contains("the next run looks at the labels anew"), "{code} {said}");
-    label(folder.path(), 120, 1, |_, mood| mood);
+    label(folder.path(), 160, 1, |_, mood| mood);
     let (code, told, said) = retrain(folder.path(), &models, "epochs = 1");
     assert_eq!((code, &told["ending"], &told["version"]), (20, &"decided".into(), &"2".into()), "{told} {said}");
 }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kafka::client;
-use crate::kafka::scout::{Deadline, Scout};
+use crate::kafka::deadline::Deadline;
+use crate::kafka::scout::Scout;
 use crate::kafka::{KafkaError, KafkaSettings};
 use crate::stream::{Fault, Headers, Output, Partition, Position};
 use crate::time::Clock;

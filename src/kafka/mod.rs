@@ -8,6 +8,7 @@
 mod aside;
 mod census;
 mod client;
+mod deadline;
 mod desk;
 mod error;
 mod fault;

@@ -5,13 +5,15 @@
 //! transaction of a dead owner counts, then the records up to that end. Whatever that owner had committed is in them.
 //!
 //! While such a transaction hides the committed position, what lies before the last one that is known is read back
-//! already: the position can only grow, and the alerts are looked at once more when it is decided.
+//! already, as far as it comes until it is decided: the position can only grow, and the alerts are looked at once more then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::kafka::scout::{Bounds, Deadline, Scout};
+use crate::kafka::deadline::Deadline;
+use crate::kafka::scout::{Bounds, Scout};
 use crate::kafka::{KafkaError, ReadBack};
 use crate::stream::{Lease, Partition, Position, Record, Span};
 use crate::time::Clock;
@@ -68,22 +70,55 @@ impl Placement {
         let deadline = Deadline::after(&self.clock, self.patience);
         let leases: Vec<Lease> = partitions.iter().cloned().map(Lease::grant).collect();
         let mut reached = vec![None; leases.len()];
-        if let Some(back) = &self.read_back
-            && self.scout.committed(partitions, &Deadline::after(&self.clock, AT_ONCE)).is_err()
-            && let Err(error) = self.read_ahead(back, &leases, &mut reached, (&deadline, take))
-        {
-            tracing::debug!(%error, "reading ahead");
-        }
-        let committed = self.scout.committed(partitions, &deadline)?;
+        let at_once = match &self.read_back {
+            Some(_) => self.scout.committed(partitions, &Deadline::after(&self.clock, AT_ONCE)).ok(),
+            None => Some(self.scout.committed(partitions, &deadline)?),
+        };
+        let committed = match (at_once, &self.read_back) {
+            (None, Some(back)) => self.decided(partitions, &deadline, &mut |is_decided| {
+                let take = &mut |ahead| take(ahead) && !is_decided.load(Ordering::SeqCst);
+                if let Err(error) = self.read_ahead(back, &leases, &mut reached, (&deadline, take)) {
+                    tracing::debug!(%error, "reading ahead");
+                }
+            })?,
+            (committed, _) => committed.unwrap_or_default(),
+        };
         let mut placed = Vec::with_capacity(partitions.len());
         for ((lease, committed), reached) in leases.into_iter().zip(committed).zip(reached) {
             let one = self.place_one(lease, committed, &deadline)?;
-            placed.push(Placed { start: reached.unwrap_or(one.start), ..one });
+            let start = reached.unwrap_or(one.start);
+            if start > one.committed {
+                let what = format!("{} went back to {} behind {start}", one.lease.partition(), one.committed);
+                return Err(KafkaError::refused("reading ahead", what));
+            }
+            placed.push(Placed { start, ..one });
         }
         Ok(placed)
     }
 
-    /// Reads back what lies before the positions that are committed so far, as far as it comes, and notes how far.
+    /// The committed positions, as soon as no transaction hides them; `meanwhile` is done beside, and told of the end.
+    fn decided(
+        &self,
+        partitions: &[Partition],
+        deadline: &Deadline,
+        meanwhile: &mut dyn FnMut(&AtomicBool),
+    ) -> Result<Vec<Option<i64>>, KafkaError> {
+        // One scout cannot do both: who gets no answer takes new clients.
+        let asker = self.scout.another()?;
+        let is_decided = &AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let asking = std::thread::Builder::new().name("kafka-decided".to_owned()).spawn_scoped(scope, || {
+                let committed = asker.committed(partitions, deadline);
+                is_decided.store(true, Ordering::SeqCst);
+                committed
+            });
+            let asking = asking.map_err(|error| KafkaError::refused("starting a thread", error))?;
+            meanwhile(is_decided);
+            asking.join().unwrap_or_else(|_| Err(KafkaError::refused("asking for the committed positions", "a panic")))
+        })
+    }
+
+    /// Reads back what lies before the positions that are committed so far, as long as more is taken, and notes how far.
     fn read_ahead(
         &self,
         back: &ReadBack,

@@ -13,12 +13,12 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Theirs, RDKafkaErrorCode as Code};
 
+use crate::kafka::deadline::Deadline;
 use crate::kafka::desk::Held;
 use crate::kafka::handle::Order;
 use crate::kafka::hang::Hang;
 use crate::kafka::membership::{Board, Membership};
 use crate::kafka::rebalance::{Listener, Seat};
-use crate::kafka::scout::Deadline;
 use crate::kafka::stall::Stalls;
 use crate::kafka::{KafkaError, client, wire};
 use crate::stream::{Command, Feed, Lease, Partition, Position, Span};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use rdkafka::error::KafkaError as Theirs;
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 
+use crate::kafka::deadline::Deadline;
 use crate::kafka::markers::Reach;
 use crate::kafka::membership::Membership;
 use crate::kafka::reports::Reports;
-use crate::kafka::scout::Deadline;
 use crate::kafka::transaction::KafkaTransaction;
 use crate::kafka::{KafkaError, KafkaSettings, client};
 use crate::stream::Fault;

@@ -1,6 +1,6 @@
 //! What happens when the group gives and takes partitions. Runs inside the poll of the polling thread.
 //!
-//! Given: place each partition, assign it there, grant a lease. Taken politely: tell the stage, wait (bounded) until
+//! Given: place each partition under a new lease and assign it there. Taken politely: tell the stage, wait (bounded) until
 //! it has committed what it began, turn the leases off, give the partitions back. Lost: leases off at once, nothing
 //! else can be done. A consumer that another has taken the place of is not listened to any more.
 
@@ -16,9 +16,9 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
+use crate::kafka::deadline::Deadline;
 use crate::kafka::desk::Desk;
 use crate::kafka::placement::{Ahead, Placed, Placement};
-use crate::kafka::scout::Deadline;
 use crate::kafka::{KafkaError, client, wire};
 use crate::stream::Partition;
 use crate::time::Clock;
@@ -74,7 +74,7 @@ impl Seat {
                 Ahead::Begun(placed) => desk.begin(placed, now),
                 Ahead::Record(record) => drop(desk.gather(record, now)),
             }
-            desk.outlet.pump(STAGE_PATIENCE)
+            desk.outlet.pump(STAGE_PATIENCE) && !desk.outlet.is_closed()
         })
     }
 

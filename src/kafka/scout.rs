@@ -16,7 +16,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as Theirs, RDKafkaErrorCode as Code};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
-use crate::kafka::client::{self, ASK, Quiet};
+use crate::kafka::client::{self, Quiet};
+use crate::kafka::deadline::Deadline;
 use crate::kafka::{KafkaError, KafkaSettings, wire};
 use crate::stream::{Partition, Position, Record, Span};
 use crate::time::{Clock, Timestamp};
@@ -72,50 +73,6 @@ impl Clients {
     }
 }
 
-/// A moment by which something must be done.
-#[derive(Clone)]
-pub(super) struct Deadline {
-    clock: Arc<dyn Clock>,
-    at: Duration,
-    span: Duration,
-}
-
-impl Deadline {
-    /// `span` from now.
-    pub(super) fn after(clock: &Arc<dyn Clock>, span: Duration) -> Self {
-        Self { clock: clock.clone(), at: clock.monotonic() + span, span }
-    }
-
-    /// What is left; zero when it has passed.
-    pub(super) fn left(&self) -> Duration {
-        self.at.saturating_sub(self.clock.monotonic())
-    }
-
-    /// The error of who missed it.
-    pub(super) fn missed(&self, what: impl Into<String>) -> KafkaError {
-        KafkaError::TimedOut { what: what.into(), waited: self.span }
-    }
-
-    /// Asks until there is an answer, with a short pause between.
-    pub(super) fn ask<T>(
-        &self,
-        what: &str,
-        mut question: impl FnMut(Duration) -> Result<T, Theirs>,
-    ) -> Result<T, KafkaError> {
-        loop {
-            let left = self.left();
-            match question(left.min(ASK)) {
-                Ok(answer) => return Ok(answer),
-                Err(error) if left.is_zero() => return Err(self.missed(format!("{what} ({error})"))),
-                Err(error) => {
-                    tracing::debug!(%error, what, "asking again");
-                    self.clock.pause(left.min(Duration::from_millis(100)));
-                }
-            }
-        }
-    }
-}
-
 impl Scout {
     /// Two clients; nothing is asked yet. `group` is named for access rules only, and never joined.
     pub(super) fn new(settings: &KafkaSettings, group: &str, clock: &Arc<dyn Clock>) -> Result<Self, KafkaError> {
@@ -126,8 +83,17 @@ impl Scout {
         config.set("fetch.wait.max.ms", "20");
         config.set("fetch.queue.backoff.ms", "20");
         config.set("retry.backoff.max.ms", "100");
+        Self::of(config, clock.clone())
+    }
+
+    /// One more, made like this one.
+    pub(super) fn another(&self) -> Result<Self, KafkaError> {
+        Self::of(self.config.clone(), self.clock.clone())
+    }
+
+    fn of(config: ClientConfig, clock: Arc<dyn Clock>) -> Result<Self, KafkaError> {
         let clients = Mutex::new(Clients::make(&config, clock.monotonic())?);
-        Ok(Self { config, ending: Arc::default(), clients, clock: clock.clone() })
+        Ok(Self { config, ending: Arc::default(), clients, clock })
     }
 
     fn clients(&self) -> Clients {
@@ -232,10 +198,7 @@ impl Scout {
 
     /// Where a partition begins and really ends.
     pub(super) fn bounds(&self, at: &Partition, deadline: &Deadline) -> Result<Bounds, KafkaError> {
-        let (low, high) = self.ask(&format!("the end of {at}"), deadline, |clients, limit| {
-            clients.open.fetch_watermarks(&at.topic, at.number, limit)
-        })?;
-        Ok(Bounds { low, high })
+        self.bounds_by(("end", |clients| &clients.open), at, deadline)
     }
 
     /// The first position whose record was appended at or after `since`; none where all are older.
@@ -372,9 +335,17 @@ impl Scout {
 
     /// Where what can be read of a partition begins and ends: before the first open transaction.
     pub(super) fn stable(&self, at: &Partition, deadline: &Deadline) -> Result<Bounds, KafkaError> {
-        let (low, high) = self.ask(&format!("the stable end of {at}"), deadline, |clients, limit| {
-            clients.stable.fetch_watermarks(&at.topic, at.number, limit)
-        })?;
+        self.bounds_by(("stable end", |clients| &clients.stable), at, deadline)
+    }
+
+    fn bounds_by(
+        &self,
+        (what, client): (&str, fn(&Clients) -> &BaseConsumer<Quiet>),
+        at: &Partition,
+        deadline: &Deadline,
+    ) -> Result<Bounds, KafkaError> {
+        let asked = |clients: &Clients, limit| client(clients).fetch_watermarks(&at.topic, at.number, limit);
+        let (low, high) = self.ask(&format!("the {what} of {at}"), deadline, asked)?;
         Ok(Bounds { low, high })
     }
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kafka::KafkaError;
+use crate::kafka::deadline::Deadline;
 use crate::kafka::membership::Board;
-use crate::kafka::scout::{Deadline, Scout};
+use crate::kafka::scout::Scout;
 use crate::stream::{Partition, Position, Span};
 
 /// How long a partition must be quiet before it is looked at, and how long until the next look.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kafka::scout::{Deadline, Scout};
+use crate::kafka::deadline::Deadline;
+use crate::kafka::scout::Scout;
 use crate::kafka::{KafkaError, KafkaSettings, partition_counts};
 use crate::stream::{Partition, Position, Record, Span};
 use crate::time::{Clock, Timestamp};

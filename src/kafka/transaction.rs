@@ -16,11 +16,11 @@ use rdkafka::error::{KafkaError as Theirs, KafkaResult, RDKafkaErrorCode as Code
 use rdkafka::producer::Producer as _;
 
 use crate::kafka::aside::{aside, within};
+use crate::kafka::deadline::Deadline;
 use crate::kafka::fault::{fault, refused_output};
 use crate::kafka::markers::{Markers, Reach, Unmarked};
 use crate::kafka::membership::Membership;
 use crate::kafka::producer::{Mint, Sender, is_retriable};
-use crate::kafka::scout::Deadline;
 use crate::kafka::{KafkaSettings, wire};
 use crate::stream::{Fault, Output, Partition, Position, Transaction};
 use crate::time::Clock;

@@ -98,6 +98,17 @@ fn the_first_row_of_an_epoch_sets_its_time() {
 }
 
 #[test]
+fn what_is_remembered_of_a_partition_outlives_the_decision_where_it_begins() {
+    let (mut flow, leases) = flow_of(&[0], false);
+    flow.watch.remember(&partition(0), true);
+    let used = flow.watch.used();
+    assert!(used > 0.0 && !flow.assign(&leases[0], Position::at(3)));
+    assert!((flow.watch.used() - used).abs() < 1e-9, "under its lease it goes on");
+    assert!(flow.assign(&Lease::grant(partition(0)), Position::at(3)));
+    assert!(flow.watch.used() < 1e-9, "under another it begins anew");
+}
+
+#[test]
 fn a_clock_that_is_set_back_keeps_nothing_waiting() {
     let (mut flow, leases) = flow_of(&[0], false);
     finish(&mut flow, &leases[0], 0, 1, 86_400_000);

@@ -269,8 +269,8 @@ impl<S: Stage> Running<S> {
                     committed = %assignment.committed,
                     "assigned"
                 );
-                self.known.insert(assignment.lease.partition().clone());
-                Some("assigned")
+                // A second time, where it has begun ahead or was reset, it is no rebalance.
+                self.known.insert(assignment.lease.partition().clone()).then_some("assigned")
             }
             Feed::Revoked { partitions, .. } => {
                 self.forget(partitions);

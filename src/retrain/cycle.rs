@@ -165,15 +165,14 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
     let dataset = match steps.step("data set", told, |told| data_set(it, &run.folder, told)) {
         Err(RetrainError::Dataset(DatasetError::NoLabels { .. } | DatasetError::NoneInArchive { .. })) => {
             run.remove();
-            return Ok(Ending::TooFew { have: 0, wanted: it.settings.labels_min, classes: BTreeMap::new() });
+            return Ok(Ending::TooFew { have: 0, wanted: it.settings.labels_wanted(), classes: BTreeMap::new() });
         }
         made => made?,
     };
-    let have = dataset.splits.values().map(|split| split.rows).sum();
-    if have < it.settings.labels_min {
+    let (have, wanted) = (dataset.splits.values().map(|split| split.rows).sum(), it.settings.labels_wanted());
+    if have < wanted {
         run.remove();
-        let classes = all_classes(&dataset);
-        return Ok(Ending::TooFew { have, wanted: it.settings.labels_min, classes });
+        return Ok(Ending::TooFew { have, wanted, classes: all_classes(&dataset) });
     }
     let candidate = folder.join(&version);
     let judged = (|| {

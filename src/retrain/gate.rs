@@ -13,7 +13,7 @@ use crate::retrain::{GateSettings, TaskReport};
 /// changes of sign.
 const RESAMPLES: usize = 2_000;
 /// Test rows of a task without which no gain counts: of fewer, a bootstrap takes luck for certainty.
-const GAIN_ROWS_MIN: usize = 30;
+pub(super) const GAIN_ROWS_MIN: usize = 30;
 /// The set of the newest rows, on which a gain counts.
 pub(super) const TEST: &str = "test";
 /// The set that travels with the model: what it must never forget.

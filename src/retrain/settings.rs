@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::retrain::gate::GAIN_ROWS_MIN;
+
 /// How and with what is retrained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetrainSettings {
@@ -9,7 +11,7 @@ pub struct RetrainSettings {
     pub directory: PathBuf,
     /// The trainer's folder, with its environment in `.venv`; empty: the one that is shipped.
     pub trainer: Option<PathBuf>,
-    /// Labelled posts without which nothing is begun.
+    /// Labelled posts without which nothing is begun; see [`RetrainSettings::labels_wanted`].
     pub labels_min: usize,
     /// Share of the rows to choose by.
     pub validation_share: f64,
@@ -27,6 +29,15 @@ pub struct RetrainSettings {
     pub head_learning_rate: f64,
     /// The bounds.
     pub gate: GateSettings,
+}
+
+impl RetrainSettings {
+    /// Labelled posts without which nothing is begun: `labels_min`, or more where of so few the test rows could not show
+    /// that a candidate is better.
+    #[must_use]
+    pub fn labels_wanted(&self) -> usize {
+        self.labels_min.max((GAIN_ROWS_MIN as f64 / self.test_share).ceil() as usize)
+    }
 }
 
 impl Default for RetrainSettings {

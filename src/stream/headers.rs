@@ -77,6 +77,9 @@ impl Headers {
         packed.extend_from_slice(name.as_bytes());
         let from = packed.len();
         let is_null = write(packed).is_none();
+        if is_null {
+            packed.truncate(from);
+        }
         let bytes = length(packed.len() - from);
         if let Some(place) = packed.get_mut(at..).and_then(|rest| rest.first_chunk_mut()).filter(|_| !is_null) {
             *place = bytes.to_le_bytes();
@@ -165,10 +168,29 @@ mod tests {
         headers.push("empty", Some(b""));
         assert_eq!(headers.get("ce_time"), Some(&b"14:30"[..]));
         assert_eq!((headers.get("none"), headers.get("other"), headers.get("empty")), (None, None, Some(&b""[..])));
+        let twice: Headers = [("one", Some("1")), ("two", Some("2")), ("one", Some("3"))].into_iter().collect();
+        assert_eq!(twice.get("one"), Some(&b"1"[..]), "the first of that name");
         assert_eq!(
             format!("{headers:?}"),
             r#"[("ce_time", Some([49, 52, 58, 51, 48])), ("none", None), ("empty", Some([]))]"#
         );
+    }
+
+    struct Breaks;
+
+    impl Display for Breaks {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("half of")?;
+            Err(fmt::Error)
+        }
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_shown_is_null_and_harms_no_other() {
+        let mut headers = Headers::new();
+        headers.push_text("broken", &Breaks);
+        headers.push_text("whole", &7);
+        assert_eq!(headers.iter().collect::<Vec<_>>(), [("broken", None), ("whole", Some(&b"7"[..]))]);
     }
 
     proptest! {

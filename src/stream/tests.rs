@@ -121,6 +121,18 @@ fn records_before_the_committed_position_are_replay() {
 }
 
 #[test]
+fn a_committed_position_that_is_decided_later_moves_and_what_was_read_stays_read() {
+    let (mut intake, _, lease) = assigned(5);
+    drop(take(&mut intake, &lease, &[3, 4]));
+    intake.assign(lease.clone(), Position::at(6));
+    assert!(intake.take(&lease, records(0, &[4])).is_err(), "it was read");
+    let taken = intake.take(&lease, records(0, &[5, 6])).unwrap();
+    assert_eq!((taken.replay.len(), taken.live.len()), (1, 1));
+    let span = taken.live.parts[0].progress.span;
+    assert_eq!((span.from, span.until), (Position::at(6), Position::at(7)));
+}
+
+#[test]
 fn an_offset_that_comes_again_without_a_reset_is_an_error() {
     let (mut intake, _, lease) = assigned(0);
     drop(take(&mut intake, &lease, &[0, 1]));

@@ -185,33 +185,47 @@ fn alerts_of_an_open_transaction_are_waited_for_and_mentions_are_replayed() {
     reader.stop();
 }
 
+/// Mentions of which an owner that is dead had committed some, and an open transaction of its with an alert and a later
+/// position.
+struct Hidden {
+    corner: Corner,
+    config: SourceConfig,
+    open: ThreadedProducer<DefaultProducerContext>,
+}
+
+impl Hidden {
+    fn new(name: &str, mentions: usize, (known, hidden): (i64, i64)) -> Self {
+        let corner = Corner::new(name);
+        let (topic, alerts, config) = signal(&corner);
+        corner.write(&topic, numbered(0..mentions));
+        let first = corner.read(&[&topic]);
+        let at = first.assigned().lease.partition().clone();
+        let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
+        port.commit_offsets(&[(at.clone(), Position::at(known))]).unwrap();
+        first.stop();
+        corner.transaction(&alerts, 0, &["pending"]);
+        let open = corner.open_transaction(&alerts, 0, &["firing"]);
+        let mut positions = TopicPartitionList::new();
+        positions.add_partition_offset(&at.topic, at.number, Offset::Offset(hidden)).unwrap();
+        let member = corner.client_of(&corner.group()).group_metadata().unwrap();
+        open.send_offsets_to_transaction(&positions, &member, SOON).unwrap();
+        Self { corner, config, open }
+    }
+}
+
 #[test]
 fn what_is_committed_so_far_is_read_back_while_a_transaction_hides_the_rest() {
-    let corner = Corner::new("ahead");
-    let (mentions, alerts, config) = signal(&corner);
-    corner.transaction(&mentions, 0, &["m1", "m2", "m3", "m4"]);
-    let first = corner.read(&[&mentions]);
-    let at = first.assigned().lease.partition().clone();
-    let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
-    port.commit_offsets(&[(at.clone(), Position::at(2))]).unwrap();
-    corner.transaction(&alerts, 0, &["pending"]);
-    // An owner that dies inside a transaction, with an alert and the position behind m3 in it.
-    let open = corner.open_transaction(&alerts, 0, &["firing"]);
-    let mut positions = TopicPartitionList::new();
-    positions.add_partition_offset(&at.topic, at.number, Offset::Offset(3)).unwrap();
-    first.stop();
-    let member = corner.client_of(&corner.group()).group_metadata().unwrap();
-    open.send_offsets_to_transaction(&positions, &member, SOON).unwrap();
-
+    let Hidden { config, open, corner: _corner } = Hidden::new("ahead", 2_000, (1_400, 1_700));
     let reader = Reader::start(config);
     let ahead = reader.assigned();
     assert_eq!(ahead.restored.iter().map(value).collect::<Vec<_>>(), ["pending"]);
-    assert_eq!(ahead.committed, Position::at(2));
+    assert_eq!(ahead.committed, Position::at(1_400));
     let mut intake = Intake::default();
     intake.assign(ahead.lease.clone(), ahead.committed);
-    // Nothing is handed over alone before it is decided: what was gathered comes with the decision at the latest.
+    let (lease, records) = reader.records(1_000);
+    let mut replay = intake.take(&lease, records).unwrap().replay;
+    assert_eq!(replay.len(), 1_000, "before anything is decided");
     open.commit_transaction(SOON).unwrap();
-    let mut replay = Vec::new();
     let decided = loop {
         match reader.next() {
             Feed::Records { lease, records } => replay.extend(intake.take(&lease, records).unwrap().replay),
@@ -219,16 +233,58 @@ fn what_is_committed_so_far_is_read_back_while_a_transaction_hides_the_rest() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(replay.iter().map(value).collect::<Vec<_>>(), ["m1", "m2"]);
     assert_eq!(decided.lease, ahead.lease);
     assert_eq!(decided.restored.iter().map(value).collect::<Vec<_>>(), ["firing"]);
-    assert_eq!(decided.committed, Position::at(3));
+    assert_eq!(decided.committed, Position::at(1_700));
     intake.assign(decided.lease.clone(), decided.committed);
-    let (lease, records) = reader.records(2);
-    let taken = intake.take(&lease, records).unwrap();
-    assert_eq!(taken.replay.iter().map(value).collect::<Vec<_>>(), ["m3"]);
-    assert_eq!(taken.live.rows().map(value).collect::<Vec<_>>(), ["m4"]);
+    let mut live = Vec::new();
+    while live.len() < 300 {
+        let (lease, records) = reader.records(1);
+        let taken = intake.take(&lease, records).unwrap();
+        replay.extend(taken.replay);
+        live.extend(taken.live.rows().cloned());
+    }
+    assert_eq!(replay.iter().map(value).collect::<Vec<_>>(), numbered(0..1_700).collect::<Vec<_>>());
+    assert_eq!(live.iter().map(value).collect::<Vec<_>>(), numbered(1_700..2_000).collect::<Vec<_>>());
     reader.stop();
+}
+
+#[test]
+fn reading_ahead_ends_when_it_is_decided_and_the_rest_is_read_as_anything_else() {
+    let Hidden { config, open, corner: _corner } = Hidden::new("slow", 60_000, (59_000, 59_500));
+    // A stage that takes one thing now and then cannot have been handed all of it.
+    let (sender, feeds) = bounded(0);
+    let source = Source::start(config, move |feed| sender.send(feed).is_ok()).unwrap();
+    let take = || feeds.recv_timeout(SOON).expect("nothing came in time");
+    let Feed::Assigned(ahead) = take() else { panic!("it begins with what is known") };
+    let mut intake = Intake::default();
+    intake.assign(ahead.lease.clone(), ahead.committed);
+    let mut open = Some(open);
+    let (mut before, mut replayed, mut live) = (0, 0, 0);
+    while live < 500 {
+        match take() {
+            Feed::Records { lease, records } => {
+                let taken = intake.take(&lease, records).unwrap();
+                replayed += taken.replay.len();
+                live += taken.live.rows().count();
+                if let Some(open) = open.take() {
+                    open.commit_transaction(SOON).unwrap();
+                    std::thread::sleep(Duration::from_secs(2));
+                }
+            }
+            Feed::Assigned(decided) => {
+                assert_eq!((&decided.lease, decided.committed), (&ahead.lease, Position::at(59_500)));
+                before = replayed;
+                intake.assign(decided.lease, decided.committed);
+            }
+            _ => {}
+        }
+    }
+    assert!((500..30_000).contains(&before), "{before} records were handed over before the decision was");
+    assert_eq!((replayed, live), (59_500, 500));
+    source.command(Command::Stop);
+    drop(feeds);
+    source.join();
 }
 
 #[test]

@@ -93,6 +93,10 @@ impl SignalCore {
             self.states.insert(partition.clone(), PartitionState::new(self.settings.clone()));
         }
         if let Some(state) = self.states.get_mut(&partition) {
+            if state.comes_too_late(&alerts) {
+                // What was folded in ahead must know of it: from the beginning once more.
+                return self.flow.reset(&[partition]);
+            }
             state.restore(alerts);
         }
         Vec::new()

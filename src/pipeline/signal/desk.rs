@@ -77,6 +77,11 @@ impl Desk {
         }
     }
 
+    /// Up to which offset the changes of this rule's alert are known; `None` where the rule does not look here.
+    pub(super) fn known_until(&self, rule: usize) -> Option<i64> {
+        self.tracks.iter().find(|track| track.rule == rule).map(|track| track.known_until)
+    }
+
     /// Looks at every rule. Returns the alerts that changed.
     pub(super) fn watch(&mut self, moment: Moment<'_>, settings: &SignalSettings) -> Vec<Alert> {
         let mut turned = Vec::new();

@@ -5,6 +5,7 @@ mod core;
 mod desk;
 mod due;
 mod memory;
+mod restored;
 mod state;
 
 pub use core::{SignalCore, SignalNote};

@@ -13,7 +13,6 @@ use crate::pipeline::signal::SignalSettings;
 use crate::pipeline::signal::arrivals::Arrivals;
 use crate::pipeline::signal::desk::{Desk, Moment};
 use crate::pipeline::signal::due::Due;
-use crate::rule::{Life, Rule};
 use crate::time::Timestamp;
 use crate::window::{Retractions, Taken};
 
@@ -46,14 +45,16 @@ pub struct Counts {
 /// The state of one partition.
 #[derive(Debug)]
 pub struct PartitionState {
-    settings: Arc<SignalSettings>,
+    pub(super) settings: Arc<SignalSettings>,
     now: Timestamp,
+    /// The last record that was folded in; -1 before the first.
+    pub(super) last_offset: i64,
     resumed_at: Timestamp,
     is_live: bool,
-    desks: Vec<Option<Desk>>,
+    pub(super) desks: Vec<Option<Desk>>,
     free: Vec<u32>,
-    numbers: HashMap<Subject, u32>,
-    due: Due,
+    pub(super) numbers: HashMap<Subject, u32>,
+    pub(super) due: Due,
     arrivals: Arrivals,
     /// Mentions in all books.
     remembered: usize,
@@ -61,9 +62,9 @@ pub struct PartitionState {
     changed: Vec<u32>,
     retractions: Retractions,
     /// Alerts that are not over but whose rule is gone.
-    orphans: Vec<Alert>,
+    pub(super) orphans: Vec<Alert>,
     /// Offsets up to which alerts that are over are known, by rule and subject.
-    known_until: HashMap<(usize, Subject), i64>,
+    pub(super) known_until: HashMap<(usize, Subject), i64>,
     counts: Counts,
 }
 
@@ -76,6 +77,7 @@ impl PartitionState {
         Self {
             settings,
             now: Timestamp::MIN,
+            last_offset: -1,
             resumed_at: Timestamp::MIN,
             is_live: false,
             desks: Vec::new(),
@@ -92,53 +94,6 @@ impl PartitionState {
         }
     }
 
-    /// Puts every alert where its last record left it. Takes all records of the partition's alerts, or the latest of
-    /// each fingerprint, in any order. To be called before the first record is folded in; and again when later ones are
-    /// known, before a record is folded in that they could come from: what was known already stays as it is.
-    pub fn restore(&mut self, alerts: Vec<Alert>) {
-        let mut latest: HashMap<String, Alert> = HashMap::new();
-        for alert in alerts {
-            let known = latest.get(&alert.fingerprint);
-            if known.is_none_or(|known| known.origin.offset <= alert.origin.offset) {
-                latest.insert(alert.fingerprint.clone(), alert);
-            }
-        }
-        let settings = self.settings.clone();
-        let rule_of = |alert: &Alert| {
-            let meant = |rule: &Rule| rule.name == alert.rule && rule.is_about(&alert.subject);
-            settings.rules.iter().position(meant)
-        };
-        // What is over must be known before a desk is made: it may be another rule's desk too.
-        let (over, open): (Vec<Alert>, Vec<Alert>) = latest.into_values().partition(|alert| Life::of(alert).is_quiet());
-        self.orphans.clear();
-        for alert in over {
-            if let Some(rule) = rule_of(&alert) {
-                self.known_until.insert((rule, alert.subject.clone()), alert.origin.offset);
-                if let Some(number) = self.numbers.get(&alert.subject).copied() {
-                    self.put(&alert, number);
-                }
-            }
-        }
-        for alert in open {
-            if rule_of(&alert).is_none() {
-                self.orphans.push(alert);
-                continue;
-            }
-            let number = self.desk_of(&alert.subject);
-            self.put(&alert, number);
-        }
-        self.orphans.sort_by(|one, other| one.fingerprint.cmp(&other.fingerprint));
-    }
-
-    /// Puts an alert where its record left it, and looks at its desk with the next record.
-    fn put(&mut self, alert: &Alert, number: u32) {
-        if let Some(Some(desk)) = self.desks.get_mut(number as usize) {
-            desk.restore(alert, &self.settings);
-            desk.scheduled = Some(Timestamp::MIN);
-            self.due.push(Timestamp::MIN, number);
-        }
-    }
-
     /// Folds one record in. `place` is where it stands in the mentions topic, `live` is false while the log is read
     /// back: then the state changes and nothing comes out.
     pub fn fold(&mut self, record: MentionRecord, place: &Origin, appended_at: Timestamp, live: bool) -> Vec<Finding> {
@@ -146,6 +101,7 @@ impl PartitionState {
         let before = self.now;
         let resumed = before != Timestamp::MIN && appended_at.since(before) > horizon;
         self.now = before.max(appended_at);
+        self.last_offset = place.offset;
         if resumed {
             self.resumed_at = self.now;
         }
@@ -320,26 +276,7 @@ impl PartitionState {
         }
     }
 
-    fn resolve_orphans(&mut self, moment: Moment<'_>, findings: &mut Vec<Finding>) {
-        let settings = self.settings.clone();
-        for alert in std::mem::take(&mut self.orphans) {
-            let over = Life::of(&alert).abandon(moment.now);
-            let resolved = over.map(|turn| Alert {
-                id: moment.place.id_for(format_args!("{}+{}", alert.rule, alert.subject)),
-                state: turn.state,
-                ends_at: turn.ends_at,
-                at: moment.now,
-                value: None,
-                summary: format!("{}: the rule {} no longer watches it", settings.called(&alert.subject), alert.rule),
-                evidence: Vec::new(),
-                origin: moment.place.clone(),
-                ..alert
-            });
-            findings.extend(resolved.map(|alert| Finding::Alert(Box::new(alert))));
-        }
-    }
-
-    fn desk_of(&mut self, subject: &Subject) -> u32 {
+    pub(super) fn desk_of(&mut self, subject: &Subject) -> u32 {
         if let Some(number) = self.numbers.get(subject) {
             return *number;
         }

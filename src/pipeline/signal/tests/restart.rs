@@ -192,9 +192,34 @@ fn a_firing_alert_whose_rule_is_gone_is_resolved_at_the_first_live_record() {
     let with = settings(vec![rule("gloom", "XNAS:*", Bound::Below(-0.2), 60)]);
     let whole = log.run(&with);
     assert_eq!(alerts(&whole).last().unwrap().state, AlertState::Firing);
-    let mut state = rebuilt(&log, &settings(Vec::new()), 9, alerts(&whole));
+    let mut state = rebuilt(&log, &settings(Vec::new()), 8, alerts(&whole[..8]));
+    state.restore(alerts(&whole));
+    replay(&log, &mut state, 8..9);
     let rest = alerts(&log.fold(&mut state, 9..10, true));
     assert_eq!(rest.len(), 1);
     assert_eq!((rest[0].state, rest[0].ends_at), (AlertState::Resolved, Some(at(21.0))));
     assert_eq!(rest[0].fired_at, alerts(&whole).last().unwrap().fired_at);
+}
+
+#[test]
+fn an_alert_that_is_heard_of_behind_its_record_comes_too_late() {
+    let mut log = Log::default();
+    for second in 0..12 {
+        log.tell(f64::from(second) * 2.0, &format!("post-{second}"), "XNAS:AAA", -0.9);
+    }
+    let with = settings(vec![rule("gloom", "XNAS:*", Bound::Below(-0.2), 60)]);
+    let whole = log.run(&with);
+    let (first, last) = (alerts(&whole)[0].clone(), alerts(&whole).last().unwrap().clone());
+    let place = |alert: &Alert| usize::try_from(alert.origin.offset).unwrap();
+    assert!(alerts(&whole).len() > 1 && place(&first) < place(&last));
+    let too_late =
+        |cut: usize, known: &[Alert], told: &[Alert]| rebuilt(&log, &with, cut, known.to_vec()).comes_too_late(told);
+    let told = [last.clone()];
+    assert!(!too_late(0, &[], &told), "nothing was folded in");
+    assert!(!too_late(place(&last), std::slice::from_ref(&first), &told), "its record is the next");
+    assert!(too_late(place(&last) + 1, std::slice::from_ref(&first), &told), "its record was looked at without it");
+    assert!(!too_late(place(&last) + 1, std::slice::from_ref(&last), &told), "it is known");
+    let mut other = last;
+    other.rule = "forgotten".into();
+    assert!(!too_late(12, &[], &[other]), "no rule looks at it");
 }
