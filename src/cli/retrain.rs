@@ -191,8 +191,8 @@ fn tell(ending: &Ending, json: bool) -> Result<(), Failure> {
                 exit: Exit::TooFewLabels,
                 message: format!("{have} posts are labelled, {missing} are missing to {wanted}. {rare}"),
                 remedy:
-                    "label more with bellwether label FILE, which shows the hardest first; or lower retrain.labels_min, or \
-                     raise retrain.test_share, of which 30 rows are needed to judge by"
+                    "label more with bellwether label FILE, which shows the hardest first; or lower retrain.labels_min and, \
+                     below 30 / test_share, raise retrain.test_share: so many rows are needed to judge by"
                         .to_owned(),
             })
         }

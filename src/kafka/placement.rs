@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::kafka::deadline::Deadline;
 use crate::kafka::scout::{Bounds, Scout};
-use crate::kafka::{KafkaError, ReadBack};
+use crate::kafka::{KafkaError, ReadBack, client};
 use crate::stream::{Lease, Partition, Position, Record, Span};
 use crate::time::Clock;
 
@@ -50,6 +50,9 @@ pub(super) enum Ahead {
 /// Takes what comes ahead, and says whether more is wanted.
 pub(super) type TakeAhead<'a> = dyn FnMut(Ahead) -> bool + 'a;
 
+/// Which ends of a partition are asked for.
+type Ends = fn(&Scout, &Partition, &Deadline) -> Result<Bounds, KafkaError>;
+
 /// Finds places.
 pub(super) struct Placement {
     pub(super) scout: Scout,
@@ -76,8 +79,8 @@ impl Placement {
         };
         let committed = match (at_once, &self.read_back) {
             (None, Some(back)) => self.decided(partitions, &deadline, &mut |is_decided| {
-                let take = &mut |ahead| take(ahead) && !is_decided.load(Ordering::SeqCst);
-                if let Err(error) = self.read_ahead(back, &leases, &mut reached, (&deadline, take)) {
+                let is_wanted = &|| !is_decided.load(Ordering::SeqCst);
+                if let Err(error) = self.read_ahead(back, (&leases, &mut reached), (is_wanted, take), &deadline) {
                     tracing::debug!(%error, "reading ahead");
                 }
             })?,
@@ -106,7 +109,7 @@ impl Placement {
         // One scout cannot do both: who gets no answer takes new clients.
         let asker = self.scout.another()?;
         let is_decided = &AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        let committed = std::thread::scope(|scope| {
             let asking = std::thread::Builder::new().name("kafka-decided".to_owned()).spawn_scoped(scope, || {
                 let committed = asker.committed(partitions, deadline);
                 is_decided.store(true, Ordering::SeqCst);
@@ -115,16 +118,19 @@ impl Placement {
             let asking = asking.map_err(|error| KafkaError::refused("starting a thread", error))?;
             meanwhile(is_decided);
             asking.join().unwrap_or_else(|_| Err(KafkaError::refused("asking for the committed positions", "a panic")))
-        })
+        });
+        client::end_aside(asker);
+        committed
     }
 
-    /// Reads back what lies before the positions that are committed so far, as long as more is taken, and notes how far.
+    /// Reads back what lies before the positions that are committed so far, as long as it is wanted and taken, and notes
+    /// how far.
     fn read_ahead(
         &self,
         back: &ReadBack,
-        leases: &[Lease],
-        reached: &mut [Option<Position>],
-        (deadline, take): (&Deadline, &mut TakeAhead<'_>),
+        (leases, reached): (&[Lease], &mut [Option<Position>]),
+        (is_wanted, take): (&dyn Fn() -> bool, &mut TakeAhead<'_>),
+        deadline: &Deadline,
     ) -> Result<(), KafkaError> {
         let partitions: Vec<Partition> = leases.iter().map(|lease| lease.partition().clone()).collect();
         let committed = self.scout.committed_so_far(&partitions, deadline)?;
@@ -137,17 +143,25 @@ impl Placement {
                 continue;
             }
             let span = Span { from: Position::at(start), until: Position::at(committed) };
-            let restored = self.restore(back, at.number, Scout::stable, deadline)?;
+            let restored = self.restore(back, at.number, (Scout::stable, is_wanted), deadline)?;
+            if !is_wanted() {
+                break;
+            }
             *reached = Some(span.from);
             let (lease, end) = (lease.clone(), Position::at(bounds.high));
             let begun = Placed { lease, start: span.from, committed: span.until, end, restored };
-            if take(Ahead::Begun(begun)) {
+            let mut goes_on = take(Ahead::Begun(begun));
+            if goes_on {
                 self.scout.each(at, span, deadline, |record| {
                     *reached = Some(record.next());
-                    take(Ahead::Record(record))
+                    goes_on = take(Ahead::Record(record)) && is_wanted();
+                    goes_on
                 })?;
             }
             tracing::debug!(partition = %at, from = %span.from, until = ?*reached, "read back before it is decided");
+            if !goes_on {
+                break;
+            }
         }
         Ok(())
     }
@@ -181,7 +195,7 @@ impl Placement {
         if let Some(back) = &self.read_back {
             let since = self.replay_from(back, partition, committed, deadline)?;
             start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
-            restored = self.restore(back, partition.number, Scout::bounds, deadline)?;
+            restored = self.restore(back, partition.number, (Scout::bounds, &|| true), deadline)?;
         } else if self.tail_records > 0 {
             restored = self.scout.tail(partition, Position::at(committed), self.tail_records, deadline)?;
         }
@@ -190,12 +204,12 @@ impl Placement {
     }
 
     /// The last record of each alert within the bounds of its partition, by its key: as many as there are rules and subjects,
-    /// however long the history is.
+    /// however long the history is. Not all of them where they are wanted no more.
     fn restore(
         &self,
         back: &ReadBack,
         number: i32,
-        bounds: impl Fn(&Scout, &Partition, &Deadline) -> Result<Bounds, KafkaError>,
+        (bounds, is_wanted): (Ends, &dyn Fn() -> bool),
         deadline: &Deadline,
     ) -> Result<Vec<Record>, KafkaError> {
         let alerts = Partition::new(&back.alerts_topic, number);
@@ -206,7 +220,7 @@ impl Placement {
             if record.value.is_some() {
                 latest.insert(record.key.clone(), record);
             }
-            true
+            is_wanted()
         })?;
         let mut latest: Vec<Record> = latest.into_values().collect();
         latest.sort_by_key(|record| record.offset);

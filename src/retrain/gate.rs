@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::retrain::settings::GAIN_ROWS_MIN;
 use crate::retrain::{GateSettings, TaskReport};
 
 /// Resamples of the paired bootstrap (Efron and Tibshirani, 1993, chapter 16; Koehn, 2004, for paired systems), and as many
 /// changes of sign.
 const RESAMPLES: usize = 2_000;
-/// Test rows of a task without which no gain counts: of fewer, a bootstrap takes luck for certainty.
-pub(super) const GAIN_ROWS_MIN: usize = 30;
 /// The set of the newest rows, on which a gain counts.
 pub(super) const TEST: &str = "test";
 /// The set that travels with the model: what it must never forget.

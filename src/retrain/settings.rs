@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::retrain::gate::GAIN_ROWS_MIN;
+/// Test rows of a task without which no gain counts: of fewer, a bootstrap takes luck for certainty.
+pub(super) const GAIN_ROWS_MIN: usize = 30;
 
 /// How and with what is retrained.
 #[derive(Debug, Clone, PartialEq)]

@@ -84,7 +84,7 @@ fn a_transaction_that_a_dead_process_left_open_holds_another_instance_up_no_long
     figures.settle(&trial, sent);
 }
 
-/// A pipeline whose signal stage reads as little back as one can: four minutes, or after 20 rounds all of it would be due.
+/// A pipeline whose signal stage reads four minutes back: with a memory of a day each round would have more to read.
 fn of_a_short_memory(name: &str) -> Trial {
     let trial = trial(name).set("index.horizon", "1m").set("index.novelty_window", "1m");
     trial.set("rule.0.when.over", "1m").set("rule.0.when.half_life", "30s")

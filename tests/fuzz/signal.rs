@@ -8,6 +8,8 @@ mod desk;
 mod due;
 #[path = "../../src/pipeline/signal/memory.rs"]
 mod memory;
+#[path = "../../src/pipeline/signal/restored.rs"]
+mod restored;
 #[path = "../../src/pipeline/signal/state.rs"]
 mod state;
 

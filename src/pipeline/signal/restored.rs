@@ -26,7 +26,8 @@ impl PartitionState {
         self.orphans.clear();
         for alert in over {
             if let Some(rule) = rule_of(&settings, &alert) {
-                self.known_until.insert((rule, alert.subject.clone()), alert.origin.offset);
+                let known = self.known_until.entry((rule, alert.subject.clone())).or_insert(-1);
+                *known = alert.origin.offset.max(*known);
                 if let Some(number) = self.numbers.get(&alert.subject).copied() {
                     self.put(&alert, number);
                 }
