@@ -1,5 +1,7 @@
 //! How a source begins, reads, ends and gives up.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use bellwether::kafka::{KafkaError, Producer, Tail};
 use bellwether::stream::{Intake, Ledger, Transaction};
@@ -246,6 +248,73 @@ fn what_is_committed_so_far_is_read_back_while_a_transaction_hides_the_rest() {
     }
     assert_eq!(replay.iter().map(value).collect::<Vec<_>>(), numbered(0..1_700).collect::<Vec<_>>());
     assert_eq!(live.iter().map(value).collect::<Vec<_>>(), numbered(1_700..2_000).collect::<Vec<_>>());
+    reader.stop();
+}
+
+#[test]
+fn several_partitions_are_read_ahead_and_each_goes_on_from_its_own_place() {
+    let corner = Corner::new("ahead-of-many");
+    let mentions = corner.topic("mentions", 2, Upkeep::Retained);
+    let alerts = corner.topic("alerts", 2, Upkeep::CompactedAfter(Duration::from_secs(604_800)));
+    let read_back = Some(ReadBack { look_back: Duration::from_secs(3_600), alerts_topic: alerts.clone() });
+    let config = SourceConfig { read_back, ..corner.config(&[&mentions]) };
+    corner.transaction(&mentions, 0, &["a1", "a2", "a3", "a4"]);
+    corner.transaction(&mentions, 1, &["b1", "b2", "b3", "b4"]);
+    let first = corner.read(&[&mentions]);
+    let (one, other) = (first.assigned().lease, first.assigned().lease);
+    let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
+    let known = [0, 1].map(|number| (Partition::new(&mentions, number), Position::at(1 + i64::from(number))));
+    port.commit_offsets(&known).unwrap();
+    drop((one, other));
+    first.stop();
+    // What the dead owner had in hand: an alert and a later position of the one, a later position of the other.
+    let open = corner.open_transaction(&alerts, 0, &["firing"]);
+    let mut positions = TopicPartitionList::new();
+    for number in [0, 1] {
+        positions.add_partition_offset(&mentions, number, Offset::Offset(2 + i64::from(number))).unwrap();
+    }
+    let member = corner.client_of(&corner.group()).group_metadata().unwrap();
+    open.send_offsets_to_transaction(&positions, &member, SOON).unwrap();
+    let reader = Reader::start(config);
+    let mut intake = Intake::default();
+    let mut leases = BTreeMap::new();
+    let (mut replay, mut live) = (Vec::new(), Vec::new());
+    let mut open = Some(open);
+    while live.len() < 3 {
+        match reader.next() {
+            Feed::Assigned(assignment) => {
+                let number = assignment.lease.partition().number;
+                let restored: Vec<_> = assignment.restored.iter().map(value).collect();
+                let is_decided = leases.insert(number, assignment.lease.clone()).is_some_and(|lease| {
+                    assert_eq!(lease, assignment.lease, "it goes on under the same lease");
+                    true
+                });
+                let told: &[&str] = if is_decided && number == 0 { &["firing"] } else { &[] };
+                assert_eq!(restored, told, "partition {number}");
+                let place = Position::at(1 + i64::from(number) + i64::from(is_decided));
+                assert_eq!(assignment.committed, place, "partition {number}");
+                intake.assign(assignment.lease, assignment.committed);
+            }
+            Feed::Records { lease, records } => {
+                let taken = intake.take(&lease, records).unwrap();
+                replay.extend(taken.replay.iter().map(value));
+                live.extend(taken.live.rows().map(value));
+            }
+            other => panic!("{other:?}"),
+        }
+        // Both begin with what is known before anything is decided.
+        if leases.len() == 2 {
+            if let Some(open) = open.take() {
+                assert!(live.is_empty(), "{live:?}");
+                open.commit_transaction(SOON).unwrap();
+            }
+        }
+    }
+    assert!(open.is_none(), "it was not read ahead");
+    replay.sort();
+    live.sort();
+    assert_eq!(replay, ["a1", "a2", "b1", "b2", "b3"]);
+    assert_eq!(live, ["a3", "a4", "b4"]);
     reader.stop();
 }
 

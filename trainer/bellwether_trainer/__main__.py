@@ -67,6 +67,8 @@ def _parser() -> _Parser:
         command.add_argument("--out", type=Path, required=name == "finish", help="the models directory")
         command.add_argument("--name", default="finance-en")
         command.add_argument("--version", default="1")
+        text = "a version whose temperatures and thresholds are taken over, not measured"
+        command.add_argument("--calibration", type=Path, help=text)
     for name in ("compare", "robust"):
         commands.choices[name].add_argument("--model", type=Path, required=True, help="a model directory")
     for name in ("pretrain", "teach", "robust"):

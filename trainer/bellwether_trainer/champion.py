@@ -44,10 +44,7 @@ class Champion:
     @property
     def calibration(self) -> dict[str, dict[str, float]]:
         """Temperature and threshold a task."""
-        return {
-            task["name"]: {"temperature": task["temperature"], "abstain_below": task["abstain_below"]}
-            for task in self.written["tasks"]
-        }
+        return manifest.calibration_of(self.written)
 
     def ask(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Its calibrated probabilities a task, shape (texts, labels), from the trainable model."""

@@ -104,7 +104,7 @@ def load(
     tasks: Sequence[Task] = TASKS,
     never: frozenset[str] = frozenset(),
 ) -> Split:
-    """Reads every set from `<directory>/<name>.jsonl` and cuts `share` of it off for validation.
+    """Reads every set from `<directory>/<name>.jsonl` and cuts `share` of it off for validation (0: nothing).
 
     Near-copies of the texts whose keys are `never` are left out of both cuts.
     """
@@ -118,6 +118,8 @@ def load(
             (validation if in_validation(example.text, share) else train).append(example)
     for task in tasks:
         for cut, name in ((train, "training"), (validation, "validation")):
+            if cut is validation and share == 0.0:
+                continue
             if not any(example.task == task.name for example in cut):
                 raise DataError(f"{directory}: no {task.name} rows in the {name} cut; more data is needed")
     return Split(train, validation, rows)

@@ -220,6 +220,14 @@ def read(directory: Path) -> dict:
     return manifest
 
 
+def calibration_of(manifest: dict) -> dict[str, dict[str, float]]:
+    """Temperature and threshold a task."""
+    return {
+        task["name"]: {"temperature": task["temperature"], "abstain_below": task["abstain_below"]}
+        for task in manifest["tasks"]
+    }
+
+
 def tasks_of(manifest: dict) -> tuple[Task, ...]:
     """The tasks that a manifest describes."""
     return tuple(Task(item["name"], tuple(item["labels"]), item.get("aliases", {})) for item in manifest["tasks"])

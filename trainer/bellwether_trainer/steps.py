@@ -56,8 +56,8 @@ def _log(options: argparse.Namespace, run: Path) -> Log:
 
 def _recipe(options: argparse.Namespace) -> train.Recipe:
     recipe = train.Recipe(**{field.name: getattr(options, field.name) for field in fields(train.Recipe)})
-    if recipe.epochs < 1 or recipe.batch < 1 or recipe.max_tokens < 3 or not 0.0 < recipe.validation_share < 1.0:
-        raise UsageError("epochs and batch are at least 1, max-tokens at least 3, validation-share between 0 and 1")
+    if recipe.epochs < 1 or recipe.batch < 1 or recipe.max_tokens < 3 or not 0.0 <= recipe.validation_share < 1.0:
+        raise UsageError("epochs and batch are at least 1, max-tokens at least 3, validation-share below 1")
     if recipe.method not in methods.METHODS:
         raise UsageError(f"unknown method {recipe.method}; there are {', '.join(methods.METHODS)}")
     if min(recipe.rank, recipe.prefix_tokens, recipe.adapter_width) < 1 or recipe.patience < 0:
@@ -71,6 +71,7 @@ def fine_tune(options: argparse.Namespace) -> None:
     if options.out:
         methods.refuse_export(recipe.method)
         manifest.refuse_taken(options.out / options.name / options.version)
+        _calibration(options, recipe)
     log = _fit(options, recipe, options.run_dir)
     if options.out:
         _write(options, log)
@@ -288,6 +289,7 @@ def _write(options: argparse.Namespace, log: Log) -> None:
     """From `best.pt` on both ways, so that `finish` gives exactly what `train` would have given."""
     kept, split, validation = _held_out(options)
     recipe = train.Recipe(**kept["recipe"])
+    calibration = _calibration(options, recipe)
     model, tokenizer = network.pretrained(TASKS)
     model.load_state_dict(kept["model"])
     training = {
@@ -301,6 +303,8 @@ def _write(options: argparse.Namespace, log: Log) -> None:
         "averaged": kept.get("averaged", []),
         "seed": recipe.seed,
     }
+    if calibration:
+        training["calibration_of"] = options.calibration.name
     texts = [example.text for example in split.train]
     home = options.out / options.name
     written = manifest.finish(
@@ -313,9 +317,23 @@ def _write(options: argparse.Namespace, log: Log) -> None:
         recipe.max_tokens,
         home / options.version,
         manifest.typical(texts, recipe.seed),
+        kept=calibration,
     )
     log.write("finished", directory=str(home / options.version), **written["metrics"]["validation"])
     _name(home, options.version)
+
+
+def _calibration(options: argparse.Namespace, recipe: train.Recipe) -> dict[str, dict[str, float]]:
+    """Temperature and threshold a task, of the version that `--calibration` names. Nothing where it names none; raises
+    UsageError where the recipe leaves no rows to measure them on."""
+    if options.calibration:
+        return manifest.calibration_of(manifest.read(options.calibration))
+    if recipe.validation_share == 0.0:
+        raise UsageError(
+            "all rows were trained on, so none is left to calibrate on: name a version that is calibrated and was"
+            " trained like this one, with --calibration"
+        )
+    return {}
 
 
 def _name(home: Path, version: str) -> None:

@@ -55,6 +55,7 @@ class Recipe:
     """How many texts without a label an epoch has for each with one, at most; each epoch draws its own."""
     gradient_norm_max: float = 1.0
     validation_share: float = 0.15
+    """0: every row is trained on, nothing is left to choose by, and the last epoch is kept."""
     rows_share: float = 1.0
     """The share of the training rows that is used, by their place; for ablations."""
     seed: int = 7
@@ -103,7 +104,7 @@ def row_loss(logits: Sequence[Tensor], rows: Sequence[Row], names: Sequence[str]
 
 @torch.no_grad()
 def validate(model: Classifier, rows: Sequence[Row], decides: frozenset[str]) -> dict[str, float]:
-    """Accuracy a data set, and `score`: the mean over tasks of the sets that decide."""
+    """Accuracy a data set, and `score`: the mean over tasks of the sets that decide; nothing of no rows."""
     model.eval()
     device = next(model.parameters()).device
     names = [task.name for task in model.tasks]
@@ -115,7 +116,8 @@ def validate(model: Classifier, rows: Sequence[Row], decides: frozenset[str]) ->
             right.setdefault(row.example.source, []).append(best == row.example.label)
     report = {source: sum(hits) / len(hits) for source, hits in sorted(right.items())}
     scores = [value for source, value in report.items() if source in decides]
-    report["score"] = sum(scores) / len(scores)
+    if scores:
+        report["score"] = sum(scores) / len(scores)
     return report
 
 
@@ -198,11 +200,12 @@ def fit(
         log.write("epoch", **report)
         state = {"model": method.state(), "report": report, "recipe": asdict(recipe), "history": list(history)}
         whole.save(state, run / f"epoch-{number}.pt")
-        if not best.is_file() or report["score"] > json.loads(best.read_text(encoding="utf-8"))["score"]:
+        # Without a score the last epoch is the best there is.
+        if "score" not in report or not best.is_file() or report["score"] > _read(best)["score"]:
             whole.save(state, run / "best.pt")
             bundle.write_json(best, report)
         heard(report)
-        best_epoch = json.loads(best.read_text(encoding="utf-8"))["epoch"]
+        best_epoch = _read(best)["epoch"]
         if not 0 < recipe.patience <= number - best_epoch:
             return False
         log.write("stopped", epoch=number, best_epoch=best_epoch)
@@ -232,6 +235,10 @@ def average(checkpoints: Sequence[dict]) -> dict:
     weights = {key: torch.stack([one["model"][key] for one in checkpoints]).mean(dim=0) for key in last["model"]}
     parts = [{"seed": one["recipe"]["seed"], "epoch": one["report"]["epoch"]} for one in checkpoints]
     return last | {"model": weights, "averaged": parts}
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _kept(text: str, share: float) -> bool:

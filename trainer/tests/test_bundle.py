@@ -126,6 +126,20 @@ def test_the_command_trains_the_real_encoder(
     assert main(["train", *again, *short, "--start", str(tmp_path / "run" / "best.pt")]) == 0
     assert len(manifest.read(home / "3")["training"]["continued_from"]) == 1
 
+    # On all rows nothing is left to calibrate on: another version's calibration is taken over, or nothing is trained.
+    everything = ["--data", str(sets), "--run-dir", str(tmp_path / "all"), "--out", str(tmp_path / "models")]
+    everything += [*short[:-3], "0", "--version", "4", "--start", str(tmp_path / "run" / "best.pt")]
+    assert main(["train", *everything]) == 64
+    assert "with --calibration" in capfd.readouterr().err and not (tmp_path / "all").exists()
+    assert main(["train", *everything, "--epochs", "2", "--calibration", str(home / "1")]) == 0
+    fourth = manifest.read(home / "4")
+    assert manifest.calibration_of(fourth) == manifest.calibration_of(first)
+    assert fourth["metrics"]["validation"] == {} and fourth["training"]["calibration_of"] == "1"
+    events = [json.loads(line) for line in (tmp_path / "all" / "log.jsonl").read_text().splitlines()]
+    rows = sum(entry["rows"] for entry in fourth["training"]["data"])
+    assert [(event["labelled"], event["validation"]) for event in events if event["event"] == "start"] == [(rows, 0)]
+    assert fourth["training"]["recipe"]["best_epoch"] == 2, "nothing to choose by: the last one"
+
     # A version that is there stays as it is, and nothing is trained that would have no place.
     monkeypatch.setattr(train, "fit", None)
     stamp = (home / "2" / "manifest.json").stat().st_mtime_ns
