@@ -45,5 +45,24 @@ def outside(model: onnx.ModelProto) -> None:
     weights.ClearField("raw_data")
 
 
-for change in (circle, future, foreign, outside):
+def endless(model: onnx.ModelProto) -> None:
+    """A loop that goes on until a condition fails that always holds."""
+    holds = helper.make_node("Constant", [], ["holds"], value=helper.make_tensor("", TensorProto.BOOL, [], [True]))
+    again = helper.make_node("Identity", ["on"], ["still"])
+    number = helper.make_tensor_value_info("number", TensorProto.INT64, [])
+    on, still = (helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("on", "still"))
+    output = model.graph.output[0]
+    node = next(node for node in model.graph.node if output.name in node.output)
+    node.output[list(node.output).index(output.name)] = "before"
+    held, kept = onnx.ValueInfoProto(), onnx.ValueInfoProto()
+    for value, name in ((held, "held"), (kept, "kept")):
+        value.CopyFrom(output)
+        value.name = name
+    turn = helper.make_node("Identity", ["held"], ["kept"])
+    body = helper.make_graph([again, turn], "body", [number, on, held], [still, kept])
+    loop = helper.make_node("Loop", ["", "holds", "before"], [output.name], body=body)
+    model.graph.node.extend([holds, loop])
+
+
+for change in (circle, future, foreign, outside, endless):
     save(change.__name__, change)

@@ -5,20 +5,72 @@ use prost::Message as _;
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
 
+/// ONNX's operators that repeat a part of the graph, as often as the numbers in it say.
+const LOOPS: [&str; 2] = ["Loop", "Scan"];
+
 /// What is read of a graph (onnx.proto, `ModelProto`).
 #[derive(Clone, PartialEq, prost::Message)]
 struct GraphFile {
     #[prost(message, optional, tag = "7")]
-    graph: Option<Nodes>,
+    graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "25")]
+    functions: Vec<Function>,
 }
 
 /// `GraphProto`.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Nodes {
+struct Graph {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<Node>,
     #[prost(message, repeated, tag = "5")]
     initializer: Vec<Weights>,
+}
+
+/// `FunctionProto`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Function {
+    #[prost(message, repeated, tag = "7")]
+    node: Vec<Node>,
+}
+
+/// `NodeProto`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Node {
+    #[prost(string, tag = "4")]
+    op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    attribute: Vec<Attribute>,
+}
+
+/// `AttributeProto`, of which the graphs within are what counts.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Attribute {
+    #[prost(message, optional, tag = "6")]
+    g: Option<Graph>,
+    #[prost(message, repeated, tag = "11")]
+    graphs: Vec<Graph>,
+}
+
+impl Graph {
+    /// All weights, those of graphs within graphs too.
+    fn has_weights_elsewhere(&self) -> bool {
+        let outside = |weights: &Weights| weights.data_location == EXTERNAL;
+        self.initializer.iter().any(outside) || self.node.iter().flat_map(Node::within).any(Self::has_weights_elsewhere)
+    }
+}
+
+impl Node {
+    fn within(&self) -> impl Iterator<Item = &Graph> {
+        self.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+    }
+
+    /// The first loop in it.
+    fn a_loop(&self) -> Option<&str> {
+        let own = LOOPS.contains(&self.op_type.as_str()).then_some(self.op_type.as_str());
+        own.or_else(|| self.within().flat_map(|graph| &graph.node).find_map(Self::a_loop))
+    }
 }
 
 /// `TensorProto`, without its numbers.
@@ -37,11 +89,17 @@ struct OperatorSet {
     version: i64,
 }
 
-/// The version of ONNX's own operators that a graph is made of; an error where its weights lie elsewhere.
+/// The version of ONNX's own operators that a graph is made of; an error where its weights lie elsewhere, or where it
+/// repeats itself: nobody can say when that ends.
 pub(super) fn opset_of(graph: &[u8]) -> Result<u32, String> {
     let graph = GraphFile::decode(graph).map_err(|error| format!("it is no ONNX graph: {error}"))?;
-    if graph.graph.iter().flat_map(|nodes| &nodes.initializer).any(|weights| weights.data_location == EXTERNAL) {
+    if graph.graph.iter().any(Graph::has_weights_elsewhere) {
         return Err("its weights lie in a file beside it; export it into one file".to_owned());
+    }
+    let nodes = graph.graph.iter().flat_map(|graph| &graph.node);
+    if let Some(found) = nodes.chain(graph.functions.iter().flat_map(|function| &function.node)).find_map(Node::a_loop)
+    {
+        return Err(format!("it has a {found}, which may never end; export it without loops, as encoders are"));
     }
     let own = graph.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
     own.and_then(|set| u32::try_from(set.version).ok())
@@ -57,12 +115,37 @@ mod tests {
     fn a_graph_names_its_operators_and_has_its_weights_in_itself() {
         let graph = |sets: &[(&str, i64)], data_location: i32| {
             let set = |(domain, version): &(&str, i64)| OperatorSet { domain: (*domain).to_owned(), version: *version };
-            let graph = Some(Nodes { initializer: vec![Weights { data_location: 0 }, Weights { data_location }] });
-            GraphFile { graph, opset_import: sets.iter().map(set).collect() }.encode_to_vec()
+            let initializer = vec![Weights { data_location: 0 }, Weights { data_location }];
+            let graph = Some(Graph { node: Vec::new(), initializer });
+            GraphFile { graph, opset_import: sets.iter().map(set).collect(), functions: Vec::new() }.encode_to_vec()
         };
         assert_eq!(opset_of(&graph(&[("com.microsoft", 1), ("", 17)], 0)), Ok(17));
         assert!(opset_of(&graph(&[("", 17)], EXTERNAL)).unwrap_err().contains("export it into one file"));
         assert!(opset_of(&graph(&[], 0)).unwrap_err().contains("no ONNX graph"));
         assert!(opset_of(b"not a graph").is_err());
+    }
+    #[test]
+    fn loops_are_found_wherever_they_stand_and_weights_in_branches_too() {
+        let node = |op_type: &str, within: Vec<Graph>| {
+            let (first, rest) =
+                within.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first.clone()), rest));
+            let attribute = vec![Attribute::default(), Attribute { g: first, graphs: rest.to_vec() }];
+            Node { op_type: op_type.to_owned(), attribute }
+        };
+        let graph = |node: Vec<Node>| Graph { node, initializer: Vec::new() };
+        let opset_import = vec![OperatorSet { domain: String::new(), version: 17 }];
+        let file = |graph: Graph, functions: Vec<Function>| {
+            GraphFile { graph: Some(graph), opset_import: opset_import.clone(), functions }.encode_to_vec()
+        };
+        let branch = || graph(vec![node("Add", Vec::new())]);
+        let plain = graph(vec![node("MatMul", Vec::new()), node("If", vec![branch(), branch()])]);
+        assert_eq!(opset_of(&file(plain.clone(), Vec::new())), Ok(17));
+        let nested = graph(vec![node("If", vec![branch(), graph(vec![node("Scan", vec![branch()])])])]);
+        assert!(opset_of(&file(nested, Vec::new())).unwrap_err().contains("it has a Scan, which may never end"));
+        let function = Function { node: vec![node("Loop", vec![branch()])] };
+        assert!(opset_of(&file(plain, vec![function])).unwrap_err().contains("it has a Loop"));
+        let weights = Graph { node: Vec::new(), initializer: vec![Weights { data_location: EXTERNAL }] };
+        let hidden = graph(vec![node("If", vec![branch(), weights])]);
+        assert!(opset_of(&file(hidden, Vec::new())).unwrap_err().contains("export it into one file"));
     }
 }

@@ -95,7 +95,7 @@ impl Load<'_> {
     fn wait_for(&mut self, count: usize) -> Result<()> {
         let mut seen = 0;
         while seen < count {
-            let event = self.next(STUCK)?;
+            let event = self.next()?;
             seen += usize::from(ends_a_post(&event));
             if let TapeEvent::Scored(post) = event {
                 self.mentions += post.subjects.len();
@@ -105,9 +105,9 @@ impl Load<'_> {
     }
 
     /// The next thing that was committed.
-    pub(super) fn next(&self, limit: Duration) -> Result<TapeEvent> {
-        self.site.events.recv_timeout(limit).map_err(|error| match error {
-            RecvTimeoutError::Timeout => anyhow::anyhow!("nothing was committed for {} s", limit.as_secs()),
+    fn next(&self) -> Result<TapeEvent> {
+        self.site.events.recv_timeout(STUCK).map_err(|error| match error {
+            RecvTimeoutError::Timeout => anyhow::anyhow!("nothing was committed for {} s", STUCK.as_secs()),
             RecvTimeoutError::Disconnected => anyhow::anyhow!("the pipeline ended"),
         })
     }
