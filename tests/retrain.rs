@@ -114,6 +114,12 @@ fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_
     assert!(page.starts_with("# tiny version 3 is refused") && page.contains("Why not:"), "{page}");
     let verdict = std::fs::read_to_string(models.tiny().join("3/verdict.json")).unwrap();
     assert!(verdict.contains("\"passed\": false"), "{verdict}");
+    // What training left is needed of who may be trained on alone: 90 MB each, of the model that ships.
+    let has_checkpoint = |version: &str| models.tiny().join(version).join("checkpoint.pt").is_file();
+    assert!(has_checkpoint("2") && !has_checkpoint("3"));
+    let left = std::fs::read_dir(run.join("training")).unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<_> = left.filter(|path| path.extension().is_some_and(|extension| extension == "pt")).collect();
+    assert!(left.is_empty(), "{left:?}");
 
     // What a person takes back, a timer does not bring back with the same labels.
     let model = |arguments: &[&str]| {
@@ -124,6 +130,12 @@ fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_
     };
     assert_eq!(model(&["rollback"]).0, 0);
     let (code, told, said) = retrain(folder.path(), &models, EAGER);
+    assert_eq!((code, champion(&models).as_str(), &told["ending"]), (22, "1", &"nothing-new".into()), "{told} {said}");
+    assert_eq!((&told["version"], &told["passed"]), (&"2".into(), &true.into()), "{told}");
+    assert_eq!(told["page"], run.join("verdict.html").display().to_string());
+    assert!(!folder.path().join("retrain/4").exists(), "nothing was begun");
+    // Nor by another recipe.
+    let (code, told, said) = retrain(folder.path(), &models, &EAGER.replace("patience = 50", "patience = 49"));
     assert_eq!((code, champion(&models).as_str(), &told["promoted"]), (20, "1", &false.into()), "{told} {said}");
     let why = told["withheld"].as_str().unwrap();
     assert!(why.starts_with("it learnt from the rows of version 2, which was taken back at "), "{why}");

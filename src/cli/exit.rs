@@ -11,7 +11,7 @@ use crate::onnx::{BundleError, RuntimeError};
 use crate::pipeline::{AssembleError, PlayError, RunError};
 use crate::web::WebError;
 
-/// Exit codes: two of our own, the others after `sysexits.h`.
+/// Exit codes: three of our own, the others after `sysexits.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -21,6 +21,8 @@ pub enum Exit {
     Refused = 20,
     /// Too few labels to retrain.
     TooFewLabels = 21,
+    /// Retraining with the same labels, champion and settings was done before.
+    NothingNew = 22,
     /// A bad pipeline file or command line.
     Usage = 64,
     /// Bad data.

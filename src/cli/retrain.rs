@@ -29,6 +29,11 @@ enum Told<'a> {
         wanted: usize,
         classes: &'a BTreeMap<String, BTreeMap<String, usize>>,
     },
+    NothingNew {
+        version: &'a str,
+        passed: bool,
+        page: String,
+    },
     Decided {
         version: &'a str,
         promoted: bool,
@@ -41,7 +46,7 @@ enum Told<'a> {
 /// Runs the command.
 ///
 /// # Errors
-/// With 20 when the gate refuses, with 21 for too few labels, with 65 for data that cannot be used, with 69 when something
+/// With 20 when the gate refuses, with 21 for too few labels, with 22 where nothing is new, with 65 for data that cannot be used, with 69 when something
 /// that is needed is not there, with 70 when the trainer fails.
 pub(crate) fn run(arguments: &Retrain, global: &Global) -> Result<(), Failure> {
     let loaded = load(&arguments.file, global)?;
@@ -194,6 +199,23 @@ fn tell(ending: &Ending, json: bool) -> Result<(), Failure> {
                     "label more with bellwether label FILE, which shows the hardest first; or lower retrain.labels_min and, \
                      below 30 / test_share, raise retrain.test_share: so many rows are needed to judge by"
                         .to_owned(),
+            })
+        }
+        Ending::NothingNew { version, passed, page } => {
+            let page = page.display().to_string();
+            if json {
+                output.json(&Told::NothingNew { version, passed: *passed, page })?;
+                output.flush()?;
+                return Err(Failure::silent(Exit::NothingNew));
+            }
+            let said = if *passed { "passed" } else { "refused" };
+            Err(Failure {
+                exit: Exit::NothingNew,
+                message: format!(
+                    "nothing is new: from these labels, under this champion and these settings came version {version}, \
+                     which the gate {said}: {page}"
+                ),
+                remedy: "label more, or change the recipe or the gate under [retrain]".to_owned(),
             })
         }
         Ending::Decided { version, decision, promoted, page } => {

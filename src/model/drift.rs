@@ -131,28 +131,55 @@ impl Profile {
     }
 }
 
+/// An answer to a row with a label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Graded {
+    /// How sure it was, 0 to 1.
+    pub sure: f32,
+    /// Whether it was right.
+    pub is_right: bool,
+    /// How many posts the row stands for: one over the probability with which it was kept (Horvitz and Thompson, 1952).
+    pub weight: f64,
+}
+
+impl Graded {
+    /// The share of these answers that are so, by weight; 0 of none.
+    #[must_use]
+    pub fn share(answers: &[Self], is_so: impl Fn(&Self) -> bool) -> f64 {
+        let weight = |of: &mut dyn Iterator<Item = &Self>| of.map(|answer| answer.weight).sum::<f64>();
+        let all = weight(&mut answers.iter());
+        if all > 0.0 { weight(&mut answers.iter().filter(|answer| is_so(answer))) / all } else { 0.0 }
+    }
+}
+
 /// How good a task was where the model was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     /// Rows with a label.
     pub rows: u64,
-    /// The share of right answers.
+    /// The share of right answers, each by its weight.
     pub accuracy: f64,
     /// So sure, or surer, was a share of the answers as large as `accuracy`.
     pub threshold: f32,
 }
 
 impl Judged {
-    /// From the probability of each answer, and whether it was right; `None` without any.
+    /// `None` without any.
     #[must_use]
-    pub fn of(answers: &[(f32, bool)]) -> Option<Self> {
-        let mut sure: Vec<f32> = answers.iter().map(|(sure, _)| *sure).collect();
-        sure.sort_by(|one, other| other.total_cmp(one));
-        let right = answers.iter().filter(|(_, right)| *right).count();
+    pub fn of(answers: &[Graded]) -> Option<Self> {
+        let mut sorted = answers.to_vec();
+        sorted.sort_by(|one, other| other.sure.total_cmp(&one.sure));
+        let accuracy = Graded::share(answers, |answer| answer.is_right);
         // The last of those that make up the share; above all of them when none was right.
-        let threshold = right.checked_sub(1).map_or(Some(f32::INFINITY), |last| sure.get(last).copied())?;
-        let rows = answers.len() as u64;
-        (rows > 0).then(|| Self { rows, accuracy: right as f64 / rows as f64, threshold: threshold.min(1.0) })
+        let all: f64 = answers.iter().map(|answer| answer.weight).sum();
+        let mut left = accuracy * all;
+        let reaches = |answer: &&Graded| {
+            left -= answer.weight;
+            left <= all * 1e-9
+        };
+        let last = (accuracy > 0.0).then(|| sorted.iter().find(reaches)).flatten();
+        let threshold = last.map_or(1.0, |answer| answer.sure);
+        (!answers.is_empty()).then_some(Self { rows: answers.len() as u64, accuracy, threshold })
     }
 }
 
@@ -357,12 +384,24 @@ mod tests {
 
     #[test]
     fn the_estimate_is_the_accuracy_where_it_was_judged_and_falls_with_confidence() {
-        let answers: Vec<(f32, bool)> = (0_u16..1_000).map(|n| (f32::from(n) / 1_000.0, n >= 200)).collect();
+        let graded = |sure: f32, is_right: bool, weight: f64| Graded { sure, is_right, weight };
+        let of = |n: u16| graded(f32::from(n) / 1_000.0, n >= 200, 1.0);
+        let answers: Vec<Graded> = (0..1_000).map(of).collect();
         let judged = Judged::of(&answers).unwrap();
         assert_eq!((judged.rows, judged.threshold.to_bits()), (1_000, 0.2_f32.to_bits()));
         assert!((judged.accuracy - 0.8).abs() < 1e-9);
         assert_eq!(Judged::of(&[]), None);
-        assert!(Judged::of(&[(0.9, false)]).unwrap().threshold >= 1.0, "nobody is so sure");
+        assert!(Judged::of(&[graded(0.9, false, 1.0)]).unwrap().threshold >= 1.0, "nobody is so sure");
+        assert_eq!(Judged::of(&[graded(0.9, true, 3.0)]).unwrap().threshold.to_bits(), 0.9_f32.to_bits());
+        // Of the sure half of these answers one in ten was kept, of the others each: it is as good as before.
+        let kept = |(n, answer): (u16, &Graded)| match n {
+            0..500 => Some(*answer),
+            n => (n % 10 == 0).then_some(Graded { weight: 10.0, ..*answer }),
+        };
+        let kept: Vec<Graded> = (0_u16..).zip(&answers).filter_map(kept).collect();
+        let found = Judged::of(&kept).unwrap();
+        assert_eq!((found.rows, found.threshold.to_bits()), (550, judged.threshold.to_bits()));
+        assert!((found.accuracy - judged.accuracy).abs() < 1e-9, "{found:?}");
 
         let usual = posts(1_000, 100, |number| number as f32 / 1_000.0);
         let reference =

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::event::{ModelId, Verdict};
 
 pub use calibrate::{Calibration, Readout};
-pub use drift::{Drift, Findings, Judged, Profile, Reference, Said, Seen};
+pub use drift::{Drift, Findings, Graded, Judged, Profile, Reference, Said, Seen};
 pub use explain::{Explanation, WordShare, explain};
 pub use manifest::{Golden, GoldenOutput, Manifest, ManifestError, Task, Variant};
 pub use packing::{PackLimits, pack};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::model::{Encoded, ScoreFailure, Scorer, Task};
+use crate::model::{Encoded, Graded, ScoreFailure, Scorer, Task};
 use crate::retrain::gate::Pair;
 use crate::retrain::{EvaluateError, LabelledRow, Line, Report, evaluate_each};
 use crate::time::Clock;
@@ -51,9 +51,6 @@ pub(super) struct Slice {
     pub(super) candidate: usize,
 }
 
-/// One answer: how sure, and whether right.
-pub(super) type Sure = (f32, bool);
-
 /// Both on one set of rows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Comparison {
@@ -66,7 +63,7 @@ pub(super) struct Comparison {
     /// By task, then by `source …` or `year …`.
     pub(super) slices: BTreeMap<String, BTreeMap<String, Slice>>,
     /// By task: the champion's answers and the candidate's.
-    pub(super) sure: BTreeMap<String, (Vec<Sure>, Vec<Sure>)>,
+    pub(super) graded: BTreeMap<String, (Vec<Graded>, Vec<Graded>)>,
     /// The texts.
     pub(super) texts: Vec<String>,
 }
@@ -97,6 +94,7 @@ struct Said {
     truth: String,
     best: Option<(String, f32)>,
     probability: Option<f32>,
+    weight: f64,
     parts: Vec<String>,
 }
 
@@ -112,6 +110,7 @@ fn ask(contender: &Contender<'_>, rows: &[LabelledRow]) -> Result<(Report, Vec<S
             truth: answered.truth.to_owned(),
             best: answered.best.map(|(label, probability)| (label.to_owned(), probability)),
             probability: answered.probability,
+            weight: row.weight,
             parts: source.chain(year).collect(),
         });
     })?;
@@ -149,9 +148,13 @@ impl Comparison {
         let (was, is) = (right(old), right(new));
         pair.hits.push((was, is));
         pair.losses.extend(old.probability.zip(new.probability).map(|(old, new)| (loss(old), loss(new))));
-        let sure = self.sure.entry(old.task.clone()).or_default();
-        sure.0.extend(old.best.iter().map(|(_, probability)| (*probability, was)));
-        sure.1.extend(new.best.iter().map(|(_, probability)| (*probability, is)));
+        let graded = |said: &Said, is_right: bool| {
+            let sure = said.best.as_ref().map(|(_, probability)| *probability);
+            sure.map(|sure| Graded { sure, is_right, weight: said.weight })
+        };
+        let answers = self.graded.entry(old.task.clone()).or_default();
+        answers.0.extend(graded(old, was));
+        answers.1.extend(graded(new, is));
         let slices = self.slices.entry(old.task.clone()).or_default();
         for part in &old.parts {
             let slice = slices.entry(part.clone()).or_default();

@@ -26,6 +26,10 @@ use crate::time::Clock;
 
 /// The gate's answer, in a version's folder.
 const VERDICT: &str = "verdict.json";
+/// The verdict page, in a run's folder.
+const PAGE: &str = "verdict.html";
+/// A candidate's weights in full precision, for the next training.
+const CHECKPOINT: &str = "checkpoint.pt";
 /// Lines of the trainer's standard error that are told when it fails.
 const LAST_WORDS: usize = 12;
 
@@ -73,6 +77,15 @@ pub enum Ending {
         wanted: usize,
         /// Rows by task and class.
         classes: BTreeMap<String, BTreeMap<String, usize>>,
+    },
+    /// All that would be done was done before: the same champion, recipe and labels. Nothing was begun.
+    NothingNew {
+        /// The candidate that came of it.
+        version: String,
+        /// What the gate said of it.
+        passed: bool,
+        /// The verdict page.
+        page: PathBuf,
     },
     /// The gate has decided.
     Decided {
@@ -174,6 +187,11 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
         run.remove();
         return Ok(Ending::TooFew { have, wanted, classes: all_classes(&dataset) });
     }
+    if let Some(twin) = run.twin(&dataset) {
+        run.remove();
+        let passed = gate_of(&folder.join(&twin.version)).is_some_and(|gate| gate.passed);
+        return Ok(Ending::NothingNew { version: twin.version, passed, page: twin.folder.join(PAGE) });
+    }
     let candidate = folder.join(&version);
     let judged = (|| {
         steps.step("training", told, |told| train(it, &folder.join(&champion), &run, told))?;
@@ -199,12 +217,17 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
         estimates: &judged.estimates,
         steps: &steps.took,
     };
-    let page = run.folder.join("verdict.html");
+    let page = run.folder.join(PAGE);
     write(&run.folder.join("figures.json"), &json(&judged.evidence))?;
     write(&page, &html(&story))?;
     let passed = Passed { passed: decision.passed, champion: champion.clone(), reasons: decision.reasons() };
     write(&candidate.join(VERDICT), &json(&passed))?;
     write(&run.folder.join(run::VERDICT), &markdown(&story))?;
+    run.tidy();
+    if !decision.passed {
+        // Should somebody name it all the same, the next training begins with the weights of its graph.
+        let _it_costs_room_and_nothing_else = std::fs::remove_file(candidate.join(CHECKPOINT));
+    }
     let promoted = decision.passed && it.promote;
     if promoted {
         let reason = format!("retrained: {}", gains(&decision));
@@ -228,14 +251,14 @@ fn all_classes(dataset: &DatasetReport) -> BTreeMap<String, BTreeMap<String, usi
     classes
 }
 
-/// All that decides what a run's candidate will be, beside the samples and labels.
+/// All that decides what a run's candidate will be and what the gate says of it, beside the samples and labels.
 fn begun(it: &Retraining<'_>, champion: &str) -> Value {
-    let RetrainSettings { epochs, patience, learning_rate, head_learning_rate, unlabelled_max, .. } = it.settings;
+    let RetrainSettings { epochs, patience, learning_rate, head_learning_rate, unlabelled_max, gate, .. } = it.settings;
     let DatasetPlan { validation_share, test_share, near_copy, seed, .. } = &it.plan;
     serde_json::json!({
-        "champion": champion, "epochs": epochs, "patience": patience, "learning_rate": learning_rate,
+        "bellwether": env!("CARGO_PKG_VERSION"), "champion": champion, "epochs": epochs, "patience": patience, "learning_rate": learning_rate,
         "head_learning_rate": head_learning_rate, "unlabelled_max": unlabelled_max,
-        "validation_share": validation_share, "test_share": test_share, "near_copy": near_copy, "seed": seed,
+        "validation_share": validation_share, "test_share": test_share, "near_copy": near_copy, "seed": seed, "gate": gate,
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{Device, Golden, Judged as Known, ModelSettings, Reference};
+use crate::model::{Device, Golden, Graded, Judged as Known, ModelSettings, Reference};
 use crate::onnx::{Bundle, REFERENCE, manifest_of};
 use crate::retrain::compare::{Comparison, Contender, compare, read_rows, time};
 use crate::retrain::cycle::{RetrainError, Retraining, failed, json, write};
@@ -70,10 +70,9 @@ pub(super) fn judge(
 /// How good the champion would have been said to be without labels, beside how good it was.
 fn estimates(known: &BTreeMap<String, Known>, test: &Comparison) -> Vec<Estimate> {
     let of_task = |(task, judged): (&String, &Known)| {
-        let answers = &test.sure.get(task)?.0;
-        let share = |count: usize| count as f64 / answers.len().max(1) as f64;
-        let estimated = share(answers.iter().filter(|(sure, _)| *sure >= judged.threshold).count());
-        let found = share(answers.iter().filter(|(_, right)| *right).count());
+        let answers = &test.graded.get(task)?.0;
+        let estimated = Graded::share(answers, |answer| answer.sure >= judged.threshold);
+        let found = Graded::share(answers, |answer| answer.is_right);
         Some(Estimate { task: task.clone(), judged: judged.accuracy, estimated, found })
     };
     known.iter().filter_map(of_task).collect()
@@ -94,6 +93,7 @@ fn golden(version: &Path) -> Result<Vec<LabelledRow>, RetrainError> {
             topic: answer("topic"),
             source: None,
             published_at: None,
+            weight: 1.0,
         }
     };
     Ok((1..).zip(inputs).map(row).collect())
@@ -115,12 +115,13 @@ mod tests {
     #[test]
     fn accuracy_is_estimated_by_how_many_answers_are_as_sure_as_right_ones_were() {
         let judged = Known { rows: 4, threshold: 0.7, accuracy: 0.9 };
-        let sure = [(0.95, true), (0.8, false), (0.71, true), (0.5, false)];
+        let graded = |(sure, is_right)| Graded { sure, is_right, weight: if is_right { 1.0 } else { 3.0 } };
+        let answers = [(0.95, true), (0.8, false), (0.71, true), (0.5, false)].map(graded);
         let mut test = Comparison::default();
-        test.sure.insert("sentiment".to_owned(), (sure.to_vec(), Vec::new()));
+        test.graded.insert("sentiment".to_owned(), (answers.to_vec(), Vec::new()));
         let judged = BTreeMap::from([("sentiment".to_owned(), judged), ("topic".to_owned(), judged)]);
         let found = estimates(&judged, &test);
         let task = "sentiment".to_owned();
-        assert_eq!(found, [Estimate { task, judged: 0.9, estimated: 0.75, found: 0.5 }], "nobody labelled topics");
+        assert_eq!(found, [Estimate { task, judged: 0.9, estimated: 0.625, found: 0.25 }], "nobody labelled topics");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::retrain::compare::{Comparison, Sure};
+use crate::model::Graded;
+use crate::retrain::compare::Comparison;
 use crate::retrain::verdict::escape;
 use crate::retrain::{Confusion, TaskReport};
 
@@ -17,7 +18,7 @@ pub(super) fn pictures(set: &str, comparison: &Comparison) -> String {
         for (who, report) in [("champion", &pair.champion), ("candidate", &pair.candidate)] {
             page += &framed(&matrix(&report.confusion), &format!("{who}: {}", summary(report)));
         }
-        if let Some((before, after)) = comparison.sure.get(task) {
+        if let Some((before, after)) = comparison.graded.get(task) {
             page += &framed(
                 &reliability(before, after),
                 "how often right (up), by how sure (across): champion grey, candidate blue",
@@ -83,7 +84,7 @@ fn matrix(confusion: &Confusion) -> String {
 }
 
 /// Share of right answers by confidence; on the diagonal it is as often right as it is sure.
-fn reliability(champion: &[Sure], candidate: &[Sure]) -> String {
+fn reliability(champion: &[Graded], candidate: &[Graded]) -> String {
     const SIDE: f64 = 220.0;
     let mut svg = format!(
         "<svg width=\"{0}\" height=\"{0}\" role=\"img\" aria-label=\"reliability diagram\"><rect width=\"{SIDE}\" height=\"{SIDE}\" x=\"30\" y=\"10\" fill=\"none\" stroke=\"#999\"/>",
@@ -123,14 +124,14 @@ fn reliability(champion: &[Sure], candidate: &[Sure]) -> String {
 }
 
 /// Mean confidence and share of right answers in each bin that has any.
-fn bins(answers: &[Sure]) -> Vec<(f64, f64)> {
+fn bins(answers: &[Graded]) -> Vec<(f64, f64)> {
     let mut bins = [(0_usize, 0.0_f64, 0_usize); BINS];
-    for (sure, right) in answers {
-        let place = ((f64::from(*sure) * BINS as f64) as usize).min(BINS - 1);
+    for answer in answers {
+        let place = ((f64::from(answer.sure) * BINS as f64) as usize).min(BINS - 1);
         if let Some(bin) = bins.get_mut(place) {
             bin.0 += 1;
-            bin.1 += f64::from(*sure);
-            bin.2 += usize::from(*right);
+            bin.1 += f64::from(answer.sure);
+            bin.2 += usize::from(answer.is_right);
         }
     }
     bins.iter().filter(|bin| bin.0 > 0).map(|(n, sure, right)| (sure / *n as f64, *right as f64 / *n as f64)).collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::archive::{ArchiveError, Shelf};
 use crate::event::{Answer, Verdict};
-use crate::model::{Encoded, Judged, Profile, Reference, Scorer, Seen, Task, question};
+use crate::model::{Encoded, Graded, Judged, Profile, Reference, Scorer, Seen, Task, question};
 use crate::retrain::{EvaluateError, LabelledRow, Line};
 
 /// Rows that are scored together.
@@ -26,7 +26,8 @@ pub(super) fn usual(shelf: &Shelf, count: usize) -> Result<Vec<LabelledRow>, Arc
             number += 1;
             let line = Line { file: "the archive".into(), number };
             let (sentiment, topic, source, published_at) = (None, None, None, None);
-            rows.push_back(LabelledRow { line, text: post.text, sentiment, topic, source, published_at });
+            let (text, weight) = (post.text, 1.0);
+            rows.push_back(LabelledRow { line, text, sentiment, topic, source, published_at, weight });
             if rows.len() > count {
                 rows.pop_front();
             }
@@ -51,8 +52,8 @@ pub struct Judging<'a> {
     tasks: &'a [Task],
     waiting: Vec<LabelledRow>,
     profile: Profile,
-    /// By task, how sure each answer was and whether it was right.
-    answers: BTreeMap<String, Vec<(f32, bool)>>,
+    /// By task.
+    answers: BTreeMap<String, Vec<Graded>>,
 }
 
 impl<'a> Judging<'a> {
@@ -103,7 +104,8 @@ impl<'a> Judging<'a> {
                 let label = if name == "topic" { &row.topic } else { &row.sentiment };
                 let task = self.tasks.iter().find(|task| task.name == name);
                 if let Some(truth) = task.zip(label.as_deref()).and_then(|(task, label)| task.resolve(label)) {
-                    self.answers.entry(name.to_owned()).or_default().push((sure, truth == &**class));
+                    let graded = Graded { sure, is_right: truth == &**class, weight: row.weight };
+                    self.answers.entry(name.to_owned()).or_default().push(graded);
                 }
             }
         }
@@ -180,6 +182,7 @@ mod tests {
             topic: None,
             source: None,
             published_at: None,
+            weight: 1.0,
         };
         let rows = [
             row("Aurora Mills beats, shares surge", Some("Bullish")),

@@ -24,7 +24,7 @@ impl fmt::Display for Line {
 }
 
 /// A text with its answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LabelledRow {
     /// Where it stands.
     pub line: Line,
@@ -38,6 +38,8 @@ pub struct LabelledRow {
     pub source: Option<String>,
     /// When it was published, as the row has it.
     pub published_at: Option<String>,
+    /// How many posts it stands for: one over the probability with which it was kept.
+    pub weight: f64,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +53,8 @@ struct Raw {
     source: Option<String>,
     #[serde(default)]
     published_at: Option<String>,
+    #[serde(default)]
+    sample_probability: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -61,12 +65,12 @@ enum OneOrMany {
 }
 
 impl LabelledRow {
-    /// From one JSON object: `text`, and `sentiment`, `topic`, `source` and `published_at` where they are known; other fields
-    /// are ignored. A topic may be a list of one. The text is cleaned as the pipeline cleans it.
+    /// From one JSON object: `text`, and `sentiment`, `topic`, `source`, `published_at` and `sample_probability` (1 where
+    /// it is missing) where they are known; other fields are ignored. A topic may be a list of one. The text is cleaned as the pipeline cleans it.
     ///
     /// # Errors
-    /// [`EvaluateError::Row`] when it is no such object, or has several topics: the model gives one, and which of
-    /// several it should have given nobody can say.
+    /// [`EvaluateError::Row`] when it is no such object, was kept with no probability that there is, or has several topics:
+    /// the model gives one, and which of several it should have given nobody can say.
     pub fn parse(json: &str, line: Line) -> Result<Self, EvaluateError> {
         let raw: Raw = match serde_json::from_str(json) {
             Ok(raw) => raw,
@@ -81,7 +85,12 @@ impl LabelledRow {
             }
             Some(OneOrMany::Many(topics)) => topics.into_iter().next(),
         };
-        let (source, published_at) = (raw.source, raw.published_at);
-        Ok(Self { line, text: clean(&raw.text), sentiment: raw.sentiment, topic, source, published_at })
+        let probability = raw.sample_probability.unwrap_or(1.0);
+        if !(probability > 0.0 && probability <= 1.0) {
+            let problem = format!("`sample_probability` is {probability}; it is above 0 and at most 1");
+            return Err(EvaluateError::Row { line, problem });
+        }
+        let (source, published_at, weight) = (raw.source, raw.published_at, 1.0 / probability);
+        Ok(Self { line, text: clean(&raw.text), sentiment: raw.sentiment, topic, source, published_at, weight })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::retrain::Registry;
 use crate::retrain::cycle::{RetrainError, failed, json, write};
+use crate::retrain::dataset::{DatasetReport, Side};
 
 /// Held by who retrains.
 const LOCK: &str = "lock";
@@ -31,10 +32,7 @@ impl Run {
     /// next one's folder was begun with something else and is taken away.
     pub(super) fn open(registry: &Registry, directory: &Path, begun: &Value) -> Result<Self, RetrainError> {
         let lock = claim(directory)?;
-        let is_same = |number: u64| {
-            let read = std::fs::read(directory.join(number.to_string()).join(BEGUN)).ok();
-            read.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).as_ref() == Some(begun)
-        };
+        let is_same = |number: u64| read(&directory.join(number.to_string())).as_ref() == Some(begun);
         let is_judged = |number: u64| directory.join(number.to_string()).join(VERDICT).is_file();
         let last = registry.versions()?.iter().filter_map(|version| version.name.parse().ok()).max().unwrap_or(0);
         let number = if is_same(last) && !is_judged(last) {
@@ -54,6 +52,33 @@ impl Run {
         Ok(Self { version: number.to_string(), folder, _lock: lock })
     }
 
+    /// The last run before this one that was judged and was begun with the same, where it learnt from the same.
+    pub(super) fn twin(&self, rows: &DatasetReport) -> Option<Twin> {
+        let directory = self.folder.parent()?;
+        let begun = read(&self.folder)?;
+        let mut earlier = numbers(directory).ok()?;
+        earlier.retain(|number| number.to_string() != self.version);
+        earlier.sort_unstable();
+        let same = |folder: &Path| {
+            let learnt = learnt_by(folder)?;
+            (read(folder)? == begun && learnt.hashes(&Side::ALL) == rows.hashes(&Side::ALL)).then_some(())
+        };
+        earlier.into_iter().rev().find_map(|number| {
+            let folder = directory.join(number.to_string());
+            same(&folder).map(|()| Twin { version: number.to_string(), folder })
+        })
+    }
+
+    /// Takes away what only training needed: a checkpoint an epoch. Curves and log stay.
+    pub(super) fn tidy(&self) {
+        let training = self.folder.join("training");
+        for entry in std::fs::read_dir(training).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "pt") {
+                let _it_costs_room_and_nothing_else = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Nothing was begun.
     pub(super) fn remove(&self) {
         let _what_is_left_is_taken_away_by_the_next = std::fs::remove_dir_all(&self.folder);
@@ -63,6 +88,27 @@ impl Run {
     pub(super) fn give_up(&self) {
         let _it_fails_again_the_same_way = std::fs::remove_file(self.folder.join(BEGUN));
     }
+}
+
+/// A run that would be repeated.
+#[derive(Debug)]
+pub(super) struct Twin {
+    /// Its candidate.
+    pub(super) version: String,
+    /// Its folder.
+    pub(super) folder: PathBuf,
+}
+
+/// What a run was begun with.
+fn read(folder: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(folder.join(BEGUN)).ok()?).ok()
+}
+
+/// What the version of this run learnt from, where the run came to its end.
+pub(super) fn learnt_by(folder: &Path) -> Option<DatasetReport> {
+    let is_judged = folder.join(VERDICT).is_file();
+    let bytes = is_judged.then(|| std::fs::read(folder.join("dataset/dataset.json")).ok())??;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// One at a time: two would take the same number.

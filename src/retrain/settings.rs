@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 /// Test rows of a task without which no gain counts: of fewer, a bootstrap takes luck for certainty.
 pub(super) const GAIN_ROWS_MIN: usize = 30;
 
@@ -60,7 +62,7 @@ impl Default for RetrainSettings {
 }
 
 /// The bounds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GateSettings {
     /// How much accuracy a task may lose on any set, 0 to 1; one row is never too much.
     pub accuracy_drop_max: f64,

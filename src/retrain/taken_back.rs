@@ -1,13 +1,15 @@
 //! Whether a candidate would bring back what somebody took back: after a rollback the same labels teach the same once more,
 //! and a timer would name the twin of what was taken back within the day.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::retrain::cycle::RetrainError;
 use crate::retrain::dataset::{DatasetReport, Side};
 use crate::retrain::registry::{Action, Change, Registry};
 use crate::retrain::run;
+
+/// The files that decide what is learnt.
+const LEARNT: [Side; 2] = [Side::Train, Side::Validation];
 
 /// Why a candidate that learnt from this data set may not answer, whatever it gained: the champion was named by a
 /// rollback, and the rows to learn from and to choose by are those of the version that was taken back. Where its run is
@@ -25,8 +27,8 @@ pub(super) fn objection(
     let Some(Change { action: Action::Rollback, before: Some(version), at, by, reason, .. }) = naming else {
         return Ok(None);
     };
-    let (is_twin, what) = match learnt_by(&runs.join(&version)) {
-        Some(before) => (hashes(&before) == hashes(dataset), "it learnt from the rows of"),
+    let (is_twin, what) = match run::learnt_by(&runs.join(&version)) {
+        Some(before) => (before.hashes(&LEARNT) == dataset.hashes(&LEARNT), "it learnt from the rows of"),
         None => (dataset.labels.newest.is_none_or(|newest| newest <= at), "no label is newer than the end of"),
     };
     let why = || {
@@ -36,20 +38,6 @@ pub(super) fn objection(
         )
     };
     Ok(is_twin.then(why))
-}
-
-/// What the version of this run learnt from, where the run came to its end.
-fn learnt_by(run: &Path) -> Option<DatasetReport> {
-    let is_judged = run.join(run::VERDICT).is_file();
-    let bytes = is_judged.then(|| std::fs::read(run.join("dataset/dataset.json")).ok())??;
-    serde_json::from_slice(&bytes).ok()
-}
-
-/// The hashes of the files that decide what is learnt.
-fn hashes(dataset: &DatasetReport) -> BTreeMap<&str, &str> {
-    let is_learnt = |side: &str| [Side::Train, Side::Validation].iter().any(|one| one.as_str() == side);
-    let learnt = dataset.splits.iter().filter(|(side, _)| is_learnt(side));
-    learnt.map(|(side, split)| (side.as_str(), split.sha256.as_str())).collect()
 }
 
 #[cfg(test)]

@@ -303,11 +303,9 @@ fn several_partitions_are_read_ahead_and_each_goes_on_from_its_own_place() {
             other => panic!("{other:?}"),
         }
         // Both begin with what is known before anything is decided.
-        if leases.len() == 2 {
-            if let Some(open) = open.take() {
-                assert!(live.is_empty(), "{live:?}");
-                open.commit_transaction(SOON).unwrap();
-            }
+        if let Some(open) = open.take_if(|_| leases.len() == 2) {
+            assert!(live.is_empty(), "{live:?}");
+            open.commit_transaction(SOON).unwrap();
         }
     }
     assert!(open.is_none(), "it was not read ahead");

@@ -150,6 +150,14 @@ pub struct DatasetReport {
 }
 
 impl DatasetReport {
+    /// The hashes of these sides' rows.
+    #[must_use]
+    pub fn hashes(&self, sides: &[Side]) -> BTreeMap<&str, &str> {
+        let is_meant = |name: &str| sides.iter().any(|side| side.as_str() == name);
+        let meant = self.splits.iter().filter(|(name, _)| is_meant(name));
+        meant.map(|(name, split)| (name.as_str(), split.sha256.as_str())).collect()
+    }
+
     /// What somebody should know who trains on it; nothing when all is well.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
