@@ -62,7 +62,7 @@ failed=()
 for part in $counts; do
     note "$part"
     cargo test --locked --test promises "$(tests_of "${part%%=*}")" -- --test-threads 1 --nocapture >"$run/out" 2>&1 ||
-        { failed+=("$part"); tail -n 60 "$run/out" >&2; }
+        { failed+=("$part"); cp "$run/out" ".test/faults-${part%%=*}.log"; grep -A 12 panicked "$run/out" >&2 || true; }
 done
 
 echo "$(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(date -u +%F); times are median (worst)"
@@ -70,4 +70,4 @@ echo
 echo "| fault | times | records | lost | twice | measured |"
 echo "| --- | --- | --- | --- | --- | --- |"
 cat "$run/report" 2>/dev/null || true
-[ ${#failed[@]} -eq 0 ] || die "some faults left more than figures behind: ${failed[*]}" "read what they said above"
+[ ${#failed[@]} -eq 0 ] || die "some faults left more than figures behind: ${failed[*]}" "read what they said above, and .test/faults-FAULT.log for all of it"

@@ -510,7 +510,7 @@ fn every_exit_code_is_told_where_people_look() {
     for text in [readme, stdout(&run(&["--help"], b""))] {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let codes = text.split_once("Exit codes: ").unwrap().1;
-        for code in ["0 done", "64 ", "65 ", "69 ", "70 ", "130 asked twice to stop"] {
+        for code in ["0 done", "20 ", "21 ", "22 ", "64 ", "65 ", "69 ", "70 ", "130 asked twice to stop"] {
             assert!(codes.contains(code), "{code} in {}", &codes[..200]);
         }
     }

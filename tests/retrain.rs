@@ -104,6 +104,12 @@ fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_
     assert!(run.join("figures.json").is_file());
     let history = std::fs::read_to_string(models.tiny().join("history.jsonl")).unwrap();
     assert!(history.contains("retrained: sentiment accuracy +"), "{history}");
+    // As if it had been killed before it named the version: that is made up for, and nothing is trained again.
+    std::fs::write(models.tiny().join("champion"), "1\n").unwrap();
+    std::fs::remove_file(models.tiny().join("history.jsonl")).unwrap();
+    let (code, told, said) = retrain(folder.path(), &models, EAGER);
+    assert_eq!((code, champion(&models).as_str(), &told["promoted"]), (0, "2", &true.into()), "{told} {said}");
+    assert_eq!((&told["ending"], folder.path().join("retrain/3").exists()), (&"nothing-new".into(), false), "{told}");
 
     let nonsense = tempfile::tempdir().unwrap();
     archive(nonsense.path(), 240, |number, _| MOODS[number * 7 / 5 % 3].0);
@@ -143,6 +149,8 @@ fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_
     assert!(told["notes"][0].as_str().unwrap().contains("carries no regression set"), "{told}");
     let page = std::fs::read_to_string(folder.path().join("retrain/4/verdict.md")).unwrap();
     assert!(page.contains(why) && page.contains("Note: the champion carries no regression set"), "{page}");
+    let has_checkpoint = models.tiny().join("4/checkpoint.pt").is_file();
+    assert!(has_checkpoint, "somebody may name it all the same");
     let (code, said) = model(&["promote", "4"]);
     assert!(code == 20 && said.contains("the gate refused version 4"), "{said}");
 }

@@ -13,8 +13,8 @@ use crate::pipeline::StageName;
 /// A streaming pipeline for market sentiment.
 ///
 /// Start with `bellwether demo`. Exit codes: 0 done, 20 a model was refused by its gate,
-/// 21 too few labels to retrain, 64 bad pipeline file or command line, 65 bad data, 69 something
-/// needed is unavailable, 70 internal, 130 asked twice to stop.
+/// 21 too few labels to retrain, 22 nothing new to retrain with, 64 bad pipeline file or command
+/// line, 65 bad data, 69 something needed is unavailable, 70 internal, 130 asked twice to stop.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version, max_term_width = 100)]
 pub struct Arguments {
@@ -95,7 +95,7 @@ pub enum Command {
     ///
     /// Makes a data set, trains, asks champion and candidate about the newest rows and those that travel with the model,
     /// and holds the figures against the bounds under [retrain] in the file. A verdict page is written either way. Exit codes:
-    /// 0 promoted, 20 refused, 21 too few labels, others as always. Killed, it goes on where it was.
+    /// 0 promoted, 20 refused, 21 too few labels, 22 nothing new, others as always. Killed, it goes on where it was.
     Retrain(Retrain),
     /// Which versions of a model there are and which one answers; name another, or the one before
     Model(Model),

@@ -11,6 +11,8 @@ use crate::cli::{Failure, Output, load};
 use crate::codec::{Letter, LetterRecord, read_letter};
 use crate::event::Origin;
 use crate::kafka::{Producer, Sweep, partition_counts};
+use crate::model::Task;
+use crate::onnx::manifest;
 use crate::pipeline::letters::{Desk, LetterFilter, Outlook, ReplayError, Replayer, replay};
 use crate::pipeline::{Settings, Topics};
 use crate::stream::{Record, Transaction};
@@ -95,9 +97,14 @@ impl Place {
         Sweep::start(&self.settings.kafka, &group, &topic, &self.clock).map_err(|error| Failure::of(error.into()))
     }
 
+    /// What labels may answer; anything where the model is not here.
+    fn tasks(&self) -> Arc<[Task]> {
+        manifest(&self.settings.model).map(|known| known.tasks.into()).unwrap_or_default()
+    }
+
     /// A desk that knows every mark.
     fn desk(&self, sweep: &Sweep) -> Result<Desk, Failure> {
-        let mut desk = Desk::new(&self.settings);
+        let mut desk = Desk::new(&self.settings, self.tasks());
         each(sweep, None, &mut |record| desk.mark(record))?;
         Ok(desk)
     }
@@ -142,7 +149,7 @@ impl Place {
             return Err(Failure::usage(message, "write topic+partition+offset, as `dead-letters list` does"));
         };
         let sweep = self.sweep()?;
-        let mut desk = Desk::new(&self.settings);
+        let mut desk = Desk::new(&self.settings, self.tasks());
         let mut found = None;
         each(&sweep, None, &mut |record| {
             desk.mark(record);
@@ -186,7 +193,7 @@ impl Place {
             }
         };
         let sweep = self.sweep()?;
-        let mut replayer = Replayer::new(settings, filter, counts);
+        let mut replayer = Replayer::new(settings, self.tasks(), filter, counts);
         let mut output = Output::new();
         let mut written = Ok(());
         let mut tell = |letter: &Letter, outlook: &Outlook| {

@@ -135,7 +135,8 @@ fn hex_line(at: usize, row: &[u8]) -> String {
 pub(super) fn visible(text: &str) -> String {
     let hides = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e01ef}')
     };
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -164,5 +165,7 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_or_turns_a_line_around_is_escaped() {
         assert_eq!(visible("a\x1b[2J\u{202e}b\u{200b}é"), "a\\u{1b}[2J\\u{202e}b\\u{200b}é");
+        let hidden = ['\u{ad}', '\u{61c}', '\u{180e}', '\u{2028}', '\u{2029}', '\u{2066}', '\u{feff}', '\u{e0041}'];
+        assert_eq!(visible(&String::from_iter(hidden)), hidden.map(|c| c.escape_default().to_string()).concat());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,6 +32,7 @@ enum Told<'a> {
     NothingNew {
         version: &'a str,
         passed: bool,
+        promoted: bool,
         page: String,
     },
     Decided {
@@ -201,48 +202,64 @@ fn tell(ending: &Ending, json: bool) -> Result<(), Failure> {
                         .to_owned(),
             })
         }
-        Ending::NothingNew { version, passed, page } => {
+        Ending::NothingNew { version, passed, promoted, page } => {
             let page = page.display().to_string();
+            let known = format!(
+                "from these labels, under this champion and these settings came version {version}, which the gate {}: {page}",
+                if *passed { "let pass" } else { "refused" }
+            );
             if json {
-                output.json(&Told::NothingNew { version, passed: *passed, page })?;
-                output.flush()?;
-                return Err(Failure::silent(Exit::NothingNew));
+                output.json(&Told::NothingNew { version, passed: *passed, promoted: *promoted, page })?;
+            } else if *promoted {
+                output.line(format!("promoted; pipelines that run load it within seconds: {known}"))?;
             }
-            let said = if *passed { "passed" } else { "refused" };
-            Err(Failure {
-                exit: Exit::NothingNew,
-                message: format!(
-                    "nothing is new: from these labels, under this champion and these settings came version {version}, \
-                     which the gate {said}: {page}"
-                ),
-                remedy: "label more, or change the recipe or the gate under [retrain]".to_owned(),
-            })
+            output.flush()?;
+            match (promoted, json) {
+                (true, _) => Ok(()),
+                (false, true) => Err(Failure::silent(Exit::NothingNew)),
+                (false, false) => Err(Failure {
+                    exit: Exit::NothingNew,
+                    message: format!("nothing is new: {known}"),
+                    remedy: "label more, or change the recipe or the gate under [retrain]".to_owned(),
+                }),
+            }
         }
         Ending::Decided { version, decision, promoted, page } => {
-            if json {
-                let page = page.display().to_string();
-                output.json(&Told::Decided { version, promoted: *promoted, page, decision })?;
-            } else {
-                for gain in &decision.gains {
-                    let (task, figure, difference) = (&gain.task, gain.figure, gain.difference);
-                    output.line(format!(
-                        "{task} {figure}: {difference:+.4} better on {} rows, at least {:+.4}",
-                        gain.rows, gain.at_least
-                    ))?;
-                }
-                let end = match (decision.passed, promoted) {
-                    (true, true) => "promoted; pipelines that run load it within seconds",
-                    (true, false) => "may be promoted: bellwether model promote VERSION --reason TEXT",
-                    (false, _) => "refused; the champion stays",
-                };
-                output.line(format!("version {version}: {end}"))?;
-                for line in decision.reasons().iter().chain(&decision.notes) {
-                    output.line(format!("  {line}"))?;
-                }
-                output.line(format!("the whole verdict: {}", page.display()))?;
-            }
+            decided(&mut output, json, version, (decision, *promoted), page)?;
             output.flush()?;
             if decision.passed { Ok(()) } else { Err(Failure::silent(Exit::Refused)) }
         }
     }
+}
+
+fn decided(
+    output: &mut Output,
+    json: bool,
+    version: &str,
+    (decision, promoted): (&Decision, bool),
+    page: &Path,
+) -> Result<(), Failure> {
+    if json {
+        let page = page.display().to_string();
+        output.json(&Told::Decided { version, promoted, page, decision })?;
+    } else {
+        for gain in &decision.gains {
+            let (task, figure, difference) = (&gain.task, gain.figure, gain.difference);
+            output.line(format!(
+                "{task} {figure}: {difference:+.4} better on {} rows, at least {:+.4}",
+                gain.rows, gain.at_least
+            ))?;
+        }
+        let end = match (decision.passed, promoted) {
+            (true, true) => "promoted; pipelines that run load it within seconds",
+            (true, false) => "may be promoted: bellwether model promote VERSION --reason TEXT",
+            (false, _) => "refused; the champion stays",
+        };
+        output.line(format!("version {version}: {end}"))?;
+        for line in decision.reasons().iter().chain(&decision.notes) {
+            output.line(format!("  {line}"))?;
+        }
+        output.line(format!("the whole verdict: {}", page.display()))?;
+    }
+    Ok(())
 }

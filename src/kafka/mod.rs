@@ -41,7 +41,6 @@ pub use markers::Reach;
 pub use membership::{Lag, Membership, Rebalances};
 pub use plain::PlainProducer;
 pub use producer::Producer;
-pub use scout::tail_bytes_max;
 pub use settings::KafkaSettings;
 pub use source::{ReadBack, Source, SourceConfig};
 pub use sweep::Sweep;

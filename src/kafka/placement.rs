@@ -35,7 +35,7 @@ pub(super) struct Placed {
     pub(super) committed: Position,
     /// The end at this moment, open transactions included.
     pub(super) end: Position,
-    /// What was read back: the alerts, or the last records before the committed position.
+    /// The alerts that were read back.
     pub(super) restored: Vec<Record>,
 }
 
@@ -57,8 +57,8 @@ type Ends = fn(&Scout, &Partition, &Deadline) -> Result<Bounds, KafkaError>;
 pub(super) struct Placement {
     pub(super) scout: Scout,
     pub(super) read_back: Option<ReadBack>,
-    /// Records before the committed position that are handed over where nothing is read back.
-    pub(super) tail_records: usize,
+    /// Offsets before the committed position from which is read where nothing is read back.
+    pub(super) tail: usize,
     /// How long one placement may take: longer than a dead owner's transaction stays open.
     pub(super) patience: Duration,
     pub(super) clock: Arc<dyn Clock>,
@@ -191,14 +191,17 @@ impl Placement {
             let (low, high) = (bounds.low, bounds.high);
             return Err(KafkaError::OutOfRange { partition: partition.to_string(), committed, low, high });
         }
-        let (mut start, mut restored) = (committed, Vec::new());
-        if let Some(back) = &self.read_back {
-            let since = self.replay_from(back, partition, committed, deadline)?;
-            start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
-            restored = self.restore(back, partition.number, (Scout::bounds, &|| true), deadline)?;
-        } else if self.tail_records > 0 {
-            restored = self.scout.tail(partition, Position::at(committed), self.tail_records, deadline)?;
-        }
+        let (start, restored) = match &self.read_back {
+            Some(back) => {
+                let since = self.replay_from(back, partition, committed, deadline)?;
+                let start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
+                (start, self.restore(back, partition.number, (Scout::bounds, &|| true), deadline)?)
+            }
+            None => {
+                let tail = i64::try_from(self.tail).unwrap_or(i64::MAX);
+                (committed.saturating_sub(tail).max(bounds.low), Vec::new())
+            }
+        };
         let (start, committed, end) = (Position::at(start), Position::at(committed), Position::at(bounds.high));
         Ok(Placed { lease, start, committed, end, restored })
     }

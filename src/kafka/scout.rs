@@ -7,7 +7,6 @@
 //! once, even that nobody leads a partition, and a coordinator that it dropped while the broker was not to be seen
 //! (librdkafka#5511).
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,15 +26,6 @@ use crate::time::{Clock, Timestamp};
 pub(super) struct Bounds {
     pub(super) low: i64,
     pub(super) high: i64,
-}
-
-/// Bytes that a tail may have in memory, a partition; one more record while it is read.
-const TAIL_BYTES_MAX: usize = 2 << 20;
-
-/// The most bytes that the records before a committed position take, a partition.
-#[must_use]
-pub const fn tail_bytes_max() -> usize {
-    TAIL_BYTES_MAX
 }
 
 /// New clients are made no more often than this.
@@ -236,30 +226,6 @@ impl Scout {
             records.len() < limit
         })?;
         Ok(records)
-    }
-
-    /// The last committed records before `until`, oldest first: of so many offsets, and as many as fit into
-    /// [`TAIL_BYTES_MAX`].
-    pub(super) fn tail(
-        &self,
-        at: &Partition,
-        until: Position,
-        offsets: usize,
-        deadline: &Deadline,
-    ) -> Result<Vec<Record>, KafkaError> {
-        let from = until.offset().saturating_sub(i64::try_from(offsets).unwrap_or(i64::MAX)).max(0);
-        let (mut records, mut bytes) = (VecDeque::new(), 0_usize);
-        self.each(at, Span { from: Position::at(from), until }, deadline, |record| {
-            bytes += record.size();
-            records.push_back(record);
-            while bytes > TAIL_BYTES_MAX
-                && let Some(oldest) = records.pop_front()
-            {
-                bytes -= oldest.size();
-            }
-            true
-        })?;
-        Ok(records.into())
     }
 
     /// Hands every committed record in `span` over, oldest first, as long as `take` wants more. A client that brings nothing

@@ -39,8 +39,8 @@ pub struct SourceConfig {
     pub topics: Vec<Arc<str>>,
     /// What is read back when a partition begins.
     pub read_back: Option<ReadBack>,
-    /// So many records before its committed position come with a partition, where nothing else is read back.
-    pub tail_records: usize,
+    /// A partition is read from so many offsets before its committed position, where nothing else is read back.
+    pub tail: usize,
     /// Whether [`Feed::End`] is wanted for the end that each partition has when it is assigned.
     pub until_end: bool,
     /// The name by which brokers' logs know us.
@@ -64,7 +64,7 @@ impl Source {
         config: SourceConfig,
         feed: impl FnMut(Feed) -> bool + Send + 'static,
     ) -> Result<SourceHandle, KafkaError> {
-        let SourceConfig { settings, group, topics, read_back, tail_records, until_end, client_id, clock } = config;
+        let SourceConfig { settings, group, topics, read_back, tail, until_end, client_id, clock } = config;
         let board = Arc::new(Board::default());
         let (outlet, feeder) = Outlet::start(&client_id, feed)?;
         // A dead owner's transaction is ended by the broker after its timeout, looked for every 10 s; and brokers may
@@ -74,7 +74,7 @@ impl Source {
         let scout = Scout::new(&settings, &group, &clock)?;
         let seat = Arc::new(Seat {
             desk: Desk::new(topics.clone(), outlet, board.clone(), until_end).into(),
-            placement: Placement { scout, read_back, tail_records, patience, clock: clock.clone() },
+            placement: Placement { scout, read_back, tail, patience, clock: clock.clone() },
             drain_timeout: settings.drain_timeout.min(client::POLL_INTERVAL / 3),
             clock: clock.clone(),
             present: AtomicU64::default(),

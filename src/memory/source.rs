@@ -39,7 +39,7 @@ pub struct Source {
     log: Log,
     group: Arc<str>,
     read_back: Option<ReadBack>,
-    tail_records: usize,
+    tail: usize,
     owned: BTreeMap<Partition, Owned>,
     placing: VecDeque<Placing>,
     /// Revoked, and not yet given up.
@@ -54,13 +54,13 @@ impl Source {
     pub fn new(log: Log, group: Arc<str>, read_back: Option<ReadBack>) -> Self {
         let (owned, leaving) = (BTreeMap::new(), BTreeMap::new());
         let (placing, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { log, group, read_back, tail_records: 0, owned, placing, leaving, waiting, paused: false }
+        Self { log, group, read_back, tail: 0, owned, placing, leaving, waiting, paused: false }
     }
 
-    /// Hands the last records before a committed position over with each assignment, where no alerts are.
+    /// Reads each partition from so many offsets before its committed position, where no alerts are.
     #[must_use]
-    pub fn with_tail(mut self, records: usize) -> Self {
-        self.tail_records = records;
+    pub fn with_tail(mut self, offsets: usize) -> Self {
+        self.tail = offsets;
         self
     }
 
@@ -191,11 +191,9 @@ impl Source {
             restored.retain(|record| Position::at(record.offset) < until);
             from = self.replay_from(back, partition, committed);
         }
-        if self.read_back.is_none() && self.tail_records > 0 {
-            let offsets = i64::try_from(self.tail_records).unwrap_or(i64::MAX);
-            let first = Position::at(committed.offset().saturating_sub(offsets).max(0));
-            restored = self.log.read(partition, first, self.tail_records);
-            restored.retain(|record| Position::at(record.offset) < committed);
+        if self.read_back.is_none() {
+            let offsets = i64::try_from(self.tail).unwrap_or(i64::MAX);
+            from = Position::at(committed.offset().saturating_sub(offsets).max(0));
         }
         let next = self.owned.get(partition).map_or(from, |ahead| ahead.next);
         self.begin(&placing.lease, (next, None), Assignment { lease: placing.lease.clone(), committed, restored });

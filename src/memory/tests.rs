@@ -290,14 +290,18 @@ fn outputs_alone_are_given_up_where_nobody_knows_or_nothing_helps() {
 }
 
 #[test]
-fn a_tail_holds_the_last_records_before_the_committed_position() {
+fn a_tail_begins_before_the_committed_position() {
     let world = world();
     world.log.commit_offsets(&world.group, &[(Partition::new(&topic("posts"), 0), Position::at(2))]);
     for (count, expected) in [(0, &[][..]), (1, &[1]), (5, &[0, 1])] {
         let mut source = Source::new(world.log.clone(), world.group.clone(), None).with_tail(count);
         source.assign_topic(&topic("posts"));
         let Some(Feed::Assigned(assignment)) = source.poll(10) else { panic!("no assignment") };
-        let offsets: Vec<i64> = assignment.restored.iter().map(|record| record.offset).collect();
+        let Some(Feed::Records { lease, records }) = source.poll(10) else { panic!("no records") };
+        let mut intake = Intake::default();
+        intake.assign(lease.clone(), assignment.committed);
+        let replay = intake.take(&lease, records).unwrap().replay;
+        let offsets: Vec<i64> = replay.iter().map(|record| record.offset).collect();
         assert_eq!((assignment.committed.offset(), offsets.as_slice()), (2, expected));
     }
 }

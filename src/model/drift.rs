@@ -138,7 +138,8 @@ pub struct Graded {
     pub sure: f32,
     /// Whether it was right.
     pub is_right: bool,
-    /// How many posts the row stands for: one over the probability with which it was kept (Horvitz and Thompson, 1952).
+    /// How many posts the row stands for: one over the probability with which it was kept (Horvitz and Thompson, 1952). Which
+    /// of those that were kept people labelled is not in it.
     pub weight: f64,
 }
 
@@ -152,6 +153,9 @@ impl Graded {
     }
 }
 
+/// Rows that must carry the weight of those that a model is judged by.
+const ROWS_MIN: f64 = 30.0;
+
 /// How good a task was where the model was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
@@ -159,27 +163,36 @@ pub struct Judged {
     pub rows: u64,
     /// The share of right answers, each by its weight.
     pub accuracy: f64,
-    /// So sure, or surer, was a share of the answers as large as `accuracy`.
+    /// So sure, or surer, was a share of the answers as near to `accuracy` as there is.
     pub threshold: f32,
 }
 
 impl Judged {
-    /// `None` without any.
+    /// `None` without any, and where so few of them carry the weight that chance alone decides.
     #[must_use]
     pub fn of(answers: &[Graded]) -> Option<Self> {
+        let (all, squares) = answers
+            .iter()
+            .fold((0.0, 0.0), |(all, squares), answer| (all + answer.weight, squares + answer.weight * answer.weight));
+        let rows = answers.len() as u64;
+        // So many rows of equal weight would say as much (Kish, 1965).
+        let effective = all * all / squares;
+        if answers.is_empty() || effective < ROWS_MIN.min(rows as f64) * (1.0 - 1e-9) {
+            return None;
+        }
         let mut sorted = answers.to_vec();
         sorted.sort_by(|one, other| other.sure.total_cmp(&one.sure));
         let accuracy = Graded::share(answers, |answer| answer.is_right);
-        // The last of those that make up the share; above all of them when none was right.
-        let all: f64 = answers.iter().map(|answer| answer.weight).sum();
-        let mut left = accuracy * all;
-        let reaches = |answer: &&Graded| {
-            left -= answer.weight;
-            left <= all * 1e-9
-        };
-        let last = (accuracy > 0.0).then(|| sorted.iter().find(reaches)).flatten();
-        let threshold = last.map_or(1.0, |answer| answer.sure);
-        (!answers.is_empty()).then_some(Self { rows: answers.len() as u64, accuracy, threshold })
+        // The last of those that make up the share best; above all of them when none was right.
+        let (mut so_far, mut nearest, mut threshold) = (0.0, accuracy * all, 1.0);
+        for answer in &sorted {
+            so_far += answer.weight;
+            let far = (so_far - accuracy * all).abs();
+            if far < nearest {
+                (nearest, threshold) = (far, answer.sure);
+            }
+        }
+        Some(Self { rows, accuracy, threshold })
     }
 }
 
@@ -402,6 +415,14 @@ mod tests {
         let found = Judged::of(&kept).unwrap();
         assert_eq!((found.rows, found.threshold.to_bits()), (550, judged.threshold.to_bits()));
         assert!((found.accuracy - judged.accuracy).abs() < 1e-9, "{found:?}");
+        // One that stands for nine tenths of all decides nothing, and what comes nearest to the share is taken.
+        let mut heavy = answers.clone();
+        heavy[0].weight = 9_000.0;
+        assert_eq!(Judged::of(&heavy), None);
+        heavy[0] = graded(1.0, false, 150.0);
+        let found = Judged::of(&heavy).unwrap();
+        let share = Graded::share(&heavy, |answer| answer.sure >= found.threshold);
+        assert!((share - found.accuracy).abs() < 1e-3, "{share} {found:?}");
 
         let usual = posts(1_000, 100, |number| number as f32 / 1_000.0);
         let reference =

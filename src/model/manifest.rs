@@ -186,6 +186,20 @@ impl Manifest {
     }
 }
 
+/// Why a label is of no use: there is no such task, or the task has no such class. Nothing is wrong where no task is known.
+#[must_use]
+pub fn objection(tasks: &[Task], task: &str, label: &str) -> Option<String> {
+    match tasks.iter().find(|known| known.name == task) {
+        _ if tasks.is_empty() => None,
+        Some(known) if known.resolve(label).is_some() => None,
+        Some(known) => Some(format!("{} has no class {label:?}; it has {}", known.name, known.labels.join(", "))),
+        None => {
+            let names: Vec<&str> = tasks.iter().map(|known| known.name.as_str()).collect();
+            Some(format!("there is no task {task:?}; there are {}", names.join(", ")))
+        }
+    }
+}
+
 impl Task {
     /// The label that a data set's label stands for, itself or by alias; `None` when the model does not know it.
     #[must_use]

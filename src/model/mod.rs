@@ -22,7 +22,7 @@ use crate::event::{ModelId, Verdict};
 pub use calibrate::{Calibration, Readout};
 pub use drift::{Drift, Findings, Graded, Judged, Profile, Reference, Said, Seen};
 pub use explain::{Explanation, WordShare, explain};
-pub use manifest::{Golden, GoldenOutput, Manifest, ManifestError, Task, Variant};
+pub use manifest::{Golden, GoldenOutput, Manifest, ManifestError, Task, Variant, objection};
 pub use packing::{PackLimits, pack};
 pub use question::question;
 pub use settings::{Device, ModelSettings};

@@ -26,6 +26,17 @@ struct Graph {
     node: Vec<Node>,
     #[prost(message, repeated, tag = "5")]
     initializer: Vec<Weights>,
+    #[prost(message, repeated, tag = "15")]
+    sparse_initializer: Vec<SparseWeights>,
+}
+
+/// `SparseTensorProto`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct SparseWeights {
+    #[prost(message, optional, tag = "1")]
+    values: Option<Weights>,
+    #[prost(message, optional, tag = "2")]
+    indices: Option<Weights>,
 }
 
 /// `FunctionProto`.
@@ -44,26 +55,42 @@ struct Node {
     attribute: Vec<Attribute>,
 }
 
-/// `AttributeProto`, of which the graphs within are what counts.
+/// `AttributeProto`, of which graphs and weights are what counts.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Attribute {
+    #[prost(message, optional, tag = "5")]
+    t: Option<Weights>,
     #[prost(message, optional, tag = "6")]
     g: Option<Graph>,
+    #[prost(message, repeated, tag = "10")]
+    tensors: Vec<Weights>,
     #[prost(message, repeated, tag = "11")]
     graphs: Vec<Graph>,
 }
 
+impl Weights {
+    const fn are_elsewhere(&self) -> bool {
+        self.data_location == EXTERNAL
+    }
+}
+
 impl Graph {
-    /// All weights, those of graphs within graphs too.
+    /// Those of graphs within graphs too.
     fn has_weights_elsewhere(&self) -> bool {
-        let outside = |weights: &Weights| weights.data_location == EXTERNAL;
-        self.initializer.iter().any(outside) || self.node.iter().flat_map(Node::within).any(Self::has_weights_elsewhere)
+        let sparse = self.sparse_initializer.iter().flat_map(|weights| weights.values.iter().chain(&weights.indices));
+        self.initializer.iter().chain(sparse).any(Weights::are_elsewhere)
+            || self.node.iter().any(Node::has_weights_elsewhere)
     }
 }
 
 impl Node {
     fn within(&self) -> impl Iterator<Item = &Graph> {
         self.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+    }
+
+    fn has_weights_elsewhere(&self) -> bool {
+        let mut own = self.attribute.iter().flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors));
+        own.any(Weights::are_elsewhere) || self.within().any(Graph::has_weights_elsewhere)
     }
 
     /// The first loop in it.
@@ -93,13 +120,13 @@ struct OperatorSet {
 /// repeats itself: nobody can say when that ends.
 pub(super) fn opset_of(graph: &[u8]) -> Result<u32, String> {
     let graph = GraphFile::decode(graph).map_err(|error| format!("it is no ONNX graph: {error}"))?;
-    if graph.graph.iter().any(Graph::has_weights_elsewhere) {
+    let functions = || graph.functions.iter().flat_map(|function| &function.node);
+    if graph.graph.iter().any(Graph::has_weights_elsewhere) || functions().any(Node::has_weights_elsewhere) {
         return Err("its weights lie in a file beside it; export it into one file".to_owned());
     }
     let nodes = graph.graph.iter().flat_map(|graph| &graph.node);
-    if let Some(found) = nodes.chain(graph.functions.iter().flat_map(|function| &function.node)).find_map(Node::a_loop)
-    {
-        return Err(format!("it has a {found}, which may never end; export it without loops, as encoders are"));
+    if let Some(found) = nodes.chain(functions()).find_map(Node::a_loop) {
+        return Err(format!("it has a {found}, which goes on as long as its numbers say; export it without loops"));
     }
     let own = graph.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
     own.and_then(|set| u32::try_from(set.version).ok())
@@ -116,7 +143,7 @@ mod tests {
         let graph = |sets: &[(&str, i64)], data_location: i32| {
             let set = |(domain, version): &(&str, i64)| OperatorSet { domain: (*domain).to_owned(), version: *version };
             let initializer = vec![Weights { data_location: 0 }, Weights { data_location }];
-            let graph = Some(Graph { node: Vec::new(), initializer });
+            let graph = Some(Graph { initializer, ..Graph::default() });
             GraphFile { graph, opset_import: sets.iter().map(set).collect(), functions: Vec::new() }.encode_to_vec()
         };
         assert_eq!(opset_of(&graph(&[("com.microsoft", 1), ("", 17)], 0)), Ok(17));
@@ -129,10 +156,11 @@ mod tests {
         let node = |op_type: &str, within: Vec<Graph>| {
             let (first, rest) =
                 within.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first.clone()), rest));
-            let attribute = vec![Attribute::default(), Attribute { g: first, graphs: rest.to_vec() }];
+            let attribute =
+                vec![Attribute::default(), Attribute { g: first, graphs: rest.to_vec(), ..Attribute::default() }];
             Node { op_type: op_type.to_owned(), attribute }
         };
-        let graph = |node: Vec<Node>| Graph { node, initializer: Vec::new() };
+        let graph = |node: Vec<Node>| Graph { node, ..Graph::default() };
         let opset_import = vec![OperatorSet { domain: String::new(), version: 17 }];
         let file = |graph: Graph, functions: Vec<Function>| {
             GraphFile { graph: Some(graph), opset_import: opset_import.clone(), functions }.encode_to_vec()
@@ -141,11 +169,22 @@ mod tests {
         let plain = graph(vec![node("MatMul", Vec::new()), node("If", vec![branch(), branch()])]);
         assert_eq!(opset_of(&file(plain.clone(), Vec::new())), Ok(17));
         let nested = graph(vec![node("If", vec![branch(), graph(vec![node("Scan", vec![branch()])])])]);
-        assert!(opset_of(&file(nested, Vec::new())).unwrap_err().contains("it has a Scan, which may never end"));
+        assert!(opset_of(&file(nested, Vec::new())).unwrap_err().contains("it has a Scan, which goes on"));
         let function = Function { node: vec![node("Loop", vec![branch()])] };
         assert!(opset_of(&file(plain, vec![function])).unwrap_err().contains("it has a Loop"));
-        let weights = Graph { node: Vec::new(), initializer: vec![Weights { data_location: EXTERNAL }] };
-        let hidden = graph(vec![node("If", vec![branch(), weights])]);
-        assert!(opset_of(&file(hidden, Vec::new())).unwrap_err().contains("export it into one file"));
+        let outside = || Weights { data_location: EXTERNAL };
+        let constant = |attribute: Attribute| Node { op_type: "Constant".to_owned(), attribute: vec![attribute] };
+        let sparse = SparseWeights { values: None, indices: Some(outside()) };
+        for hidden in [
+            graph(vec![node("If", vec![branch(), Graph { initializer: vec![outside()], ..Graph::default() }])]),
+            graph(vec![constant(Attribute { t: Some(outside()), ..Attribute::default() })]),
+            graph(vec![constant(Attribute { tensors: vec![outside()], ..Attribute::default() })]),
+            Graph { sparse_initializer: vec![sparse], ..Graph::default() },
+        ] {
+            let function = Function { node: hidden.node.clone() };
+            assert!(opset_of(&file(hidden, Vec::new())).unwrap_err().contains("export it into one file"));
+            let called = opset_of(&file(branch(), vec![function.clone()]));
+            assert_eq!(called.is_err(), !function.node.is_empty(), "{function:?}");
+        }
     }
 }

@@ -69,9 +69,7 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
     let windows = partitions * (mentions + RETRACTIONS_MAX as u64 * RETRACTION_BYTES);
     // Open segments may reach twice the bound before the source waits, and as many jobs hold one each.
     let segments = (2 + 2 * WORK_MAX as u64) * settings.archive.segment_bytes as u64 * SAMPLE_RECORDS;
-    // Of each partition of the inputs, the scored posts and the labels, while it begins.
-    let judged = (settings.sources.len() as u64 + 2) * partitions * kafka::tail_bytes_max() as u64;
-    // Of each partition of those and of the mentions, a byte a record.
+    // Of each partition of the inputs, the scored posts, the labels and the mentions, a byte a record.
     let fates = (settings.sources.len() as u64 + 3) * partitions * settings.dead_letters.window_records as u64;
     let subjects = instruments as u64 + OTHER_SUBJECTS;
     let desks = subjects * (DESK_BYTES + settings.rules.len() as u64 * ALERT_BYTES);
@@ -93,7 +91,6 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
         part("epochs of indices and alerts", "", signal),
         part("mentions in windows", "index.partition_mentions_max, kafka.partitions", windows),
         part("subjects, and their alerts read back", "instruments.file, rules", desks),
-        part("records judged anew at a start", "kafka.partitions", judged),
         part("which of the last records were dead", "dead_letters.window_records", fates),
         part("open segments", "archive.segment_bytes", segments),
         part("records on their way to the brokers", "", producers),
@@ -104,7 +101,7 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
 /// What an input takes for each partition that it has beyond `kafka.partitions`, which [`footprint`] reckons with.
 #[must_use]
 pub fn input_partition_bytes(settings: &Settings) -> u64 {
-    kafka::tail_bytes_max() as u64 + settings.dead_letters.window_records as u64
+    settings.dead_letters.window_records as u64
 }
 
 /// The sum of the parts, in bytes.

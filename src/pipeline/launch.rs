@@ -113,7 +113,8 @@ impl Launch {
             group: format!("{name}.{}", stage.as_str()),
             topics,
             read_back,
-            tail_records: self.assembly.settings.dead_letters.window_records,
+            // With each record may stand the marker of a transaction.
+            tail: self.assembly.settings.dead_letters.window_records.saturating_mul(2),
             until_end: self.until_end && stage == StageName::Score,
             client_id: format!("{name}.{}.{}", stage.as_str(), self.instance),
             clock: self.assembly.clock.clone(),

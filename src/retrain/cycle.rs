@@ -18,8 +18,8 @@ use crate::model::{ModelSettings, ScoreFailure};
 use crate::onnx::{BundleError, Runtime};
 use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, make_dataset};
 use crate::retrain::gate::{Decision, Gain, decide};
-use crate::retrain::judge::judge;
-use crate::retrain::run::{self, Run};
+use crate::retrain::judge::{REGRESSION_FILE, judge};
+use crate::retrain::run::{self, Run, Twin};
 use crate::retrain::verdict::{Story, html, markdown};
 use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant, taken_back};
 use crate::time::Clock;
@@ -78,12 +78,15 @@ pub enum Ending {
         /// Rows by task and class.
         classes: BTreeMap<String, BTreeMap<String, usize>>,
     },
-    /// All that would be done was done before: the same champion, recipe and labels. Nothing was begun.
+    /// Labels, champion, settings and trainer are those of a run that was judged (posts without a label are not looked
+    /// at). Nothing was begun.
     NothingNew {
         /// The candidate that came of it.
         version: String,
         /// What the gate said of it.
         passed: bool,
+        /// Whether it answers from now on: it passed, and nobody had named it.
+        promoted: bool,
         /// The verdict page.
         page: PathBuf,
     },
@@ -156,6 +159,9 @@ pub struct Passed {
     pub champion: String,
     /// Why not.
     pub reasons: Vec<String>,
+    /// Whether the same could pass another time, see [`Decision::may_change`].
+    #[serde(default)]
+    pub may_change: bool,
 }
 
 /// What the gate said of the version in this folder; `None` where it was never asked.
@@ -187,10 +193,10 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
         run.remove();
         return Ok(Ending::TooFew { have, wanted, classes: all_classes(&dataset) });
     }
-    if let Some(twin) = run.twin(&dataset) {
+    let gate = |version: &str| gate_of(&folder.join(version)).filter(|gate| !gate.may_change);
+    if let Some((gate, twin)) = run.twins(&dataset).find_map(|twin| Some((gate(&twin.version)?, twin))) {
         run.remove();
-        let passed = gate_of(&folder.join(&twin.version)).is_some_and(|gate| gate.passed);
-        return Ok(Ending::NothingNew { version: twin.version, passed, page: twin.folder.join(PAGE) });
+        return again(it, &registry, (&champion, &twin), gate.passed);
     }
     let candidate = folder.join(&version);
     let judged = (|| {
@@ -220,20 +226,42 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
     let page = run.folder.join(PAGE);
     write(&run.folder.join("figures.json"), &json(&judged.evidence))?;
     write(&page, &html(&story))?;
-    let passed = Passed { passed: decision.passed, champion: champion.clone(), reasons: decision.reasons() };
+    let passed = Passed {
+        passed: decision.passed,
+        champion: champion.clone(),
+        reasons: decision.reasons(),
+        may_change: decision.may_change(),
+    };
     write(&candidate.join(VERDICT), &json(&passed))?;
-    write(&run.folder.join(run::VERDICT), &markdown(&story))?;
     run.tidy();
-    if !decision.passed {
+    if !(decision.passed || decision.may_change()) {
         // Should somebody name it all the same, the next training begins with the weights of its graph.
         let _it_costs_room_and_nothing_else = std::fs::remove_file(candidate.join(CHECKPOINT));
     }
+    write(&run.folder.join(run::VERDICT), &markdown(&story))?;
     let promoted = decision.passed && it.promote;
     if promoted {
         let reason = format!("retrained: {}", gains(&decision));
         registry.promote_over(&champion, &version, Warrant { at: it.clock.now(), by: it.by.clone(), reason })?;
     }
     Ok(Ending::Decided { version, decision: Box::new(decision), promoted, page })
+}
+
+/// What a run that would be repeated ended with. Its candidate is named where it passed and nobody ever named it: the run
+/// was not to promote, or was stopped before it could.
+fn again(
+    it: &Retraining<'_>,
+    registry: &Registry,
+    (champion, twin): (&str, &Twin),
+    passed: bool,
+) -> Result<Ending, RetrainError> {
+    let (version, page) = (twin.version.clone(), twin.folder.join(PAGE));
+    let promoted = passed && it.promote && registry.history()?.iter().all(|change| change.champion != version);
+    if promoted {
+        let reason = format!("retrained and judged before: {}", page.display());
+        registry.promote_over(champion, &version, Warrant { at: it.clock.now(), by: it.by.clone(), reason })?;
+    }
+    Ok(Ending::NothingNew { version, passed, promoted, page })
 }
 
 fn gains(decision: &Decision) -> String {
@@ -256,7 +284,8 @@ fn begun(it: &Retraining<'_>, champion: &str) -> Value {
     let RetrainSettings { epochs, patience, learning_rate, head_learning_rate, unlabelled_max, gate, .. } = it.settings;
     let DatasetPlan { validation_share, test_share, near_copy, seed, .. } = &it.plan;
     serde_json::json!({
-        "bellwether": env!("CARGO_PKG_VERSION"), "champion": champion, "epochs": epochs, "patience": patience, "learning_rate": learning_rate,
+        "trainer": run::sources(&it.trainer), "champion": champion,
+        "regression": run::hash([it.model.directory.join(&it.model.name).join(REGRESSION_FILE)]), "epochs": epochs, "patience": patience, "learning_rate": learning_rate,
         "head_learning_rate": head_learning_rate, "unlabelled_max": unlabelled_max,
         "validation_share": validation_share, "test_share": test_share, "near_copy": near_copy, "seed": seed, "gate": gate,
     })

@@ -23,6 +23,8 @@ pub(super) const GOLDEN: &str = "golden";
 const ACCURACY: &str = "accuracy";
 /// The check that something was gained.
 const BETTER: &str = "better than chance explains, in one task at least";
+/// The check of the one figure that is the machine's as much as the candidate's.
+const SECONDS: &str = "seconds a text";
 /// Standard errors beyond which a share is larger by more than chance explains: one-sided, 95 %.
 const SURE: f64 = 1.645;
 /// Rows of a class from which its recall is watched.
@@ -124,6 +126,14 @@ impl Decision {
         reasons
     }
 
+    /// Whether the same candidate could pass another time: what spoke against it was how fast this machine was, or that a
+    /// person took its like back, and no more.
+    #[must_use]
+    pub fn may_change(&self) -> bool {
+        let mut failed = self.checks.iter().filter(|check| !check.passed);
+        !self.passed && failed.all(|check| check.name == SECONDS)
+    }
+
     /// Holds the candidate back, whatever it gained.
     pub(super) fn withhold(&mut self, why: String) {
         self.withheld = Some(why);
@@ -144,7 +154,7 @@ pub fn decide(evidence: &Evidence, gate: &GateSettings) -> Decision {
             }
         }
     }
-    checks.push(ratio("seconds a text", evidence.seconds, gate.latency_ratio_max));
+    checks.push(ratio(SECONDS, evidence.seconds, gate.latency_ratio_max));
     checks.push(ratio("bytes of the graph", (evidence.bytes.0 as f64, evidence.bytes.1 as f64), gate.size_ratio_max));
     let test = || evidence.sets.get(TEST).into_iter().flatten();
     // One of several may look better by chance: each is held to a part of what is allowed (Bonferroni).

@@ -15,7 +15,7 @@ use crate::retrain::verdict::Estimate;
 use crate::retrain::{LabelledRow, Line};
 
 /// Rows that travel with a model, beside its versions: what it must never forget.
-const REGRESSION_FILE: &str = "regression.jsonl";
+pub(super) const REGRESSION_FILE: &str = "regression.jsonl";
 
 /// What was found.
 pub(super) struct Judged {

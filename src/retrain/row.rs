@@ -94,3 +94,25 @@ impl LabelledRow {
         Ok(Self { line, text: clean(&raw.text), sentiment: raw.sentiment, topic, source, published_at, weight })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_row_stands_for_as_many_posts_as_its_probability_says() {
+        let parse = |rest: &str| {
+            let line = Line { file: "rows".into(), number: 1 };
+            LabelledRow::parse(&format!("{{\"text\": \"Aurora Mills beats\"{rest}}}"), line)
+        };
+        for (rest, weight) in [("", 1.0), (", \"sample_probability\": 0.25", 4.0), (", \"sample_probability\": 1", 1.0)]
+        {
+            assert!((parse(rest).unwrap().weight - weight).abs() < 1e-9, "{rest}");
+        }
+        for bad in ["0", "-0.5", "1.5"] {
+            let error = parse(&format!(", \"sample_probability\": {bad}")).unwrap_err().to_string();
+            assert!(error.contains("rows:1") && error.contains("above 0 and at most 1"), "{error}");
+        }
+    }
+}

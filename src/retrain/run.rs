@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::retrain::Registry;
 use crate::retrain::cycle::{RetrainError, failed, json, write};
@@ -52,24 +53,24 @@ impl Run {
         Ok(Self { version: number.to_string(), folder, _lock: lock })
     }
 
-    /// The last run before this one that was judged and was begun with the same, where it learnt from the same.
-    pub(super) fn twin(&self, rows: &DatasetReport) -> Option<Twin> {
-        let directory = self.folder.parent()?;
-        let begun = read(&self.folder)?;
-        let mut earlier = numbers(directory).ok()?;
-        earlier.retain(|number| number.to_string() != self.version);
+    /// The runs that were judged, were begun with the same as this one and learnt from these rows; the last one first.
+    pub(super) fn twins(&self, rows: &DatasetReport) -> impl Iterator<Item = Twin> {
+        let directory = self.folder.parent().unwrap_or(&self.folder);
+        let begun = read(&self.folder);
+        let mut earlier = numbers(directory).unwrap_or_default();
         earlier.sort_unstable();
-        let same = |folder: &Path| {
-            let learnt = learnt_by(folder)?;
-            (read(folder)? == begun && learnt.hashes(&Side::ALL) == rows.hashes(&Side::ALL)).then_some(())
-        };
-        earlier.into_iter().rev().find_map(|number| {
-            let folder = directory.join(number.to_string());
-            same(&folder).map(|()| Twin { version: number.to_string(), folder })
+        let twins = earlier
+            .into_iter()
+            .rev()
+            .map(|number| Twin { version: number.to_string(), folder: directory.join(number.to_string()) });
+        twins.filter(move |twin| {
+            let learnt = learnt_by(&twin.folder);
+            let is_same = learnt.is_some_and(|learnt| learnt.hashes(&Side::ALL) == rows.hashes(&Side::ALL));
+            twin.version != self.version && is_same && begun.is_some() && read(&twin.folder) == begun
         })
     }
 
-    /// Takes away what only training needed: a checkpoint an epoch. Curves and log stay.
+    /// Takes away what only training needed, its checkpoints. Curves and log stay.
     pub(super) fn tidy(&self) {
         let training = self.folder.join("training");
         for entry in std::fs::read_dir(training).into_iter().flatten().flatten() {
@@ -109,6 +110,25 @@ pub(super) fn learnt_by(folder: &Path) -> Option<DatasetReport> {
     let is_judged = folder.join(VERDICT).is_file();
     let bytes = is_judged.then(|| std::fs::read(folder.join("dataset/dataset.json")).ok())??;
     serde_json::from_slice(&bytes).ok()
+}
+
+/// The hash of files, hex; of those that cannot be read nothing counts.
+pub(super) fn hash(files: impl IntoIterator<Item = PathBuf>) -> String {
+    let mut hash = Sha256::new();
+    for bytes in files.into_iter().filter_map(|file| std::fs::read(file).ok()) {
+        hash.update(bytes.len().to_le_bytes());
+        hash.update(bytes);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The hash of the trainer's sources: another trainer makes another candidate.
+pub(super) fn sources(trainer: &Path) -> String {
+    let entries = std::fs::read_dir(trainer.join("bellwether_trainer")).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "py"));
+    files.sort();
+    hash(files)
 }
 
 /// One at a time: two would take the same number.

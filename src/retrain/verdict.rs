@@ -160,7 +160,7 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    const HEAD: [&str; 4] = ["task", "when it was judged", "estimated now, without labels", "found now"];
+    const HEAD: [&str; 4] = ["task", "when it was judged", "estimated now, without labels", "found now, by weight"];
 
     fn cells(&self) -> Vec<String> {
         let Self { task, judged, estimated, found } = self;
@@ -340,7 +340,7 @@ mod tests {
             "| sentiment | log loss | 40 | +0.0500 | +0.0120 | 0.0040 | no: 12 test rows are too few |",
             "| source &lt;desk> | 40 | 0.800 | 0.850 |",
             "| &lt;b>Oak&lt;/b> \\| falls \\`3%\\` | sentiment | negative | neutral | negative |",
-            "| task | when it was judged | estimated now, without labels | found now |",
+            "| task | when it was judged | estimated now, without labels | found now, by weight |",
             "| sentiment | 0.880 | 0.840 | 0.810 |",
             "- all training rows of sentiment are `positive`: nothing can be learnt from one class",
             "- 50 labels are left out, the posts chosen by a hash: too many for memory",

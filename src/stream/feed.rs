@@ -12,8 +12,7 @@ pub struct Assignment {
     pub lease: Lease,
     /// Where the work begins. Records before that may come first: they are replay. Behind it none comes before it is decided.
     pub committed: Position,
-    /// What was read back for the state of this partition, oldest first: the last record of each alert of its number, or the last ones
-    /// before `committed`.
+    /// What was read back for the state of this partition, oldest first: the last record of each alert of its number.
     pub restored: Vec<Record>,
 }
 

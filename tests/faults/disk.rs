@@ -98,7 +98,7 @@ fn a_full_disk_holds_the_archive_up_and_nobody_else_and_then_stops_the_process()
     let trial = trial("disk");
     trial.done(&["topics"]);
     let disk = Disk::new(trial.path("small"));
-    let follower = Follower::start(&trial);
+    let (follower, signals) = (Follower::start(&trial), Follower::of(&trial, "index"));
     let load = trial.load(100);
     let mut figures = Figures::new("the archive's disk is full, then freed", count);
     let mut running = disk.start(&trial, &["run"]);
@@ -109,6 +109,7 @@ fn a_full_disk_holds_the_archive_up_and_nobody_else_and_then_stops_the_process()
         wait_for("an attempt that fails", || (failures(&running) > before).then_some(()));
         // Score and signal go on while the archive tries again.
         follower.wait_more(100);
+        signals.wait_more(10);
         running.assert_runs();
         if round % 2 == 0 {
             wait_for("three attempts", || (failures(&running) >= before + 3.0).then_some(()));

@@ -100,7 +100,7 @@ impl Corner {
             group: self.group(),
             topics: topics.iter().map(|topic| (*topic).clone()).collect(),
             read_back: None,
-            tail_records: 0,
+            tail: 0,
             until_end: false,
             client_id: self.prefix.clone(),
             clock: self.clock.clone(),

@@ -1,6 +1,6 @@
 //! Index and alerts, held against what one reader makes of the mentions who never stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Trial {
         let topic = self.own("mentions");
         let committed = self.committed("signal", &topic);
         let mut states: BTreeMap<i32, PartitionState> = BTreeMap::new();
-        let (mut indices, mut alerts) = (BTreeMap::new(), BTreeMap::new());
+        let (mut indices, mut alerts) = (Vec::new(), Vec::new());
         for message in self.read(&topic) {
             let number = message.partition();
             if message.offset() >= committed[usize::try_from(number).unwrap()] {
@@ -38,35 +38,44 @@ impl Trial {
             let state = states.entry(number).or_insert_with(|| PartitionState::new(settings.clone()));
             for finding in state.fold(mention, &place, record.appended_at, true) {
                 match finding {
-                    Finding::Index(index) => drop(indices.insert(index.id.clone(), index)),
-                    Finding::Alert(alert) => drop(alerts.insert(alert.id.clone(), *alert)),
+                    Finding::Index(index) => indices.push((number, index)),
+                    Finding::Alert(alert) => alerts.push((number, *alert)),
                 }
             }
         }
         assert!(!indices.is_empty(), "no mention is committed: there is nothing to judge");
-        let there: Vec<Index> = self
-            .read(&self.own("index"))
-            .iter()
-            .map(|message| serde_json::from_slice(message.payload().unwrap()).unwrap())
-            .collect();
+        let index = |message: &OwnedMessage| -> Index { serde_json::from_slice(message.payload().unwrap()).unwrap() };
+        let there = self.read(&self.own("index"));
+        let there = there.iter().map(|message| (message.partition(), index(message))).collect();
         let mut wrong = differences("index", indices, there, |index| &index.id);
         let there = self.read(&self.own("alerts"));
         let there = there.iter().filter(|message| message.payload().is_some());
-        let there = there.map(|message| decode_alert(&record_of(message)).unwrap()).collect();
+        let there = there.map(|message| (message.partition(), decode_alert(&record_of(message)).unwrap())).collect();
         wrong.extend(differences("alerts", alerts, there, |alert| &alert.id));
         wrong
     }
 }
 
+/// Both in the order of each partition.
 fn differences<T: PartialEq + Debug>(
     what: &str,
-    mut expected: BTreeMap<String, T>,
-    there: Vec<T>,
+    expected: Vec<(i32, T)>,
+    there: Vec<(i32, T)>,
     id: fn(&T) -> &String,
 ) -> Vec<String> {
-    let known: Vec<String> = expected.keys().cloned().collect();
     let mut wrong = Vec::new();
-    for one in &there {
+    let in_order = |all: &[(i32, T)]| {
+        let mut order: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+        all.iter().for_each(|(number, one)| order.entry(*number).or_default().push(id(one).clone()));
+        order
+    };
+    // Where something is missing or stands twice, that is what is said.
+    if expected.len() == there.len() && in_order(&expected) != in_order(&there) {
+        wrong.push(format!("{what} does not stand in the order of the mentions"));
+    }
+    let mut expected: BTreeMap<String, T> = expected.into_iter().map(|(_, one)| (id(&one).clone(), one)).collect();
+    let known: BTreeSet<String> = expected.keys().cloned().collect();
+    for (_, one) in &there {
         match expected.remove(id(one)) {
             Some(other) if other == *one => {}
             Some(other) => wrong.push(format!("{what} has {one:?} instead of {other:?}")),

@@ -57,11 +57,19 @@ def _log(options: argparse.Namespace, run: Path) -> Log:
 def _recipe(options: argparse.Namespace) -> train.Recipe:
     recipe = train.Recipe(**{field.name: getattr(options, field.name) for field in fields(train.Recipe)})
     if recipe.epochs < 1 or recipe.batch < 1 or recipe.max_tokens < 3 or not 0.0 <= recipe.validation_share < 1.0:
-        raise UsageError("epochs and batch are at least 1, max-tokens at least 3, validation-share below 1")
+        raise UsageError("epochs and batch are at least 1, max-tokens at least 3, validation-share from 0 to below 1")
     if recipe.method not in methods.METHODS:
         raise UsageError(f"unknown method {recipe.method}; there are {', '.join(methods.METHODS)}")
     if min(recipe.rank, recipe.prefix_tokens, recipe.adapter_width) < 1 or recipe.patience < 0:
         raise UsageError("rank, prefix-tokens and adapter-width are at least 1, patience at least 0")
+    return recipe
+
+
+def _chooser(options: argparse.Namespace) -> train.Recipe:
+    """The recipe of a command that chooses by the validation cut."""
+    recipe = _recipe(options)
+    if recipe.validation_share == 0.0:
+        raise UsageError("validation-share is above 0 here: what is chosen is chosen by that cut")
     return recipe
 
 
@@ -132,17 +140,18 @@ def ablate(options: argparse.Namespace) -> None:
 
 def compare_methods(options: argparse.Namespace) -> None:
     """`methods`: the table of what each method of training costs and gives."""
+    recipe = _chooser(options)
 
     def one(variant: ablation.Variant, run: Path) -> dict:
         _fit(options, variant.recipe, run).close()
         return _read(run / "best.json") | _read(run / "cost.json")
 
-    print(ablation.costs(ablation.by_method(_recipe(options)), options.run_dir, one))
+    print(ablation.costs(ablation.by_method(recipe), options.run_dir, one))
 
 
 def search_recipe(options: argparse.Namespace) -> None:
     """`search`: trials to the options of a better recipe."""
-    base = _recipe(options)
+    base = _chooser(options)
     if options.trials < 1 or options.minutes <= 0:
         raise UsageError("trials are at least 1, minutes more than 0")
 
@@ -304,7 +313,8 @@ def _write(options: argparse.Namespace, log: Log) -> None:
         "seed": recipe.seed,
     }
     if calibration:
-        training["calibration_of"] = options.calibration.name
+        told = manifest.read(options.calibration)
+        training["calibration_of"] = f"{told['name']} {told['version']}"
     texts = [example.text for example in split.train]
     home = options.out / options.name
     written = manifest.finish(
@@ -327,7 +337,10 @@ def _calibration(options: argparse.Namespace, recipe: train.Recipe) -> dict[str,
     """Temperature and threshold a task, of the version that `--calibration` names. Nothing where it names none; raises
     UsageError where the recipe leaves no rows to measure them on."""
     if options.calibration:
-        return manifest.calibration_of(manifest.read(options.calibration))
+        calibration = manifest.calibration_of(manifest.read(options.calibration))
+        if missing := [task.name for task in TASKS if task.name not in calibration]:
+            raise UsageError(f"{options.calibration} does not answer {', '.join(missing)}: name a version that does")
+        return calibration
     if recipe.validation_share == 0.0:
         raise UsageError(
             "all rows were trained on, so none is left to calibrate on: name a version that is calibrated and was"

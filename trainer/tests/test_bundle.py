@@ -131,10 +131,12 @@ def test_the_command_trains_the_real_encoder(
     everything += [*short[:-3], "0", "--version", "4", "--start", str(tmp_path / "run" / "best.pt")]
     assert main(["train", *everything]) == 64
     assert "with --calibration" in capfd.readouterr().err and not (tmp_path / "all").exists()
+    assert main(["methods", *everything[:4], "--validation-share", "0"]) == 64
+    assert "chosen by that cut" in capfd.readouterr().err
     assert main(["train", *everything, "--epochs", "2", "--calibration", str(home / "1")]) == 0
     fourth = manifest.read(home / "4")
     assert manifest.calibration_of(fourth) == manifest.calibration_of(first)
-    assert fourth["metrics"]["validation"] == {} and fourth["training"]["calibration_of"] == "1"
+    assert fourth["metrics"]["validation"] == {} and fourth["training"]["calibration_of"] == "finance-en 1"
     events = [json.loads(line) for line in (tmp_path / "all" / "log.jsonl").read_text().splitlines()]
     rows = sum(entry["rows"] for entry in fourth["training"]["data"])
     assert [(event["labelled"], event["validation"]) for event in events if event["event"] == "start"] == [(rows, 0)]

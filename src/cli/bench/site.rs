@@ -125,6 +125,11 @@ impl Site {
         snapshot.stages.get(stage.as_str()).map_or(0, |status| status.rows)
     }
 
+    /// Whether it ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        self.running.is_finished()
+    }
+
     /// Lets the stages finish and ends them.
     pub(super) fn end(self) -> Result<()> {
         let Self { events, service, stop, running, .. } = self;

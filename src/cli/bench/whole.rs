@@ -150,7 +150,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A partition with so many mentions behind its committed position, until the first output that follows from them.
+    /// A partition with so many mentions behind its committed position, until the first commit behind it.
     fn rebuild(&mut self, mentions: usize) -> Result<()> {
         let mut settings = self.trial();
         settings.kafka.partitions = 1;
@@ -175,6 +175,7 @@ impl Bench<'_> {
         // Not an alert: when the next one comes is a matter of the rules.
         while site.rows(StageName::Signal) == 0 {
             anyhow::ensure!(self.clock.monotonic().saturating_sub(began) < REBUILD_MAX, "signal says nothing new");
+            anyhow::ensure!(!site.has_ended(), "the pipeline ended");
             self.clock.pause(Duration::from_millis(5));
         }
         let took = self.clock.monotonic().saturating_sub(began).as_secs_f64();

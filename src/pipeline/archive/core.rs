@@ -85,10 +85,6 @@ impl ArchiveCore {
                 self.open.remove(partition);
                 self.ends.retain(|at, until| at != partition || *until > assignment.committed);
                 self.flow.assign(&assignment.lease, assignment.committed);
-                for record in &assignment.restored {
-                    let is_dead = self.reader.row(record).dead().is_some();
-                    self.flow.watch.remember(partition, is_dead);
-                }
             }
             Feed::Records { lease, records } => return self.records(&lease, records, now),
             Feed::Revoked { partitions, .. } => self.flow.revoke(partitions),
@@ -119,6 +115,10 @@ impl ArchiveCore {
             Ok(taken) => taken,
             Err(why) => return vec![Effect::Halt(why)],
         };
+        for record in &taken.replay {
+            let is_dead = self.reader.row(record).dead().is_some();
+            self.flow.watch.remember(lease.partition(), is_dead);
+        }
         if taken.live.is_empty() {
             return Vec::new();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::{decode_label, decode_scored};
 use crate::event::{DeadLetter, Label, Reason, Sample};
-use crate::model::Task;
+use crate::model::{Task, objection};
 use crate::pipeline::archive::{ArchiveRow, Content};
 use crate::pipeline::score::Routes;
 use crate::sample::{Choice, Kept, Policy};
@@ -26,7 +26,7 @@ impl Reader {
     pub(super) fn row(&self, record: &Record) -> ArchiveRow {
         let content = if record.partition.topic == self.routes.topics.labels {
             match decode_label(record) {
-                Ok(label) => match self.objection(&label) {
+                Ok(label) => match objection(&self.tasks, &label.task, &label.label) {
                     // As with posts, nothing is answered after it was appended: no later answer could correct it.
                     None => Ok(Content::Label(Box::new(Label { at: label.at.min(record.appended_at), ..label }))),
                     Some(message) => {
@@ -52,21 +52,6 @@ impl Reader {
             message: letter.message,
         });
         ArchiveRow { appended_at: record.appended_at, next: record.next(), bytes, content }
-    }
-
-    /// Why a label is of no use: there is no such task, or the task has no such class.
-    fn objection(&self, label: &Label) -> Option<String> {
-        match self.tasks.iter().find(|task| task.name == *label.task) {
-            _ if self.tasks.is_empty() => None,
-            Some(task) if task.resolve(&label.label).is_some() => None,
-            Some(task) => {
-                Some(format!("{} has no class {:?}; it has {}", task.name, label.label, task.labels.join(", ")))
-            }
-            None => {
-                let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
-                Some(format!("there is no task {:?}; there are {}", label.task, names.join(", ")))
-            }
-        }
     }
 }
 

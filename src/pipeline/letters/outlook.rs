@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::codec::SourceSettings;
 use crate::codec::{Letter, LetterRecord, decode_label, decode_mention, decode_scored, read_letter};
 use crate::event::{Origin, Reason};
+use crate::model::{Task, objection};
 use crate::pipeline::score::read_post;
 use crate::pipeline::{Settings, Topics};
 use crate::stream::Record;
@@ -48,17 +49,19 @@ pub struct Desk {
     sources: Vec<SourceSettings>,
     topics: Topics,
     value_bytes_max: usize,
+    tasks: Arc<[Task]>,
     replayed: BTreeSet<Origin>,
 }
 
 impl Desk {
-    /// A desk on which no letter was replayed yet.
+    /// A desk on which no letter was replayed yet. Labels must answer one of these tasks; any where there are none.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings, tasks: Arc<[Task]>) -> Self {
         Self {
             sources: settings.sources.clone(),
             topics: Topics::of(&settings.name),
             value_bytes_max: settings.kafka.record_bytes_max,
+            tasks,
             replayed: BTreeSet::new(),
         }
     }
@@ -104,7 +107,13 @@ impl Desk {
         } else if *topic == self.topics.scored {
             decode_scored(record).map(drop)
         } else if *topic == self.topics.labels {
-            decode_label(record).map(drop)
+            return Some(match decode_label(record) {
+                Ok(label) => match objection(&self.tasks, &label.task, &label.label) {
+                    None => Ok(()),
+                    Some(message) => Err((Reason::InvalidField, message)),
+                },
+                Err(letter) => Err((letter.reason, letter.message)),
+            });
         } else if self.sources.iter().any(|source| source.topic == *topic) {
             let post = read_post(record, &self.sources, self.value_bytes_max);
             return Some(post.map(drop).map_err(|letter| (letter.reason, letter.message)));

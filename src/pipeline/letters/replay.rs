@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::codec::{Envelope, Letter, LetterRecord, read_letter};
 use crate::event::{Reason, Replay};
 use crate::kafka::KafkaError;
+use crate::model::Task;
 use crate::pipeline::Settings;
 use crate::pipeline::letters::{Desk, LetterFilter, Outlook};
 use crate::stream::{Output, Patience, Record, Transaction, Undecided, commit_alone, partition_for};
@@ -43,11 +44,16 @@ pub struct Replayer {
 }
 
 impl Replayer {
-    /// A replay of what `filter` means. `partitions` has the partition count of each topic that there is.
+    /// A replay of what `filter` means, on a desk with these tasks. `partitions` has the partition count of each topic that there is.
     #[must_use]
-    pub fn new(settings: &Settings, filter: LetterFilter, partitions: BTreeMap<Arc<str>, i32>) -> Self {
+    pub fn new(
+        settings: &Settings,
+        tasks: Arc<[Task]>,
+        filter: LetterFilter,
+        partitions: BTreeMap<Arc<str>, i32>,
+    ) -> Self {
         Self {
-            desk: Desk::new(settings),
+            desk: Desk::new(settings, tasks),
             filter,
             envelope: Envelope { source: Arc::from(format!("bellwether/{}", settings.name)) },
             partitions,

@@ -12,6 +12,7 @@ use crate::codec::{Envelope, FieldMap, LetterRecord, SourceSettings, read_letter
 use crate::event::{DeadLetter, Reason};
 use crate::kafka::KafkaSettings;
 use crate::memory::{Call, Log, Script, Scripted, Transactions};
+use crate::model::Task;
 use crate::pipeline::dice::Dice;
 use crate::pipeline::{DeadLetterLimit, Settings, Topics};
 use crate::stream::{Fault, Headers, Partition, Position, Record, Transaction};
@@ -39,6 +40,19 @@ fn settings() -> Settings {
         tick_interval: std::time::Duration::from_secs(5),
         grace: std::time::Duration::from_secs(30),
     }
+}
+
+/// What labels may answer.
+fn tasks() -> Arc<[Task]> {
+    let task = Task {
+        name: "sentiment".to_owned(),
+        output: "sentiment_logits".to_owned(),
+        labels: ["negative", "positive"].map(str::to_owned).to_vec(),
+        temperature: 1.0,
+        abstain_below: 0.0,
+        aliases: BTreeMap::new(),
+    };
+    [task].into()
 }
 
 /// What stands in the letter of the record at an offset: the mended mapping reads the even ones.
@@ -86,7 +100,7 @@ fn all(log: &Log, topic: &Arc<str>) -> Vec<Record> {
 }
 
 fn replayer(filter: LetterFilter) -> Replayer {
-    Replayer::new(&settings(), filter, BTreeMap::from([(Arc::from(POSTS), 2)]))
+    Replayer::new(&settings(), tasks(), filter, BTreeMap::from([(Arc::from(POSTS), 2)]))
 }
 
 /// One replay by one process; `poll` records between two looks at the log stand for how far it comes.
@@ -151,6 +165,33 @@ fn a_cut_letter_is_never_sent_and_one_the_model_failed_on_only_when_it_is_asked_
     let asked = LetterFilter { reasons: vec![Reason::NotScorable, Reason::TooLarge], ..LetterFilter::default() };
     assert_eq!(once(&log, &Script::default(), asked).unwrap(), BTreeMap::from([("cut", 1), ("readable", 1)]));
     assert_eq!(sent(&log), (vec![2], 1));
+}
+
+#[test]
+fn a_label_that_no_task_has_is_not_sent_round_in_a_circle() {
+    let log = empty();
+    let desk = Desk::new(&settings(), tasks());
+    let of = |class: &str| {
+        let value = format!(
+            r#"{{"post_id": "p", "task": "sentiment", "label": "{class}", "annotator": "kim", "at": "2026-03-02T13:30:00Z"}}"#
+        );
+        let of_posts = letter(0, Reason::InvalidField);
+        let partition = Partition::new(&Topics::of("test").labels, 0);
+        let record = Record { partition, value: Some(value.into()), ..of_posts.record };
+        DeadLetter { record, stage: "archive", ..of_posts }
+    };
+    for class in ["angry", "negative"] {
+        on_log(&log, &of(class), 1_000);
+    }
+    let outlooks: Vec<Outlook> = all(&log, &Topics::of("test").dead_letters)
+        .iter()
+        .map(|record| match read_letter(record) {
+            LetterRecord::Letter(letter) => desk.outlook(&letter),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let refused = "sentiment has no class \"angry\"; it has negative, positive".to_owned();
+    assert_eq!(outlooks, [Outlook::Refused(Reason::InvalidField, refused), Outlook::Readable]);
 }
 
 #[test]

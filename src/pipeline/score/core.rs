@@ -105,10 +105,6 @@ impl ScoreCore {
 
     fn assign(&mut self, assignment: &Assignment) {
         self.flow.assign(&assignment.lease, assignment.committed);
-        for record in &assignment.restored {
-            let post = read_post(record, &self.settings.sources, self.routes.value_bytes_max);
-            self.flow.watch.remember(assignment.lease.partition(), post.is_err());
-        }
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Timestamp) -> Vec<ScoreEffect> {
@@ -117,6 +113,10 @@ impl ScoreCore {
         }
         match self.flow.take(lease, records) {
             Ok(taken) => {
+                for record in &taken.replay {
+                    let post = read_post(record, &self.settings.sources, self.routes.value_bytes_max);
+                    self.flow.watch.remember(lease.partition(), post.is_err());
+                }
                 if !taken.live.is_empty() {
                     self.pool_since.get_or_insert(now);
                     self.pool_bytes += taken.live.rows().map(Record::size).sum::<usize>();

@@ -244,7 +244,7 @@ impl Site {
         let (group, script) = (Self::group(stage), Script::default());
         let id = format!("{group}.{instance}");
         Member {
-            source: Source::new(self.log.clone(), group.clone(), back),
+            source: Source::new(self.log.clone(), group.clone(), back).with_tail(TAIL),
             port: Transactions::new(self.log.clone(), group, &id, self.clock.clone(), script.clone()),
             core,
             script,
@@ -255,6 +255,9 @@ impl Site {
         }
     }
 }
+
+/// Offsets before a committed position that score and archive read once more.
+const TAIL: usize = 4;
 
 /// Short horizons, so that a simulated quarter of an hour is longer than everything that is looked back at.
 fn settings(delivery: Delivery) -> Settings {
