@@ -237,27 +237,48 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
     }
 }
 
-#[test]
-fn a_record_with_more_headers_than_a_record_can_have_is_one_dead_letter_and_its_neighbours_go_on() {
-    let trial = Trial::new("flood-of-headers");
-    trial.done(&["topics"]);
-    // The broker bounds what is compressed.
+/// Sends records of a size that the broker takes for what they are when they are compressed, and waits for them.
+fn send_large(trial: &Trial, topic: &str, records: Vec<(String, Option<OwnedHeaders>)>) {
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", &trial.servers)
         .set("compression.type", "lz4")
         .set("message.max.bytes", "20000000")
         .create()
         .unwrap();
-    let (topic, note) = (trial.input("social"), "x".repeat(150));
-    let flood = (0..20_000)
-        .fold(OwnedHeaders::new(), |headers, _| headers.insert(Header { key: "note", value: Some(note.as_bytes()) }));
-    let (first, last) = (readable(1), readable(2));
-    for (value, headers) in [(first.as_str(), None), ("{not one object", Some(flood)), (last.as_str(), None)] {
-        let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&topic).partition(1).payload(value.as_bytes());
+    for (value, headers) in records {
+        let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(1).payload(value.as_bytes());
         let record = BaseRecord { headers, ..record };
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
     producer.flush(SOON).unwrap();
+}
+
+#[test]
+fn a_post_of_ten_megabytes_is_one_dead_letter_cut_to_what_fits_and_its_neighbours_go_on() {
+    let trial = Trial::new("ten-megabytes");
+    trial.done(&["topics"]);
+    let long = json!({ "id": "long", "body": "x".repeat(10_000_000) }).to_string();
+    let records = [readable(1), long.clone(), readable(3)].map(|value| (value, None));
+    send_large(&trial, &trial.input("social"), records.into());
+    trial.done(&["run", "--until-end"]);
+    let outcome = trial.outcome();
+    assert_eq!((outcome.scored.len(), outcome.dead.len()), (2, 1));
+    let dead = &outcome.dead[0];
+    assert_eq!(header(dead, "__connect.errors.exception.class.name").as_deref(), Some("too_large"));
+    assert_eq!(header(dead, "bellwether.truncated"), Some(long.len().to_string()));
+    let kept = dead.payload().unwrap();
+    assert!(kept.len() > 900_000 && long.as_bytes().starts_with(kept), "{} bytes", kept.len());
+}
+
+#[test]
+fn a_record_with_more_headers_than_a_record_can_have_is_one_dead_letter_and_its_neighbours_go_on() {
+    let trial = Trial::new("flood-of-headers");
+    trial.done(&["topics"]);
+    let note = "x".repeat(150);
+    let flood = (0..20_000)
+        .fold(OwnedHeaders::new(), |headers, _| headers.insert(Header { key: "note", value: Some(note.as_bytes()) }));
+    let records = vec![(readable(1), None), ("{not one object".to_owned(), Some(flood)), (readable(2), None)];
+    send_large(&trial, &trial.input("social"), records);
     trial.done(&["run", "--until-end"]);
     let outcome = trial.outcome();
     assert_eq!((outcome.scored.len(), outcome.dead.len()), (2, 1));
