@@ -47,8 +47,8 @@ enum Told<'a> {
 /// Runs the command.
 ///
 /// # Errors
-/// With 20 when the gate refuses, with 21 for too few labels, with 22 where nothing is new, with 65 for data that cannot be used, with 69 when something
-/// that is needed is not there, with 70 when the trainer fails.
+/// With 20 when the gate refuses, with 21 for too few labels, with 22 where nothing is new, with 65 for data that cannot
+/// be used, with 69 when something that is needed is not there, with 70 when the trainer fails.
 pub(crate) fn run(arguments: &Retrain, global: &Global) -> Result<(), Failure> {
     let loaded = load(&arguments.file, global)?;
     let (settings, retrain_settings) = (loaded.settings, loaded.retrain);

@@ -283,11 +283,12 @@ fn all_classes(dataset: &DatasetReport) -> BTreeMap<String, BTreeMap<String, usi
 fn begun(it: &Retraining<'_>, champion: &str) -> Value {
     let RetrainSettings { epochs, patience, learning_rate, head_learning_rate, unlabelled_max, gate, .. } = it.settings;
     let DatasetPlan { validation_share, test_share, near_copy, seed, .. } = &it.plan;
+    let regression = run::hash([it.model.directory.join(&it.model.name).join(REGRESSION_FILE)]);
     serde_json::json!({
-        "trainer": run::sources(&it.trainer), "champion": champion,
-        "regression": run::hash([it.model.directory.join(&it.model.name).join(REGRESSION_FILE)]), "epochs": epochs, "patience": patience, "learning_rate": learning_rate,
+        "champion": champion, "epochs": epochs, "patience": patience, "learning_rate": learning_rate,
         "head_learning_rate": head_learning_rate, "unlabelled_max": unlabelled_max,
         "validation_share": validation_share, "test_share": test_share, "near_copy": near_copy, "seed": seed, "gate": gate,
+        "trainer": run::sources(&it.trainer), "regression": regression,
     })
 }
 
