@@ -135,7 +135,7 @@ alerts = [{{ rule = "gloom", subject = "topic:b", state = "firing" }}]
     let mib = |line: &str| line.split_whitespace().find_map(|word| word.parse::<u64>().ok()).unwrap();
     let (total, parts) = memory.split_first().unwrap();
     let (more, parts) = parts.split_last().unwrap();
-    assert!(more.contains("takes 3 MiB more for each"), "{more}");
+    assert!(more.contains("takes 1 MiB more for each"), "{more}");
     let sum: u64 = parts.iter().map(|part| mib(part)).sum();
     assert!(parts.len() > 8 && sum.abs_diff(mib(total)) <= parts.len() as u64, "{memory:#?}");
 }
@@ -568,5 +568,5 @@ fn the_bench_takes_the_demos_posts_as_they_are_broken_ones_among_them() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let said = stdout(&output);
     assert!(said.contains("mentions in one partition, read back"), "{said}");
-    assert!(said.contains("start to the first alert after it"), "{said}");
+    assert!(said.contains("start to the first commit after it"), "{said}");
 }

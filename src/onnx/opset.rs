@@ -5,9 +5,6 @@ use prost::Message as _;
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
 
-/// ONNX's operators that repeat a part of the graph, as often as the numbers in it say.
-const LOOPS: [&str; 2] = ["Loop", "Scan"];
-
 /// What is read of a graph (onnx.proto, `ModelProto`).
 #[derive(Clone, PartialEq, prost::Message)]
 struct GraphFile {
@@ -49,6 +46,8 @@ struct Function {
 /// `NodeProto`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Node {
+    #[prost(string, repeated, tag = "1")]
+    input: Vec<String>,
     #[prost(string, tag = "4")]
     op_type: String,
     #[prost(message, repeated, tag = "5")]
@@ -93,10 +92,10 @@ impl Node {
         own.any(Weights::are_elsewhere) || self.within().any(Graph::has_weights_elsewhere)
     }
 
-    /// The first loop in it.
-    fn a_loop(&self) -> Option<&str> {
-        let own = LOOPS.contains(&self.op_type.as_str()).then_some(self.op_type.as_str());
-        own.or_else(|| self.within().flat_map(|graph| &graph.node).find_map(Self::a_loop))
+    /// Whether it goes on as long as a condition holds: a `Loop` whose first input, the most turns, is left out.
+    fn may_never_end(&self) -> bool {
+        let is_endless = self.op_type == "Loop" && self.input.first().is_none_or(String::is_empty);
+        is_endless || self.within().flat_map(|graph| &graph.node).any(Self::may_never_end)
     }
 }
 
@@ -116,8 +115,8 @@ struct OperatorSet {
     version: i64,
 }
 
-/// The version of ONNX's own operators that a graph is made of; an error where its weights lie elsewhere, or where it
-/// repeats itself: nobody can say when that ends.
+/// The version of ONNX's own operators that a graph is made of; an error where its weights lie elsewhere, or where
+/// nobody can say that it ends.
 pub(super) fn opset_of(graph: &[u8]) -> Result<u32, String> {
     let graph = GraphFile::decode(graph).map_err(|error| format!("it is no ONNX graph: {error}"))?;
     let functions = || graph.functions.iter().flat_map(|function| &function.node);
@@ -125,8 +124,10 @@ pub(super) fn opset_of(graph: &[u8]) -> Result<u32, String> {
         return Err("its weights lie in a file beside it; export it into one file".to_owned());
     }
     let nodes = graph.graph.iter().flat_map(|graph| &graph.node);
-    if let Some(found) = nodes.chain(functions()).find_map(Node::a_loop) {
-        return Err(format!("it has a {found}, which goes on as long as its numbers say; export it without loops"));
+    if nodes.chain(functions()).any(Node::may_never_end) {
+        return Err(
+            "it has a Loop without a largest number of turns, which may never end; export it without".to_owned()
+        );
     }
     let own = graph.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
     own.and_then(|set| u32::try_from(set.version).ok())
@@ -152,13 +153,13 @@ mod tests {
         assert!(opset_of(b"not a graph").is_err());
     }
     #[test]
-    fn loops_are_found_wherever_they_stand_and_weights_in_branches_too() {
+    fn endless_loops_are_found_wherever_they_stand_and_weights_in_branches_too() {
         let node = |op_type: &str, within: Vec<Graph>| {
             let (first, rest) =
                 within.split_first().map_or((None, &[][..]), |(first, rest)| (Some(first.clone()), rest));
             let attribute =
                 vec![Attribute::default(), Attribute { g: first, graphs: rest.to_vec(), ..Attribute::default() }];
-            Node { op_type: op_type.to_owned(), attribute }
+            Node { op_type: op_type.to_owned(), attribute, ..Node::default() }
         };
         let graph = |node: Vec<Node>| Graph { node, ..Graph::default() };
         let opset_import = vec![OperatorSet { domain: String::new(), version: 17 }];
@@ -168,12 +169,20 @@ mod tests {
         let branch = || graph(vec![node("Add", Vec::new())]);
         let plain = graph(vec![node("MatMul", Vec::new()), node("If", vec![branch(), branch()])]);
         assert_eq!(opset_of(&file(plain.clone(), Vec::new())), Ok(17));
-        let nested = graph(vec![node("If", vec![branch(), graph(vec![node("Scan", vec![branch()])])])]);
-        assert!(opset_of(&file(nested, Vec::new())).unwrap_err().contains("it has a Scan, which goes on"));
-        let function = Function { node: vec![node("Loop", vec![branch()])] };
-        assert!(opset_of(&file(plain, vec![function])).unwrap_err().contains("it has a Loop"));
+        let looping = |input: &[&str]| {
+            let input = input.iter().map(|name| (*name).to_owned()).collect();
+            Node { input, ..node("Loop", vec![branch()]) }
+        };
+        assert_eq!(opset_of(&file(graph(vec![looping(&["most", "holds"])]), Vec::new())), Ok(17), "it ends");
+        for endless in [looping(&["", "holds"]), looping(&[])] {
+            let nested = graph(vec![node("If", vec![branch(), graph(vec![endless.clone()])])]);
+            let function = Function { node: vec![endless] };
+            for file in [file(nested, Vec::new()), file(plain.clone(), vec![function])] {
+                assert!(opset_of(&file).unwrap_err().contains("which may never end"));
+            }
+        }
         let outside = || Weights { data_location: EXTERNAL };
-        let constant = |attribute: Attribute| Node { op_type: "Constant".to_owned(), attribute: vec![attribute] };
+        let constant = |attribute: Attribute| Node { attribute: vec![attribute], ..node("Constant", Vec::new()) };
         let sparse = SparseWeights { values: None, indices: Some(outside()) };
         for hidden in [
             graph(vec![node("If", vec![branch(), Graph { initializer: vec![outside()], ..Graph::default() }])]),
