@@ -200,6 +200,21 @@ pub fn objection(tasks: &[Task], task: &str, label: &str) -> Option<String> {
     }
 }
 
+#[cfg(test)]
+impl Task {
+    /// One of these labels, as it is, with nothing withheld.
+    pub(crate) fn plain(name: &str, labels: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            output: format!("{name}_logits"),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            temperature: 1.0,
+            abstain_below: 0.0,
+            aliases: BTreeMap::new(),
+        }
+    }
+}
+
 impl Task {
     /// The label that a data set's label stands for, itself or by alias; `None` when the model does not know it.
     #[must_use]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::archive::{ArchiveError, Shelf};
@@ -18,14 +18,13 @@ use crate::model::{ModelSettings, ScoreFailure};
 use crate::onnx::{BundleError, Runtime};
 use crate::retrain::dataset::{DatasetError, DatasetPlan, DatasetReport, make_dataset};
 use crate::retrain::gate::{Decision, Gain, decide};
-use crate::retrain::judge::{REGRESSION_FILE, judge};
+use crate::retrain::judge::{Judged, REGRESSION_FILE, judge};
+use crate::retrain::passed::{PASSED, Passed, gate_of};
 use crate::retrain::run::{self, Run, Twin};
 use crate::retrain::verdict::{Story, html, markdown};
 use crate::retrain::{EvaluateError, Registry, RegistryError, RetrainSettings, Warrant, taken_back};
 use crate::time::Clock;
 
-/// The gate's answer, in a version's folder.
-const VERDICT: &str = "verdict.json";
 /// The verdict page, in a run's folder.
 const PAGE: &str = "verdict.html";
 /// A candidate's weights in full precision, for the next training.
@@ -150,26 +149,6 @@ pub enum RetrainError {
     },
 }
 
-/// `verdict.json`: what the gate said of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Passed {
-    /// Whether it may answer.
-    pub passed: bool,
-    /// The champion it was held against.
-    pub champion: String,
-    /// Why not.
-    pub reasons: Vec<String>,
-    /// Whether the same could pass another time, see [`Decision::may_change`].
-    #[serde(default)]
-    pub may_change: bool,
-}
-
-/// What the gate said of the version in this folder; `None` where it was never asked.
-#[must_use]
-pub fn gate_of(version: &Path) -> Option<Passed> {
-    serde_json::from_slice(&std::fs::read(version.join(VERDICT)).ok()?).ok()
-}
-
 /// Retrains the champion.
 ///
 /// # Errors
@@ -207,34 +186,47 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
     if let Err(RetrainError::Trainer { code: Some(64 | 65), .. } | RetrainError::Evaluate(_)) = &judged {
         run.give_up();
     }
-    let judged = judged?;
+    let case = Case { champion, version, dataset, judged: judged?, took: steps.took };
+    conclude(it, &registry, &run, &case)
+}
+
+/// All that a verdict is made of.
+struct Case {
+    champion: String,
+    /// The candidate.
+    version: String,
+    dataset: DatasetReport,
+    judged: Judged,
+    /// The steps, and the seconds of each.
+    took: Vec<(String, f64)>,
+}
+
+/// Lets the gate decide, writes what it says, and names the candidate where that was wanted.
+fn conclude(it: &Retraining<'_>, registry: &Registry, run: &Run, case: &Case) -> Result<Ending, RetrainError> {
+    let Case { champion, version, dataset, judged, took } = case;
+    let candidate = it.model.directory.join(&it.model.name).join(version);
     let mut decision = decide(&judged.evidence, &it.settings.gate);
-    if let Some(why) = taken_back::objection(&registry, &it.settings.directory, &dataset, &version)? {
+    if let Some(why) = taken_back::objection(registry, &it.settings.directory, dataset, version)? {
         decision.withhold(why);
     }
     let story = Story {
         model: &it.model.name,
-        champion: &champion,
-        candidate: &version,
+        champion,
+        candidate: version,
         at: it.clock.now(),
-        dataset: &dataset,
+        dataset,
         decision: &decision,
         comparisons: &judged.comparisons,
         estimates: &judged.estimates,
-        steps: &steps.took,
+        steps: took,
     };
     let page = run.folder.join(PAGE);
     write(&run.folder.join("figures.json"), &json(&judged.evidence))?;
     write(&page, &html(&story))?;
-    let passed = Passed {
-        passed: decision.passed,
-        champion: champion.clone(),
-        reasons: decision.reasons(),
-        may_change: decision.may_change(),
-    };
-    write(&candidate.join(VERDICT), &json(&passed))?;
+    let passed = Passed::of(&decision, champion);
+    write(&candidate.join(PASSED), &json(&passed))?;
     run.tidy();
-    if !(decision.passed || decision.may_change()) {
+    if !(passed.passed || passed.may_change) {
         // Should somebody name it all the same, the next training begins with the weights of its graph.
         let _it_costs_room_and_nothing_else = std::fs::remove_file(candidate.join(CHECKPOINT));
     }
@@ -242,9 +234,9 @@ pub fn retrain(it: &Retraining<'_>, told: &mut dyn FnMut(Progress)) -> Result<En
     let promoted = decision.passed && it.promote;
     if promoted {
         let reason = format!("retrained: {}", gains(&decision));
-        registry.promote_over(&champion, &version, Warrant { at: it.clock.now(), by: it.by.clone(), reason })?;
+        registry.promote_over(champion, version, Warrant { at: it.clock.now(), by: it.by.clone(), reason })?;
     }
-    Ok(Ending::Decided { version, decision: Box::new(decision), promoted, page })
+    Ok(Ending::Decided { version: version.clone(), decision: Box::new(decision), promoted, page })
 }
 
 /// What a run that would be repeated ended with. Its candidate is named where it passed and nobody ever named it: the run

@@ -12,6 +12,7 @@ mod exchange;
 mod gate;
 mod judge;
 mod measure;
+mod passed;
 mod pictures;
 mod reference;
 mod registry;
@@ -22,7 +23,7 @@ mod taken_back;
 mod verdict;
 mod worth;
 
-pub use cycle::{Ending, Passed, Progress, RetrainError, Retraining, gate_of, retrain};
+pub use cycle::{Ending, Progress, RetrainError, Retraining, retrain};
 pub use dataset::{
     Agreement, Classes, Cut, DatasetError, DatasetPlan, DatasetReport, LABELLED_MAX, LabelCounts, Labels, Side,
     SplitReport, Vote, cut, make_dataset,
@@ -31,6 +32,7 @@ pub use evaluate::{Answered, EvaluateError, Report, evaluate, evaluate_each};
 pub use exchange::{Answer, Tool, from_tool, label_studio_config, to_tool};
 pub use gate::{Check, Decision, Evidence, Gain, Pair, decide};
 pub use measure::{Class, Confusion, TaskReport};
+pub use passed::{Passed, gate_of};
 pub use reference::{Judging, reference};
 pub use registry::{Action, Change, Registry, RegistryError, Version, Warrant};
 pub use row::{LabelledRow, Line};

@@ -166,14 +166,8 @@ mod tests {
 
     #[test]
     fn labelled_rows_say_how_good_it_is_and_all_rows_what_they_look_like() {
-        let task = |name: &str, labels: &[&str]| Task {
-            name: name.to_owned(),
-            output: format!("{name}_logits"),
-            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            temperature: 1.0,
-            abstain_below: 0.0,
-            aliases: [("Bullish".to_owned(), "positive".to_owned())].into(),
-        };
+        let aliases: BTreeMap<String, String> = [("Bullish".to_owned(), "positive".to_owned())].into();
+        let task = |name, labels| Task { aliases: aliases.clone(), ..Task::plain(name, labels) };
         let tasks = [task("sentiment", &["negative", "neutral", "positive"]), task("topic", &["earnings"])];
         let row = |text: &str, sentiment: Option<&str>| LabelledRow {
             line: Line { file: "rows".into(), number: 1 },

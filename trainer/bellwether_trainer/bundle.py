@@ -116,6 +116,11 @@ def now() -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def read_json(path: Path) -> dict:
+    """What `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_json(path: Path, value: object) -> None:
     """Written aside and put in place, so that nobody reads half a file."""
     aside = path.with_name(path.name + ".new")

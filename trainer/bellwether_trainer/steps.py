@@ -1,7 +1,6 @@
 """What each command does: files in, one step of a model's making, files out."""
 
 import argparse
-import json
 import os
 import threading
 from collections.abc import Callable
@@ -128,7 +127,7 @@ def ablate(options: argparse.Namespace) -> None:
         chosen.encoder = options.encoder if variant.pretrained else None
         chosen.answers = options.answers if variant.taught else None
         _fit(chosen, variant.recipe, run).close()
-        return _read(run / "best.json")
+        return bundle.read_json(run / "best.json")
 
     wanted = [
         variant
@@ -144,7 +143,7 @@ def compare_methods(options: argparse.Namespace) -> None:
 
     def one(variant: ablation.Variant, run: Path) -> dict:
         _fit(options, variant.recipe, run).close()
-        return _read(run / "best.json") | _read(run / "cost.json")
+        return bundle.read_json(run / "best.json") | bundle.read_json(run / "cost.json")
 
     print(ablation.costs(ablation.by_method(recipe), options.run_dir, one))
 
@@ -157,7 +156,7 @@ def search_recipe(options: argparse.Namespace) -> None:
 
     def one(recipe: train.Recipe, run: Path, heard: Callable[[dict], None]) -> dict:
         _fit(options, recipe, run, heard).close()
-        return _read(run / "best.json")
+        return bundle.read_json(run / "best.json")
 
     options.run_dir.mkdir(parents=True, exist_ok=True)
     bounds = search.Bounds(options.trials, options.minutes)
@@ -165,13 +164,10 @@ def search_recipe(options: argparse.Namespace) -> None:
     print(f"train {search.as_options(best)}")
 
 
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def compare_precisions(options: argparse.Namespace) -> None:
     """`compare`: what int8 costs on rows that no training saw."""
     kept, _, validation = _held_out(options)
+    _refuse_nothing(validation)
     model, tokenizer = network.pretrained(TASKS)
     model.load_state_dict(kept["model"])
     scorer = bundle.scorer(options.model)
@@ -187,6 +183,7 @@ def compare_precisions(options: argparse.Namespace) -> None:
 def measure_robustness(options: argparse.Namespace) -> None:
     """`robust`: the validation cut told differently."""
     split = data.load(options.data, options.validation_share, never=data.keys(options.never))
+    _refuse_nothing(split.validation)
     scorer = bundle.scorer(options.model)
     for kind, pairs in robust.variants(split.validation).items():
         shares = robust.kept(scorer, pairs, TASKS)
@@ -194,6 +191,12 @@ def measure_robustness(options: argparse.Namespace) -> None:
         print(f"{kind}: {len(pairs)} pairs, {told}")
     for name, share in robust.turned(scorer).items():
         print(f"negation, {name}: {100 * share:.0f} %")
+
+
+def _refuse_nothing(validation: list[data.Example]) -> None:
+    """Raises UsageError where no validation cut was kept out of the training."""
+    if not validation:
+        raise UsageError("there is no validation cut to measure on: all rows were trained on (validation-share 0)")
 
 
 def refresh_champion(options: argparse.Namespace) -> None:

@@ -1,6 +1,5 @@
 """Fine-tuning: mixed batches, a loss for rows with one label or none, the best epoch by the validation cut."""
 
-import json
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -201,11 +200,11 @@ def fit(
         state = {"model": method.state(), "report": report, "recipe": asdict(recipe), "history": list(history)}
         whole.save(state, run / f"epoch-{number}.pt")
         # Without a score the last epoch is the best there is.
-        if "score" not in report or not best.is_file() or report["score"] > _read(best)["score"]:
+        if "score" not in report or not best.is_file() or report["score"] > bundle.read_json(best)["score"]:
             whole.save(state, run / "best.pt")
             bundle.write_json(best, report)
         heard(report)
-        best_epoch = _read(best)["epoch"]
+        best_epoch = bundle.read_json(best)["epoch"]
         if not 0 < recipe.patience <= number - best_epoch:
             return False
         log.write("stopped", epoch=number, best_epoch=best_epoch)
@@ -235,10 +234,6 @@ def average(checkpoints: Sequence[dict]) -> dict:
     weights = {key: torch.stack([one["model"][key] for one in checkpoints]).mean(dim=0) for key in last["model"]}
     parts = [{"seed": one["recipe"]["seed"], "epoch": one["report"]["epoch"]} for one in checkpoints]
     return last | {"model": weights, "averaged": parts}
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _kept(text: str, share: float) -> bool:

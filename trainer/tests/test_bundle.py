@@ -141,6 +141,9 @@ def test_the_command_trains_the_real_encoder(
     rows = sum(entry["rows"] for entry in fourth["training"]["data"])
     assert [(event["labelled"], event["validation"]) for event in events if event["event"] == "start"] == [(rows, 0)]
     assert fourth["training"]["recipe"]["best_epoch"] == 2, "nothing to choose by: the last one"
+    assert main(["compare", *everything[:4], "--model", str(home / "4")]) == 64
+    assert main(["robust", *everything[:4], "--validation-share", "0", "--model", str(home / "4")]) == 64
+    assert capfd.readouterr().err.count("there is no validation cut to measure on") == 2
 
     # A version that is there stays as it is, and nothing is trained that would have no place.
     monkeypatch.setattr(train, "fit", None)

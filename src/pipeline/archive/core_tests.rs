@@ -321,14 +321,8 @@ fn a_revoke_waits_until_what_is_written_is_committed() {
 
 #[test]
 fn a_label_of_a_task_or_class_that_there_is_not_is_a_dead_letter_that_names_those_there_are() {
-    let task = Task {
-        name: "sentiment".to_owned(),
-        output: "sentiment_logits".to_owned(),
-        labels: ["negative", "positive"].map(str::to_owned).to_vec(),
-        temperature: 1.0,
-        abstain_below: 0.0,
-        aliases: [("Bullish".to_owned(), "positive".to_owned())].into(),
-    };
+    let aliases = [("Bullish".to_owned(), "positive".to_owned())].into();
+    let task = Task { aliases, ..Task::plain("sentiment", &["negative", "positive"]) };
     let mut core = core(false).knowing([task].into());
     let lease = assign(&mut core, 0, 0);
     let label = |task: &str, class: &str| {

@@ -44,15 +44,7 @@ fn settings() -> Settings {
 
 /// What labels may answer.
 fn tasks() -> Arc<[Task]> {
-    let task = Task {
-        name: "sentiment".to_owned(),
-        output: "sentiment_logits".to_owned(),
-        labels: ["negative", "positive"].map(str::to_owned).to_vec(),
-        temperature: 1.0,
-        abstain_below: 0.0,
-        aliases: BTreeMap::new(),
-    };
-    [task].into()
+    [Task::plain("sentiment", &["negative", "positive"])].into()
 }
 
 /// What stands in the letter of the record at an offset: the mended mapping reads the even ones.
