@@ -113,11 +113,13 @@ fn a_model_that_learnt_from_the_labels_is_promoted_and_one_that_learnt_nonsense_
 
     let nonsense = tempfile::tempdir().unwrap();
     archive(nonsense.path(), 240, |number, _| MOODS[number * 7 / 5 % 3].0);
-    let (code, told, said) = retrain(nonsense.path(), &models, EAGER);
+    let (code, told, said) = retrain(nonsense.path(), &models, &format!("method = \"lora\"\nrank = 2\n{EAGER}"));
     assert_eq!((code, champion(&models).as_str()), (20, "2"), "{told} {said}");
     assert_eq!(told["promoted"], false);
     let page = std::fs::read_to_string(nonsense.path().join("retrain/3/verdict.md")).unwrap();
     assert!(page.starts_with("# tiny version 3 is refused") && page.contains("Why not:"), "{page}");
+    let written = std::fs::read_to_string(models.tiny().join("3/manifest.json")).unwrap();
+    assert!(written.contains("\"method\": \"lora\"") && written.contains("\"rank\": 2"), "{written}");
     let verdict = std::fs::read_to_string(models.tiny().join("3/verdict.json")).unwrap();
     assert!(verdict.contains("\"passed\": false"), "{verdict}");
     // What training left is needed of who may be trained on alone: 90 MB each, of the model that ships.

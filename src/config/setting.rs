@@ -6,6 +6,7 @@ use super::tree::{Node, Value};
 use super::units::{ByteSize, parse_bytes, parse_duration, show_bytes, show_duration};
 use crate::event::Severity;
 use crate::model::Device;
+use crate::retrain::Method;
 use crate::stream::Delivery;
 use crate::telemetry::LogFormat;
 
@@ -213,5 +214,6 @@ macro_rules! choice {
 }
 
 choice!(Delivery, "a guarantee", "exactly-once" => ExactlyOnce, "at-least-once" => AtLeastOnce);
+choice!(Method, "a method whose weights can be exported", "full" => Full, "lora" => Lora, "adalora" => AdaLora);
 choice!(LogFormat, "a log format", "text" => Text, "json" => Json);
 choice!(Severity, "a severity", "info" => Info, "warning" => Warning, "critical" => Critical);

@@ -274,9 +274,11 @@ fn all_classes(dataset: &DatasetReport) -> BTreeMap<String, BTreeMap<String, usi
 /// All that decides what a run's candidate will be and what the gate says of it, beside the samples and labels.
 fn begun(it: &Retraining<'_>, champion: &str) -> Value {
     let RetrainSettings { epochs, patience, learning_rate, head_learning_rate, unlabelled_max, gate, .. } = it.settings;
+    let RetrainSettings { method, rank, method_learning_rate, .. } = it.settings;
     let DatasetPlan { validation_share, test_share, near_copy, seed, .. } = &it.plan;
     let regression = run::hash([it.model.directory.join(&it.model.name).join(REGRESSION_FILE)]);
     serde_json::json!({
+        "method": method, "rank": rank, "method_learning_rate": method_learning_rate,
         "champion": champion, "epochs": epochs, "patience": patience, "learning_rate": learning_rate,
         "head_learning_rate": head_learning_rate, "unlabelled_max": unlabelled_max,
         "validation_share": validation_share, "test_share": test_share, "near_copy": near_copy, "seed": seed, "gate": gate,
@@ -337,6 +339,9 @@ fn train(it: &Retraining<'_>, champion: &Path, run: &Run, told: &mut dyn FnMut(P
     for (option, value) in [
         ("--epochs", asked.epochs.to_string()),
         ("--patience", asked.patience.to_string()),
+        ("--method", asked.method.name().to_owned()),
+        ("--rank", asked.rank.to_string()),
+        ("--method-learning-rate", asked.method_learning_rate.to_string()),
         ("--learning-rate", asked.learning_rate.to_string()),
         ("--head-learning-rate", asked.head_learning_rate.to_string()),
         ("--unlabelled-max", asked.unlabelled_max.to_string()),

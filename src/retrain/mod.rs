@@ -36,5 +36,5 @@ pub use passed::{Passed, gate_of};
 pub use reference::{Judging, reference};
 pub use registry::{Action, Change, Registry, RegistryError, Version, Warrant};
 pub use row::{LabelledRow, Line};
-pub use settings::{GateSettings, RetrainSettings};
+pub use settings::{GateSettings, Method, RetrainSettings};
 pub use worth::{Candidate, worth_a_label};

@@ -7,6 +7,31 @@ use serde::Serialize;
 /// Test rows of a task without which no gain counts: of fewer, a bootstrap takes luck for certainty.
 pub(super) const GAIN_ROWS_MIN: usize = 30;
 
+/// What of the model learns, and the heads in any case. The trainer knows more methods; these leave weights that can be
+/// exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// All of it.
+    Full,
+    /// Matrices of a low rank beside every linear layer (Hu and others, 2021), added up at the end.
+    Lora,
+    /// The same, the ranks allotted while it learns (Zhang and others, 2023).
+    AdaLora,
+}
+
+impl Method {
+    /// As the trainer and the pipeline file call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Lora => "lora",
+            Self::AdaLora => "adalora",
+        }
+    }
+}
+
 /// How and with what is retrained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetrainSettings {
@@ -26,6 +51,12 @@ pub struct RetrainSettings {
     pub epochs: usize,
     /// Epochs without a better loss on the validation rows after which it stops.
     pub patience: usize,
+    /// What learns.
+    pub method: Method,
+    /// The rank of what LoRA adds; of AdaLoRA on average, in the end.
+    pub rank: usize,
+    /// How fast that learns which a method other than full adds.
+    pub method_learning_rate: f64,
     /// How fast the encoder's last layer learns, and the heads.
     pub learning_rate: f64,
     /// Likewise.
@@ -54,6 +85,9 @@ impl Default for RetrainSettings {
             unlabelled_max: 4_000,
             epochs: 6,
             patience: 2,
+            method: Method::Full,
+            rank: 8,
+            method_learning_rate: 1e-3,
             learning_rate: 5e-5,
             head_learning_rate: 1e-3,
             gate: GateSettings::default(),

@@ -9,11 +9,12 @@ import copy
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from . import adapters
+from . import adapters, loop
 from .errors import UsageError
 from .network import Classifier
 
@@ -38,9 +39,26 @@ class Choice:
     """A method and how large what it adds is; each size counts for its own method alone."""
 
     name: str
-    rank: int
-    prefix_tokens: int
-    adapter_width: int
+    rank: int = 8
+    prefix_tokens: int = 16
+    adapter_width: int = 64
+
+
+class Rates(Protocol):
+    """How fast what learns; the recipes of `train` and `refresh` say it."""
+
+    method: str
+    learning_rate: float
+    layer_decay: float
+    method_learning_rate: float
+    head_learning_rate: float
+    weight_decay: float
+
+
+def refuse_unknown(name: str) -> None:
+    """Raises UsageError where there is no such method."""
+    if name not in METHODS:
+        raise UsageError(f"unknown method {name}; there are {', '.join(METHODS)}")
 
 
 def refuse_export(name: str) -> None:
@@ -159,6 +177,15 @@ def install(model: Classifier, choice: Choice, steps: int, max_tokens: int) -> M
         method = _LowRank if choice.name == "lora" else _AllottedRank
     model.to(device)
     return method(model)
+
+
+def rates(model: Classifier, told: Rates) -> list[dict]:
+    """The optimiser's groups, once the method is installed: the encoder's layers or what was added, and the heads."""
+    if told.method == "full":
+        groups = loop.layered(model.encoder, told.learning_rate, told.layer_decay, told.weight_decay)
+    else:
+        groups = loop.groups(model.encoder, told.method_learning_rate, told.weight_decay)
+    return groups + loop.groups(model.heads, told.head_learning_rate, told.weight_decay)
 
 
 def _prefix(model: Classifier, tokens: int, max_tokens: int) -> None:

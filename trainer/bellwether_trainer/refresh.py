@@ -7,6 +7,7 @@ forget; a row labelled for one task gets the champion's answer for the other.
 
 import hashlib
 import json
+import math
 import random
 import re
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import augment, bundle, dataset, dither, dropout, loop, manifest, train, variants, whole
+from . import augment, bundle, dataset, dither, dropout, loop, manifest, methods, train, variants, whole
 from .champion import Champion, load
 from .dataset import Dataset
 from .errors import UsageError
@@ -36,6 +37,12 @@ _SOFT = train.Recipe(unlabelled_weight=1.0)
 class Recipe:
     """How a refresh learns; it is written into the manifest as it is."""
 
+    method: str = "full"
+    """What learns: one of `methods.METHODS` that can be exported."""
+    rank: int = 8
+    """Of LoRA's matrices; of AdaLoRA's on average, in the end."""
+    method_learning_rate: float = 1e-3
+    """How fast that learns which a method other than full adds; `learning_rate` and `layer_decay` are for full."""
     epochs: int = 6
     batch: int = 32
     learning_rate: float = 5e-5
@@ -194,7 +201,7 @@ def learn(
         # What the pipeline kept are calibrated answers, so ours are compared with them after the temperature too.
         logits = model(**pad([row.ids for row in batch]))
         heated = [output.float() / heat for output, heat in zip(logits, heats, strict=True)]
-        return train.row_loss(heated, batch, names, _SOFT)
+        return train.row_loss(heated, batch, names, _SOFT) + method.penalty()
 
     def keep(number: int) -> bool:
         report = {"epoch": number, **judge(champion, rows)}
@@ -202,20 +209,21 @@ def learn(
         better = before is None or report["loss"] is None or report["loss"] < before["loss"]
         log.write("epoch", epochs=recipe.epochs, **report, best=better)
         if better:
-            whole.save({"model": model.state_dict(), "report": report}, best)
+            whole.save({"model": method.state(), "report": report}, best)
         return not better and number - before["epoch"] >= recipe.patience
 
+    steps = math.ceil((len(labelled) + replayed) / recipe.batch) * recipe.epochs
+    method = methods.install(model, methods.Choice(recipe.method, recipe.rank), steps, champion.max_tokens)
     if not ended.is_file():
         if not (run / loop.STATE).is_file():
             best.unlink(missing_ok=True)
-        groups = loop.layered(model.encoder, recipe.learning_rate, recipe.layer_decay, recipe.weight_decay)
-        groups += loop.groups(model.heads, recipe.head_learning_rate, recipe.weight_decay)
+        groups = methods.rates(model, recipe)
         plan = loop.Plan(recipe.epochs, recipe.warm_up, recipe.gradient_norm_max, recipe.seed, loop.bf16_pays())
         chance = dropout.install(model, recipe.dropout, recipe.seed)
-        loop.Stage(model, groups, plan, epoch, loss, chance, run, log).run(keep)
+        loop.Stage(model, groups, plan, epoch, loss, chance, run, log, method.after_step).run(keep)
         ended.touch()
     kept = torch.load(best, weights_only=True)
-    model.load_state_dict(kept["model"])
+    method.restore(kept["model"])
     model.eval()
     return kept["report"]
 

@@ -57,8 +57,7 @@ def _recipe(options: argparse.Namespace) -> train.Recipe:
     recipe = train.Recipe(**{field.name: getattr(options, field.name) for field in fields(train.Recipe)})
     if recipe.epochs < 1 or recipe.batch < 1 or recipe.max_tokens < 3 or not 0.0 <= recipe.validation_share < 1.0:
         raise UsageError("epochs and batch are at least 1, max-tokens at least 3, validation-share from 0 to below 1")
-    if recipe.method not in methods.METHODS:
-        raise UsageError(f"unknown method {recipe.method}; there are {', '.join(methods.METHODS)}")
+    methods.refuse_unknown(recipe.method)
     if min(recipe.rank, recipe.prefix_tokens, recipe.adapter_width) < 1 or recipe.patience < 0:
         raise UsageError("rank, prefix-tokens and adapter-width are at least 1, patience at least 0")
     return recipe
@@ -206,6 +205,10 @@ def refresh_champion(options: argparse.Namespace) -> None:
     recipe = refresh.Recipe(**{field.name: getattr(options, field.name) for field in fields(refresh.Recipe)})
     if min(recipe.epochs, recipe.batch, recipe.patience) < 1 or min(recipe.replay, recipe.unlabelled_max) < 0:
         raise UsageError("epochs, batch and patience are at least 1, replay and unlabelled-max at least 0")
+    methods.refuse_unknown(recipe.method)
+    methods.refuse_export(recipe.method)
+    if recipe.rank < 1:
+        raise UsageError("rank is at least 1")
     order = refresh.Order(
         options.dataset, options.champion, options.run_dir, options.out, options.name, options.version
     )

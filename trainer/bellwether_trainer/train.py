@@ -183,11 +183,7 @@ def fit(
         "start", train=texts_count, labelled=len(labelled), validation=len(validation), steps=steps,
         device=device.type, trainable_share=share, **asdict(recipe),
     )  # fmt: skip
-    if recipe.method == "full":
-        groups = loop.layered(model.encoder, recipe.learning_rate, recipe.layer_decay, recipe.weight_decay)
-    else:
-        groups = loop.groups(model.encoder, recipe.method_learning_rate, recipe.weight_decay)
-    groups += loop.groups(model.heads, recipe.head_learning_rate, recipe.weight_decay)
+    groups = methods.rates(model, recipe)
     bf16 = loop.bf16_pays(device.type)
     plan = loop.Plan(recipe.epochs, recipe.warm_up, recipe.gradient_norm_max, recipe.seed, bf16, device.type)
     chance = dropout.install(model, recipe.dropout, recipe.seed)

@@ -213,6 +213,27 @@ def test_a_champion_for_two_devices_gets_a_candidate_for_both(home: Path, folder
     assert [golden["text"] for golden in after[1]["golden"]] == [golden["text"] for golden in before[1]["golden"]]
 
 
+@pytest.mark.parametrize("method", ["lora", "adalora"])
+def test_what_few_parameters_learn_beside_the_champion_is_added_up_and_ships(
+    home: Path, folder: Path, tmp_path: Path, method: str
+) -> None:
+    how = ["--method", method, "--rank", "4", "--method-learning-rate", "3e-2", "--epochs", "12", "--patience", "12"]
+    assert main(command(home, folder, tmp_path / "run", *how)) == 0
+    out = tmp_path / "models" / "small" / "2"
+    manifest.verify(out)
+    told = manifest.read(out)["training"]["recipe"]
+    assert (told["method"], told["rank"]) == (method, 4)
+    old, new = bundle.scorer(home / "small" / "1"), bundle.scorer(out)
+    wanted = [SENTIMENT.index(row["sentiment"]) for row in labelled(20, 9)]
+    kinds = [row["text"] for row in labelled(20, 9)]
+    assert share(best(old, kinds), wanted) < 0.6 < 0.8 <= share(best(new, kinds), wanted)
+    # The next refresh goes on from plain weights, by whichever method.
+    assert set(champion.load(out).model.state_dict()) == set(champion.load(home / "small" / "1").model.state_dict())
+    assert main(command(home, folder, tmp_path / "other", "--method", "prefix")) == 64
+    assert main(command(home, folder, tmp_path / "other", "--method", "magic")) == 64
+    assert not (tmp_path / "other").exists()
+
+
 def best(scorer: bundle.Scorer, texts: list[str]) -> list[int]:
     """The best sentiment of each text."""
     return scorer.logits(texts, [SENTIMENT])["sentiment"].argmax(axis=1).tolist()

@@ -29,6 +29,7 @@ impl World {
             resident.process.actors.iter().for_each(|actor| actor.script().clear());
             *resident.process.mood.lock().unwrap_or_else(PoisonError::into_inner) = Mood::Well;
         }
+        self.raise_the_limit();
         while self.append() {}
         (0..SETTLING).for_each(|_| self.round());
         let settled = (0..ROUNDS).any(|_| {

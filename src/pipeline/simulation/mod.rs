@@ -21,6 +21,7 @@
 )]
 
 mod committing;
+mod drained;
 mod healing;
 mod member;
 mod oracle;

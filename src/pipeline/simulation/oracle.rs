@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::posts::BROKEN;
 use super::process::Site;
 use super::{LABELS, PIPELINE};
 use crate::codec::{decode_alert, decode_label, decode_mention, decode_post, decode_scored};
@@ -258,7 +259,7 @@ fn archived(site: &Site, topics: &Topics, dead: &[Record]) -> Verdict {
         }
     }
     let bad = all(site, &Arc::from(LABELS));
-    let bad = bad.iter().filter(|record| record.value.as_deref() == Some(b"no label"));
+    let bad = bad.iter().filter(|record| record.value.as_deref() == Some(BROKEN));
     let expected = tally(bad.map(|record| origin(record).offset.to_string()));
     let letters = dead.iter().filter(|letter| text(letter, "__connect.errors.stage") == "archive");
     same(site, "dead labels", expected, &tally(letters.map(|letter| text(letter, "__connect.errors.offset"))))

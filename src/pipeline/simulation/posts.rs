@@ -11,6 +11,8 @@ use crate::stream::{Headers, Output};
 
 /// A text that the model fails on, alone.
 pub(super) const POISON: &str = "the stub was told to fail on this one";
+/// What nothing can read, be it a post or a label.
+pub(super) const BROKEN: &[u8] = b"{not json";
 
 const NEWS: [&str; 6] = [
     "beats on record profit, a strong quarter",
@@ -22,10 +24,22 @@ const NEWS: [&str; 6] = [
 ];
 const TICKERS: [&str; 5] = ["$AAA", "$BBB", "$CCC", "$DDD", "no one"];
 
-/// So many inputs, for topics with two partitions.
-pub(super) fn inputs(seed: u64, count: usize) -> Vec<Output> {
+/// So many inputs, for topics with two partitions. Where a limit is to be met, a stretch of them is of a producer that
+/// changed its format.
+pub(super) fn inputs(seed: u64, count: usize, is_limited: bool) -> Vec<Output> {
     let mut dice = Dice::new(seed ^ 0x5eed);
-    (0..count).map(|number| input(&mut dice, number)).collect()
+    let mut changed = Dice::new(seed ^ 0xbad);
+    let begin = changed.below(count);
+    let bad = if is_limited { begin..begin + count / 3 } else { 0..0 };
+    let mut all = Vec::new();
+    for number in 0..count {
+        let mut input = input(&mut dice, number);
+        if bad.contains(&number) && changed.chance(0.7) {
+            input.value = Some(Bytes::from_static(BROKEN));
+        }
+        all.push(input);
+    }
+    all
 }
 
 fn input(dice: &mut Dice, number: usize) -> Output {
@@ -40,7 +54,7 @@ fn input(dice: &mut Dice, number: usize) -> Output {
     let text = format!("{who} and {} {}", TICKERS[number / 30 % 3], if dice.chance(0.7) { mood } else { what });
     let known = format!("p{}", dice.below(number.max(1)));
     let value = match dice.below(24) {
-        0 => Bytes::from_static(b"{not json"),
+        0 => Bytes::from_static(BROKEN),
         1 => Bytes::from(json!({"id": format!("p{number}")}).to_string()),
         2 => Bytes::from(json!({"id": format!("p{number}"), "text": POISON}).to_string()),
         3 | 4 => Bytes::from(json!({"id": known, "action": "deleted"}).to_string()),
@@ -54,7 +68,7 @@ fn input(dice: &mut Dice, number: usize) -> Output {
 fn label(dice: &mut Dice, number: usize) -> Output {
     let at = "2026-03-02T13:30:00Z";
     let value = if dice.chance(0.3) {
-        Bytes::from_static(b"no label")
+        Bytes::from_static(BROKEN)
     } else {
         let (post, label) = (format!("p{number}"), "negative");
         let label = json!({"post_id": post, "task": "sentiment", "label": label, "annotator": "ann", "at": at});

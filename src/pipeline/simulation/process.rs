@@ -103,6 +103,8 @@ pub(super) struct Site {
     pub(super) disk: SickDisk,
     pub(super) delivery: Delivery,
     pub(super) settings: Arc<Settings>,
+    /// The limit until it is raised.
+    pub(super) limit: DeadLetterLimit,
     linker: Arc<Linker>,
     witness: Witness,
 }
@@ -134,8 +136,8 @@ fn scorer(version: &str, mood: &Arc<Mutex<Mood>>) -> Arc<dyn Scorer> {
 }
 
 impl Site {
-    pub(super) fn new(delivery: Delivery, clock: Arc<ManualClock>) -> Self {
-        let (log, settings) = (Log::new(), Arc::new(settings(delivery)));
+    pub(super) fn new(delivery: Delivery, clock: Arc<ManualClock>, limit: DeadLetterLimit) -> Self {
+        let (log, settings) = (Log::new(), Arc::new(settings(delivery, limit)));
         let topics = Topics::of(PIPELINE);
         for (topic, partitions) in [
             (&Arc::from(NEWS), 2),
@@ -161,7 +163,7 @@ impl Site {
             waiting: Arc::default(),
             drift: Arc::default(),
         };
-        Self { log, clock, disk: SickDisk::default(), delivery, settings, linker, witness }
+        Self { log, clock, disk: SickDisk::default(), delivery, settings, limit, linker, witness }
     }
 
     /// The topics of a stage.
@@ -256,11 +258,13 @@ impl Site {
     }
 }
 
-/// Offsets before a committed position that score and archive read once more.
-const TAIL: usize = 4;
+/// A limit on dead letters that some seeds meet.
+pub(super) const TIGHT: DeadLetterLimit = DeadLetterLimit { window_records: 8, share_max: 0.5 };
+/// Offsets before a committed position that score and archive read once more: a window of records and their markers.
+const TAIL: usize = 2 * TIGHT.window_records;
 
 /// Short horizons, so that a simulated quarter of an hour is longer than everything that is looked back at.
-fn settings(delivery: Delivery) -> Settings {
+fn settings(delivery: Delivery, dead_letters: DeadLetterLimit) -> Settings {
     let source =
         |topic: &str| SourceSettings { topic: Arc::from(topic), kind: Arc::from("news"), fields: FieldMap::default() };
     let rule = |name: &str, pattern: &str, bound, over| Rule {
@@ -297,7 +301,7 @@ fn settings(delivery: Delivery) -> Settings {
             Delivery::ExactlyOnce => Policy::Mixed([Quota { strategy: Strategy::Random, share: 1.0 }].into()),
             Delivery::AtLeastOnce => Policy::All,
         },
-        dead_letters: DeadLetterLimit::default(),
+        dead_letters,
         web: WebSettings::default(),
         log: LogSettings::default(),
         tick_interval: Duration::from_secs(5),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Plan;
 use super::committing::Ask;
 use super::process::{Mood, STAGES};
-use super::world::{DRAIN, ProcessId, World};
+use super::world::{DRAIN, ProcessId, SESSION, World};
 use crate::archive::Ailment;
 use crate::memory::{Call, Scripted};
 use crate::pipeline::dice::Dice;
@@ -52,6 +52,7 @@ impl World {
             8..10 => self.marker(dice),
             10 if dice.chance(0.2) => self.site.log.hold_markers(dice.chance(0.5)),
             11 if dice.chance(0.3) => self.revive(dice),
+            12 if dice.chance(0.05) => self.raise_the_limit(),
             _ => self.act(dice),
         }
     }
@@ -125,7 +126,7 @@ impl World {
             return;
         }
         let (id, stage) = (*dice.pick(&all), dice.below(3));
-        match dice.below(16) {
+        match dice.below(17) {
             0 | 1 => self.crash(id, dice),
             2 | 3 => {
                 let now = self.now();
@@ -172,8 +173,37 @@ impl World {
                 (0..=dice.below(if long { 30 } else { 3 })).for_each(|_| self.site.disk.ail(ailment));
                 self.note(|_| format!("FAULT the disk is {ailment:?}"));
             }
+            15 => self.die_inside(stage, dice),
             _ => self.jump_or_repeat(id, stage, dice),
         }
+    }
+
+    /// Whoever commits for a stage dies in it, or when it is decided and markers are missing, and others take over while
+    /// it hides what is committed.
+    fn die_inside(&mut self, stage: usize, dice: &mut Dice) {
+        let calls: [fn(&Ask) -> bool; 3] =
+            [|ask| matches!(ask, Ask::SendOffsets(_)), |ask| matches!(ask, Ask::Commit), |_| false];
+        let call = *dice.pick(&calls);
+        self.site.log.hold_markers(dice.chance(0.7));
+        self.pass(self.site.settings.kafka.commit_interval);
+        for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
+            let Some(resident) = self.residents.get_mut(&id) else { continue };
+            if resident.paused.is_some() || resident.unaware[stage] {
+                continue;
+            }
+            let actor = &mut resident.process.actors[stage];
+            if std::mem::take(&mut resident.must_join[stage]) {
+                actor.port().rejoin();
+            }
+            if let Err(why) = actor.turn() {
+                self.halt(id, stage, &why);
+            } else if actor.commit_until(|_| true) {
+                actor.commit_until(call);
+                self.kill(id, "FAULT SIGKILL in a commit");
+            }
+        }
+        self.start(None);
+        self.pass(SESSION);
     }
 
     /// Partitions go to somebody else while a commit of theirs is about to make a call; the revoke does not wait for it,

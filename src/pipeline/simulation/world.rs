@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use super::member::DEADLINE;
 use super::posts::inputs;
-use super::process::{Process, STAGES, Site};
+use super::process::{Process, STAGES, Site, TIGHT};
 use super::{Plan, START};
+use crate::pipeline::DeadLetterLimit;
 use crate::pipeline::dice::Dice;
 use crate::stream::{Delivery, Output, Partition, Position};
 use crate::time::{Clock as _, ManualClock, Timestamp};
 
 /// How long a silent member stays in its group.
-const SESSION: Duration = Duration::from_secs(6);
+pub(super) const SESSION: Duration = Duration::from_secs(6);
 /// How long a revoke waits for its stage.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
 /// How long a transaction may be open.
@@ -77,10 +78,12 @@ impl World {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(START)));
         let at_least_once = Dice::new(plan.seed ^ 0xa110).chance(0.2);
         let delivery = if at_least_once { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
-        let mut waiting = inputs(plan.seed, plan.posts);
+        let is_limited = Dice::new(plan.seed ^ 0xdead).chance(0.25);
+        let limit = if is_limited { TIGHT } else { DeadLetterLimit::default() };
+        let mut waiting = inputs(plan.seed, plan.posts, is_limited);
         waiting.reverse();
         let mut world = Self {
-            site: Site::new(delivery, clock),
+            site: Site::new(delivery, clock, limit),
             residents: BTreeMap::new(),
             groups: Default::default(),
             ghosts: BTreeMap::new(),
@@ -156,6 +159,7 @@ impl World {
         let is = |state: fn(&Resident) -> bool| self.residents.get(&id).is_some_and(state);
         let good = ["sim:", DEADLINE];
         let excused = good.iter().any(|reason| why.contains(reason))
+            || self.is_over_the_limit(stage, why)
             || (is(|resident| resident.repeated) && why.contains("went back"))
             || (is(|resident| resident.outdone) && why.contains("another producer has this transactional id"));
         if !excused {
