@@ -101,13 +101,18 @@ impl Source {
         }
     }
 
-    /// Takes a partition away without a word (a lost assignment).
+    /// Takes a partition away without a word (a lost assignment). The stage hears of it even where it is not placed yet:
+    /// after a reset it knows it all the same.
     pub fn lose(&mut self, partition: &Partition) {
+        let placing = self.placing.len();
         self.placing.retain(|placing| placing.lease.partition() != partition);
         let owned = self.owned.remove(partition).map(|owned| owned.lease);
-        if let Some(lease) = owned.or_else(|| self.leaving.remove(partition)) {
-            lease.turn_off();
+        let lease = owned.or_else(|| self.leaving.remove(partition));
+        if lease.is_some() || self.placing.len() < placing {
             self.waiting.push_back(Feed::Lost { partitions: vec![partition.clone()] });
+        }
+        if let Some(lease) = lease {
+            lease.turn_off();
         }
     }
 
