@@ -90,6 +90,7 @@ impl Figures {
     fn settle_whole(self, outcome: &Outcome, sent: usize) {
         self.tell(outcome);
         outcome.assert_whole();
+        assert!(outcome.retractions > 0 && outcome.labels > 0, "the load takes posts back and labels some");
         // What its sender had given up and sent again may stand in an input twice.
         let came: BTreeSet<_> = outcome.inputs.values().map(Message::key).collect();
         assert_eq!(came.len(), sent, "records that were sent and records that came in");

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::json;
 
-use super::{Figures, at_most, times, trial};
+use super::{Figures, at_most, finish, times, trial};
 use crate::trial::{Follower, Moment, Running, SOON, Trial, wait_for};
 
 /// How the clients of a test hear of new partitions within a second, and not within half a minute.
@@ -80,7 +81,8 @@ fn a_topic_that_is_deleted_stops_the_pipeline_with_its_name() {
     for _ in 0..count {
         let trial = Trial::new("deleted");
         trial.done(&["topics"]);
-        for topic in [trial.input("news"), trial.own("scored"), trial.own("alerts")] {
+        for role in ["index", "alerts", "dead-letters", "scored", "in-news"] {
+            let topic = if role == "in-news" { trial.input("news") } else { trial.own(role) };
             let follower = Follower::start(&trial);
             let load = trial.load(250);
             let mut running = trial.run_as("only");
@@ -94,6 +96,18 @@ fn a_topic_that_is_deleted_stops_the_pipeline_with_its_name() {
             // Nor does a restart make it anew: that is for somebody to decide.
             stops(&mut trial.run_as("only"), 69, &topic, "missing topics");
             trial.done(&["topics"]);
+            // What stood there is gone, and nothing else.
+            if ["index", "alerts", "dead-letters"].contains(&role) {
+                finish(&trial);
+                let mut outcome = trial.sums();
+                if role == "dead-letters" {
+                    let letters =
+                        outcome.inputs.iter().filter(|(_, input)| input.payload().unwrap().ends_with(b"broken"));
+                    let gone: Vec<String> = letters.map(|(place, _)| format!("{place:?}")).collect();
+                    outcome.lost.retain(|place| !gone.contains(place));
+                }
+                outcome.assert_exact();
+            }
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::StringArray;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-/// One file below `samples`.
+/// One file of the archive.
 #[derive(Debug)]
 pub struct Segment {
     /// Topic and partition of the records.
@@ -17,17 +17,27 @@ pub struct Segment {
     pub ids: Vec<String>,
 }
 
-/// Every file that bears a final name; one that is torn fails the test.
+/// Every file of the samples that bears a final name; one that is torn fails the test.
 pub fn segments(archive: &Path) -> Vec<Segment> {
-    let mut folders = vec![archive.join("samples")];
+    assert!(archive.join("samples").is_dir(), "the archive has samples");
+    files(archive.join("samples"), "id")
+}
+
+/// Likewise of the labels, by the id of their post; none where nobody gave one.
+pub fn label_segments(archive: &Path) -> Vec<Segment> {
+    files(archive.join("labels"), "post_id")
+}
+
+fn files(folder: PathBuf, id: &str) -> Vec<Segment> {
+    let mut folders = vec![folder];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("the archive has samples") {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "parquet") {
-                found.push(segment(&path));
+                found.push(segment(&path, id));
             }
         }
     }
@@ -48,7 +58,7 @@ pub fn gaps(segments: &[Segment]) -> Vec<String> {
     gaps
 }
 
-fn segment(path: &Path) -> Segment {
+fn segment(path: &Path, id: &str) -> Segment {
     let torn = |error: &dyn std::fmt::Display| -> String { format!("{} is torn: {error}", path.display()) };
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap())
         .unwrap_or_else(|error| panic!("{}", torn(&error)));
@@ -58,7 +68,7 @@ fn segment(path: &Path) -> Segment {
     let mut ids = Vec::new();
     for batch in builder.build().unwrap() {
         let batch = batch.unwrap_or_else(|error| panic!("{}", torn(&error)));
-        let column: &StringArray = batch.column_by_name("id").unwrap().as_any().downcast_ref().unwrap();
+        let column: &StringArray = batch.column_by_name(id).unwrap().as_any().downcast_ref().unwrap();
         ids.extend(column.iter().map(|id| id.unwrap().to_owned()));
     }
     Segment {

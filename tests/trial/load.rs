@@ -1,6 +1,7 @@
 //! Posts with known ids, sent at a steady pace while a test breaks things. Each is there in the end: what a client gives
 //! up, or keeps for long, as it may when a broker dies or hangs, is sent again, by a new client if need be. Every
-//! hundredth is no JSON and must become a dead letter.
+//! hundredth is no JSON and must become a dead letter; one in twenty takes an earlier one back with another text, one in
+//! twenty deletes one; and somebody labels every fiftieth.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -51,7 +52,7 @@ impl Drop for Load {
 impl Trial {
     /// Sends posts at a pace until the load is stopped.
     pub fn load(&self, per_second: u32) -> Load {
-        let (config, topics) = (self.producer_config(), [self.input("news"), self.input("social")]);
+        let (config, topics) = (self.producer_config(), self.targets());
         let mut producer = sender(&config);
         let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
         let stop = Arc::new(AtomicBool::new(false));
@@ -83,16 +84,24 @@ impl Trial {
 
     /// As [`Trial::pile_up`], each post with so many bytes more that nobody reads.
     pub fn pile_up_large(&self, count: usize, bytes: usize) {
-        let (producer, topics) = (sender(&self.producer_config()), [self.input("news"), self.input("social")]);
+        let (producer, topics) = (sender(&self.producer_config()), self.targets());
         let first = self.next_post.fetch_add(10_000_000, Ordering::Relaxed);
         for number in 0..count {
             send(&producer, &topics, first + number, bytes);
         }
         flush(&producer);
     }
+
+    /// Where news, social posts and labels go.
+    fn targets(&self) -> [String; 3] {
+        [self.input("news"), self.input("social"), self.own("labels")]
+    }
 }
 
 type Sender = ThreadedProducer<Reports>;
+
+/// When a label is said to be given.
+const AT: &str = "2026-03-02T13:30:00Z";
 
 /// A client that delivers nothing for so long is stuck.
 const STUCK: Duration = Duration::from_secs(15);
@@ -152,14 +161,24 @@ fn flush(producer: &Sender) {
     }
 }
 
-fn send(producer: &Sender, topics: &[String; 2], number: usize, bytes: usize) {
-    let (is_news, mut post) = post(number);
-    if bytes > 0 {
-        post["attachment"] = "x".repeat(bytes).into();
+fn send(producer: &Sender, [news, social, labels]: &[String; 3], number: usize, bytes: usize) {
+    let (is_news, mut sent) = post(number);
+    // Each record has a key of its own, by which it is counted: what takes a post back may stand in another partition.
+    let key = text(&sent["id"]);
+    match number % 20 {
+        3 => (sent["id"], sent["action"]) = (post(number - 2).1["id"].take(), "updated".into()),
+        14 => sent = json!({ "id": post(number - 4).1["id"], "action": "deleted" }),
+        _ => {}
     }
-    let key = text(&post["id"]);
-    let value = if number % 100 == 99 { format!("{{\"id\": \"{key}\", broken") } else { post.to_string() };
-    queue(producer, &topics[usize::from(!is_news)], key.as_bytes(), value.as_bytes());
+    if bytes > 0 {
+        sent["attachment"] = "x".repeat(bytes).into();
+    }
+    let value = if number % 100 == 99 { format!("{{\"id\": \"{key}\", broken") } else { sent.to_string() };
+    queue(producer, if is_news { news } else { social }, key.as_bytes(), value.as_bytes());
+    if number % 50 == 25 {
+        let label = json!({ "post_id": key, "task": "sentiment", "label": "neutral", "annotator": "ann", "at": AT });
+        queue(producer, labels, key.as_bytes(), label.to_string().as_bytes());
+    }
 }
 
 /// The queue is full while a broker is away: there is room again when it is back.

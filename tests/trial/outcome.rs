@@ -1,5 +1,6 @@
 //! The sums at the end: every record that came in against every record that went out.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use serde_json::{Value, json};
 
 use super::Trial;
-use super::archive::{gaps, segments};
+use super::archive::{gaps, label_segments, segments};
 
 /// Topic, partition, offset.
 pub type Place = (String, i32, i64);
@@ -17,6 +18,9 @@ pub struct Outcome {
     pub inputs: BTreeMap<Place, OwnedMessage>,
     pub scored: Vec<Value>,
     pub dead: Vec<OwnedMessage>,
+    /// Retractions that stand among the mentions, and rows of labels in the archive.
+    pub retractions: usize,
+    pub labels: usize,
     /// What should be there and is not.
     pub lost: Vec<String>,
     /// What stands twice.
@@ -38,7 +42,8 @@ impl Trial {
         // The marks of those that were sent again stand among them.
         let is_mark = |message: &OwnedMessage| header(message, "ce_type").as_deref() == Some("bellwether.replay.v1");
         let dead: Vec<OwnedMessage> = read("dead-letters").into_iter().filter(|letter| !is_mark(letter)).collect();
-        let mut outcome = Outcome { inputs, scored, dead, lost: Vec::new(), twice: Vec::new(), invented: Vec::new() };
+        let (lost, twice, invented) = (Vec::new(), Vec::new(), Vec::new());
+        let mut outcome = Outcome { inputs, scored, dead, retractions: 0, labels: 0, lost, twice, invented };
         outcome.judge_records();
         let placed = |message: &OwnedMessage| {
             let mut record = json_of(message);
@@ -47,6 +52,8 @@ impl Trial {
         };
         let mentions: Vec<Value> = read("mentions").iter().map(placed).collect();
         outcome.judge_mentions(mentions.iter().filter(|record| record["type"] == "mention"));
+        let partitions = self.committed("signal", &self.own("mentions")).len();
+        outcome.judge_retractions(mentions.iter().filter(|record| record["type"] == "retraction"), partitions);
         for kind in ["index", "alerts"] {
             outcome.judge_ids(kind, read(kind).iter().map(json_of).map(|record| text(&record["id"])));
         }
@@ -65,6 +72,7 @@ impl Trial {
     pub fn sums_with_archive(&self, archive: &Path) -> Outcome {
         let mut outcome = self.sums();
         outcome.lost.extend(self.judge_signals());
+        outcome.judge_labels(self, archive);
         let segments = segments(archive);
         outcome.lost.extend(gaps(&segments));
         let rows: Vec<String> = segments.into_iter().flat_map(|segment| segment.ids).collect();
@@ -109,6 +117,29 @@ impl Outcome {
         self.judge_ids("scored", self.scored.iter().map(|post| text(&post["id"])).collect::<Vec<_>>().into_iter());
     }
 
+    /// A row for each label, and spans that touch.
+    fn judge_labels(&mut self, trial: &Trial, archive: &Path) {
+        let segments = label_segments(archive);
+        self.lost.extend(gaps(&segments));
+        self.labels = segments.iter().map(|segment| segment.ids.len()).sum();
+        let counted = |ids: Vec<String>| {
+            let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+            ids.into_iter().for_each(|id| *counts.entry(id).or_default() += 1);
+            counts
+        };
+        let given: Vec<Value> = trial.read(&trial.own("labels")).iter().map(json_of).collect();
+        let given = counted(given.iter().map(|label| text(&label["post_id"])).collect());
+        let mut kept = counted(segments.into_iter().flat_map(|segment| segment.ids).collect());
+        for (id, wanted) in given {
+            match kept.remove(&id).unwrap_or(0).cmp(&wanted) {
+                Ordering::Less => self.lost.push(format!("a label of {id} is not in the archive")),
+                Ordering::Greater => self.twice.push(format!("the archive has a label of {id} twice")),
+                Ordering::Equal => {}
+            }
+        }
+        self.invented.extend(kept.into_keys().map(|id| format!("a label of {id} in the archive that nobody gave")));
+    }
+
     /// A mention for each subject of each scored post, and no other.
     fn judge_mentions<'a>(&mut self, mentions: impl Iterator<Item = &'a Value> + Clone) {
         let mut seen = BTreeMap::new();
@@ -132,6 +163,28 @@ impl Outcome {
             }
         }
         self.invented.extend(of_post.keys().map(|place| format!("mentions of {place:?}, which was never scored")));
+    }
+
+    /// A retraction in each partition of the mentions for each post that was updated or deleted, and no other.
+    fn judge_retractions<'a>(&mut self, told: impl Iterator<Item = &'a Value>, partitions: usize) {
+        let taken_back = self.scored.iter().filter(|post| post["action"] != "created");
+        let numbers = |post: &Value| {
+            let (id, post_id) = (text(&post["id"]), text(&post["post_id"]));
+            (0..partitions).map(move |number| (format!("{id}+retraction-{number}"), post_id.clone()))
+        };
+        let mut expected: BTreeMap<String, String> = taken_back.flat_map(numbers).collect();
+        let mut seen = BTreeSet::new();
+        for retraction in told {
+            self.retractions += 1;
+            let (id, at) = (text(&retraction["id"]), text(&retraction["stands_at"]));
+            let wanted = expected.remove(&id);
+            if !seen.insert(id.clone()) {
+                self.twice.push(format!("mentions has {id} twice, the second time at {at}"));
+            } else if wanted.as_deref() != retraction["post_id"].as_str() {
+                self.invented.push(format!("{id} takes back {}, not {wanted:?}", retraction["post_id"]));
+            }
+        }
+        self.lost.extend(expected.into_keys());
     }
 
     fn judge_ids(&mut self, place: &str, all: impl Iterator<Item = String>) {
