@@ -1,10 +1,12 @@
 """Plants the bugs of tests/planted.toml, one after the other, in a copy of the sources and runs the simulation there.
+What is planted in Kafka's adapter names a test of its own, which runs on a real broker.
 
 Prints a table; fails when a bug is not found within the seeds. With --check it only looks whether every bug still fits
 the sources, which takes no time: `make test` does that. Names as arguments plant those alone.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -52,12 +54,48 @@ def target_folder():
 
 
 def simulate(folder, seeds):
-    """Runs the simulation; its exit status and what it said. Tests of other rooms prove nothing here."""
-    ours = {"SIMULATION_SEEDS": f"0..{seeds}", "SIMULATION_BRIEF": "1", "RUST_BACKTRACE": "0"}
-    ours |= {"CARGO_TARGET_DIR": target_folder()}
-    command = ["cargo", "test", "--locked", "--lib", TEST]
+    """Runs the simulation; what finds the bug, None when nothing does. Tests of other rooms prove nothing here."""
+    ours = {"SIMULATION_SEEDS": f"0..{seeds}", "SIMULATION_BRIEF": "1"}
+    said = failing(folder, ["--lib", TEST], ours)
+    if said is None:
+        return None
+    failed = re.search(r"seeds failed\nseed (\d+): (.*)", said)
+    panicked = re.search(r"panicked at (src/pipeline/simulation|src/stream).*\n(.*)", said)
+    if failed:
+        return f"{failed[1]}: {failed[2]}"
+    return f"at once: {panicked[2]}" if panicked else uncompiled(said)
+
+
+def on_kafka(folder, test, servers):
+    """Runs a test on a real broker; what it says, None when it passes."""
+    said = failing(folder, ["--test", "promises", test], {"BELLWETHER_TEST_KAFKA": servers})
+    if said is None:
+        return None
+    panicked = re.search(r"panicked at tests/.*\n(.*)", said)
+    return f"`{test.rpartition('::')[2]}`: {panicked[1]}" if panicked else uncompiled(said)
+
+
+def failing(folder, tests, ours):
+    """Runs tests there; what they say when they fail."""
+    ours = ours | {"RUST_BACKTRACE": "0", "CARGO_TARGET_DIR": target_folder()}
+    command = ["cargo", "test", "--locked", *tests]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | ours)
-    return run.returncode, run.stdout + run.stderr
+    return None if run.returncode == 0 else run.stdout + run.stderr
+
+
+def uncompiled(said):
+    raise SystemExit(f"it does not compile:\n{said[-3000:]}")
+
+
+@contextlib.contextmanager
+def broker(folder):
+    """The address of a broker that ends with the block."""
+    script = HERE / "scripts/kafka/broker.sh"
+    started = subprocess.run([script, "start", folder], capture_output=True, text=True, check=True)
+    try:
+        yield started.stdout.strip()
+    finally:
+        subprocess.run([script, "kill", folder], check=False)
 
 
 def main():
@@ -73,32 +111,29 @@ def main():
             planted(bug, HERE)
         print(f"{len(bugs)} bugs can be planted")
         return
+    bugs = [bug for bug in bugs if not arguments.names or bug["name"] in arguments.names]
     survivors = []
-    print("| planted bug | what it breaks | the first seed that finds it |\n| --- | --- | --- |", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "sources"
-        folder.mkdir()
-        copy_of_the_sources(folder)
+    print(
+        "| planted bug | what it breaks | what finds it: the first seed, or a test |\n| --- | --- | --- |", flush=True
+    )
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
+        pristine, folder = Path(scratch) / "pristine", Path(scratch) / "sources"
+        pristine.mkdir()
+        copy_of_the_sources(pristine)
+        shutil.copytree(pristine, folder)
+        servers = None
+        if any("test" in bug for bug in bugs):
+            servers = stack.enter_context(broker(Path(scratch) / "broker"))
         for bug in bugs:
-            if arguments.names and bug["name"] not in arguments.names:
-                continue
-            for file, text in planted(bug, HERE).items():
+            for file, text in planted(bug, pristine).items():
                 (folder / file).write_text(text)
-            code, said = simulate(folder, arguments.seeds)
-            failed = re.search(r"seeds failed\nseed (\d+): (.*)", said)
-            panicked = re.search(r"panicked at (src/pipeline/simulation|src/stream).*\n(.*)", said)
-            if failed:
-                row = f"{failed[1]}: {failed[2]}"
-            elif code != 0 and panicked:
-                row = f"at once: {panicked[2]}"
-            elif code != 0:
-                raise SystemExit(f"`{bug['name']}` does not compile:\n{said[-3000:]}")
-            else:
+            test = bug.get("test")
+            found = on_kafka(folder, test, servers) if test else simulate(folder, arguments.seeds)
+            if found is None:
                 survivors.append(bug["name"])
-                row = "NOT FOUND"
-            print(f"| {bug['name']} | {bug['breaks']} | {row[:120]} |", flush=True)
+            print(f"| {bug['name']} | {bug['breaks']} | {(found or 'NOT FOUND')[:160]} |", flush=True)
             for edit in edits(bug):
-                shutil.copy(HERE / edit["file"], folder / edit["file"])
+                shutil.copy(pristine / edit["file"], folder / edit["file"])
     if survivors:
         raise SystemExit(f"not found: {', '.join(survivors)}")
 

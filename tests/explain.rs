@@ -19,6 +19,22 @@ fn explain(arguments: &[&str], input: &str, colours: &str) -> String {
     String::from_utf8(stdout).unwrap()
 }
 
+#[test]
+fn the_runtime_reports_nothing_to_its_maker() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+    command.args(["explain", "--device", "cpu", TEXT]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // As a user starts it, on no build server: there it is silent by itself.
+    let runtime = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH is set by `make test`");
+    command.env_clear().env("HOME", home.path()).env("ORT_DYLIB_PATH", runtime);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(String::from_utf8_lossy(&done.stdout).contains("negative"));
+    // What it would report it keeps there until it is sent, beside an id of this machine.
+    let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }

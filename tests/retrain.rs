@@ -184,7 +184,7 @@ fn too_few_labels_and_a_trainer_that_is_not_there_are_said_and_change_nothing() 
         .unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(69), "{said}");
-    assert!(said.contains("there is no trainer at") && said.contains("scripts/python-env.sh"), "{said}");
+    assert!(said.contains("there is no trainer's environment at") && said.contains("scripts/python-env.sh"), "{said}");
     assert_eq!(champion(&models), "1");
 }
 

@@ -13,7 +13,7 @@ set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 . "$here/../say.sh"
 
-[ $# -eq 2 ] || [ "$#-$1" = 3-start ] || die "usage: $0 start|stop|kill DIR" "name what to do and the broker's folder"
+[ $# -eq 2 ] || [ "$#-${1:-}" = 3-start ] || die "usage: $0 start|stop|kill DIR" "name what to do and the broker's folder"
 command=$1 first=${3:-}
 mkdir -p "$2"
 dir="$(cd "$2" && pwd)"

@@ -27,6 +27,7 @@ mod output;
 pub mod play;
 mod registry;
 mod replay;
+mod reports;
 mod retrain;
 mod retrain_args;
 mod row;
@@ -55,6 +56,9 @@ pub use row::Row;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(exit) = reports::keep_silent() {
+        return ExitCode::from(exit as u8);
+    }
     defect::end_on_panic();
     let exit = match Arguments::try_parse() {
         Ok(arguments) => dispatch(arguments).err().map_or(Exit::Done, |failure| failure.tell()),

@@ -248,9 +248,7 @@ fn advice(summary: &Summary, request: &PlayRequest, settings: &Settings) -> Vec<
         let query = format!("select sentiment_label, count(*) from '{path}/samples/*/*.parquet' group by 1");
         lines.push(format!("  the samples              duckdb -c \"{query}\""));
     } else {
-        lines.push(
-            "  no samples               [sample] says which posts are kept; policy = \"all\" keeps each".to_owned(),
-        );
+        lines.push("  no samples               [sample] says which posts are kept; share = 1.0 keeps each".to_owned());
     }
     let program = std::env::args().next().unwrap_or_else(|| "bellwether".to_owned());
     if &*settings.name == "demo" {

@@ -25,6 +25,9 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
         ModelAction::List { json } => list(&registry, *json, &mut output)?,
         ModelAction::Show { version, json } => show(&registry, &folder, version.as_deref(), *json, &mut output)?,
         ModelAction::Promote { version, force, warrant } => {
+            if registry.champion().ok().as_ref() == Some(version) {
+                return Err(told(RegistryError::Already(version.clone())));
+            }
             check(&registry, &folder, version, warrant, &mut output)?;
             let warrant = warrant_of(warrant);
             let change = if *force {

@@ -25,7 +25,7 @@ const NAP: Duration = Duration::from_millis(50);
 /// Runs the command.
 ///
 /// # Errors
-/// With 65 at a bad line, with 69 when Kafka cannot be reached or a record was not delivered.
+/// With 65 at a bad line, when those before it are sent and said, with 69 when Kafka cannot be reached or a record was not delivered.
 pub(crate) fn run(arguments: &Replay, global: &Global) -> Result<(), Failure> {
     let settings = load(&arguments.file, global)?.settings;
     if let Some(topic) = &arguments.topic
@@ -40,7 +40,14 @@ pub(crate) fn run(arguments: &Replay, global: &Global) -> Result<(), Failure> {
     let mut sender = Sender::new(&settings, arguments)?;
     let limit = usize::try_from(arguments.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     for record in lines.take(limit) {
-        let record = record.map_err(|error| Failure::of(error.into()))?;
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                // Whoever mends the line must know what went before it.
+                sender.finish()?;
+                return Err(Failure::of(error.into()));
+            }
+        };
         if !sender.wait_for(record.at) {
             break;
         }

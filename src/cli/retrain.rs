@@ -195,7 +195,7 @@ fn tell(ending: &Ending, json: bool) -> Result<(), Failure> {
             let rare = rare.collect::<Vec<_>>().join("; ");
             Err(Failure {
                 exit: Exit::TooFewLabels,
-                message: format!("{have} posts are labelled, {missing} are missing to {wanted}. {rare}"),
+                message: format!("{have} posts are labelled and {wanted} are needed: {missing} are missing. {rare}"),
                 remedy:
                     "label more with bellwether label FILE, which shows the hardest first; or lower retrain.labels_min and, \
                      below 30 / test_share, raise retrain.test_share: so many rows are needed to judge by"

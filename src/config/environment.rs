@@ -23,6 +23,16 @@ pub fn ort_dylib_path() -> Option<PathBuf> {
     std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// Set to `1` before it is loaded, ONNX Runtime reports nothing to its maker.
+pub const REPORTING: &str = "ORT_DISABLE_TELEMETRY";
+
+/// Whether somebody has decided what ONNX Runtime reports.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn is_reporting_decided() -> bool {
+    std::env::var_os(REPORTING).is_some()
+}
+
 /// Who runs this process, as `USER` says.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]

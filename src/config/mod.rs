@@ -23,7 +23,7 @@ mod trial;
 mod units;
 
 pub use case::{CaseAlert, CasePost, TestCase};
-pub use environment::{environment, ort_dylib_path, user};
+pub use environment::{REPORTING, environment, is_reporting_decided, ort_dylib_path, user};
 pub use load::{Loaded, load, load_text};
 pub use problem::{Place, Problem};
 pub use units::parse_duration;

@@ -6,7 +6,10 @@ use crate::stream::{Fault, Output};
 
 /// What librdkafka says about the error: it knows what may follow.
 pub(super) fn fault(error: &Theirs) -> Fault {
-    let why = error.to_string();
+    let mut why = error.to_string();
+    if let Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) = error.rdkafka_error_code() {
+        why.push_str("; does another process run with this `kafka.instance`? Give each its own");
+    }
     match error {
         Theirs::Transaction(inner) if inner.is_fatal() => Fault::Fatal(why),
         Theirs::Transaction(inner) if inner.txn_requires_abort() => Fault::Abortable(why),

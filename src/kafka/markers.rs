@@ -53,6 +53,8 @@ pub(super) struct Markers {
     clock: Arc<dyn Clock>,
     present: Trace,
     last: Trace,
+    /// Since when the group has not the positions of the last commit.
+    missed_since: Option<Duration>,
 }
 
 /// What has no marker, or may have none.
@@ -93,6 +95,7 @@ impl Markers {
             clock: clock.clone(),
             present: Trace { written, positions, is_asked: false },
             last: Trace::default(),
+            missed_since: None,
         }
     }
 
@@ -126,6 +129,7 @@ impl Markers {
 
     /// The present transaction is aborted, and nothing that has to be is without a marker.
     pub(super) fn settled(&mut self) {
+        self.missed_since = None;
         if !self.present.is_nowhere() {
             (self.present, self.last) = (Trace::default(), Trace::default());
         }
@@ -136,8 +140,9 @@ impl Markers {
     ///
     /// # Errors
     /// `Retriable` when a partition does not say where it ends: nobody leads it yet; and when the group has not the positions
-    /// of the last commit, although it was acknowledged. If they do not come, only a start from what is committed helps.
-    pub(super) fn unmarked(&self, limit: Duration) -> Result<Unmarked, Fault> {
+    /// of the last commit, although it was acknowledged: they may be late. [`Fault::Undone`] when they do not come for as
+    /// long as a transaction may last: what that one wrote counts as the present one's from then on.
+    pub(super) fn unmarked(&mut self, limit: Duration) -> Result<Unmarked, Fault> {
         if self.present.is_nowhere() {
             return Ok(Unmarked::default());
         }
@@ -145,11 +150,26 @@ impl Markers {
         let scout = Scout::new(&self.settings, &self.group, &self.clock).map_err(unanswered)?;
         let found = self.look(&scout, &Deadline::after(&self.clock, limit));
         client::end_aside(scout);
-        found.map_err(unanswered)?.ok_or_else(|| {
-            let why = "the group has not the positions of a commit that was acknowledged: the broker has left its markers \
-                       out (KAFKA-20734), unless they are late; a start goes on from what is committed";
-            Fault::Retriable(why.to_owned())
-        })
+        found.map_err(unanswered)?.ok_or_else(|| self.missed())
+    }
+
+    /// The last commit is not the group's.
+    fn missed(&mut self) -> Fault {
+        let why =
+            "the group has not the positions of a commit that was acknowledged: the broker has left its markers out \
+                   (KAFKA-20734), unless they are late"
+                .to_owned();
+        let now = self.clock.monotonic();
+        if now.saturating_sub(*self.missed_since.get_or_insert(now)) < self.settings.transaction_timeout {
+            return Fault::Retriable(why);
+        }
+        let last = std::mem::take(&mut self.last);
+        let partitions = last.positions.iter().map(|(at, _)| at.clone()).collect();
+        self.present.written.extend(last.written);
+        if self.present.positions.is_empty() {
+            self.present.positions = last.positions;
+        }
+        Fault::Undone { partitions, why }
     }
 
     /// `None` where the last commit is not the group's.

@@ -119,7 +119,9 @@ fn cleared(
     loop {
         match port.clear(deadline.left()) {
             Ok(()) => return Ok(port),
-            Err(Fault::Retriable(why) | Fault::FencedMember(why)) => again(settings, deadline, clock, why)?,
+            Err(Fault::Retriable(why) | Fault::FencedMember(why) | Fault::Undone { why, .. }) => {
+                again(settings, deadline, clock, why)?
+            }
             Err(fault) => return Err(KafkaError::refused("beginning transactions", fault)),
         }
     }

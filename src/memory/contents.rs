@@ -38,6 +38,8 @@ pub(super) struct Ongoing {
     pub(super) since: Timestamp,
     /// Once decided: whether it was committed.
     pub(super) decided: Option<bool>,
+    /// Said to be committed, and without any marker: its producer's next transaction decides.
+    pub(super) is_left_out: bool,
     pub(super) touched: BTreeSet<Partition>,
     pub(super) offsets: Vec<(Arc<str>, Partition, Position)>,
 }
@@ -160,9 +162,9 @@ impl Contents {
         }
     }
 
-    /// Ends what a producer has left open, and writes its markers.
-    pub(super) fn settle(&mut self, id: &Arc<str>) {
-        let mine = self.ongoing.iter().filter(|(_, ongoing)| ongoing.producer == *id);
+    /// Ends what a producer has left open, and writes its markers. What was left out stays so, unless it is `all`.
+    pub(super) fn settle(&mut self, id: &Arc<str>, all: bool) {
+        let mine = self.ongoing.iter().filter(|(_, ongoing)| ongoing.producer == *id && (all || !ongoing.is_left_out));
         for number in mine.map(|(number, _)| *number).collect::<Vec<_>>() {
             if self.ongoing.get(&number).is_some_and(|ongoing| ongoing.decided.is_none()) {
                 self.decide(number, false);

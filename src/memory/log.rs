@@ -139,7 +139,7 @@ impl Log {
     /// Aborts the transactions that were begun longer ago than `timeout`.
     pub fn expire_transactions(&self, now: Timestamp, timeout: Duration) {
         let mut contents = self.contents();
-        let open = contents.ongoing.iter().filter(|(_, ongoing)| ongoing.decided.is_none());
+        let open = contents.ongoing.iter().filter(|(_, ongoing)| ongoing.decided.is_none() && !ongoing.is_left_out);
         let late: Vec<Number> =
             open.filter(|(_, ongoing)| now.since(ongoing.since) >= timeout).map(|(number, _)| *number).collect();
         late.into_iter().for_each(|number| contents.decide(number, false));
@@ -179,7 +179,7 @@ impl Log {
     /// A producer with a transactional id begins: whoever had it is fenced, and what that one left open is aborted.
     pub(in crate::memory) fn init_producer(&self, id: &Arc<str>) -> u64 {
         let mut contents = self.contents();
-        contents.settle(id);
+        contents.settle(id, true);
         let epoch = contents.epochs.entry(id.clone()).or_insert(0);
         *epoch += 1;
         *epoch
@@ -189,11 +189,11 @@ impl Log {
     pub(in crate::memory) fn begin(&self, (id, epoch): (&Arc<str>, u64), at: Timestamp) -> Result<Number, Refused> {
         let mut contents = self.contents();
         contents.guard(id, epoch)?;
-        contents.settle(id);
+        contents.settle(id, false);
         contents.next_number += 1;
         let number = contents.next_number;
-        let ongoing =
-            Ongoing { producer: id.clone(), since: at, decided: None, touched: BTreeSet::new(), offsets: Vec::new() };
+        let (producer, touched) = (id.clone(), BTreeSet::new());
+        let ongoing = Ongoing { producer, since: at, decided: None, is_left_out: false, touched, offsets: Vec::new() };
         contents.ongoing.insert(number, ongoing);
         Ok(number)
     }
@@ -213,6 +213,35 @@ impl Log {
         contents.append(output, at, Some(number))?;
         contents.open(number)?.touched.insert(partition);
         Ok(())
+    }
+
+    /// As if a transaction were committed, and all its markers left out (KAFKA-20734). The partitions whose positions it
+    /// carries.
+    pub(in crate::memory) fn leave_out(
+        &self,
+        number: Number,
+        (id, epoch): (&Arc<str>, u64),
+    ) -> Result<Vec<Partition>, Refused> {
+        let mut contents = self.contents();
+        contents.guard(id, epoch)?;
+        let ongoing = contents.open(number)?;
+        ongoing.is_left_out = true;
+        Ok(ongoing.offsets.iter().map(|(_, partition, _)| partition.clone()).collect())
+    }
+
+    /// Decides what was left out, by the markers of the transaction behind it.
+    pub(in crate::memory) fn decide_left_out(&self, number: Number, commit: bool) {
+        let mut contents = self.contents();
+        contents.decide(number, commit);
+        contents.write_markers(number);
+    }
+
+    /// Decides all that was left out: it shows, as with the next commit of its producer, or goes, where that is gone.
+    pub fn end_what_was_left_out(&self, is_gone: impl Fn(&str) -> bool) {
+        let mut contents = self.contents();
+        let left = contents.ongoing.iter().filter(|(_, ongoing)| ongoing.decided.is_none() && ongoing.is_left_out);
+        let left: Vec<(Number, bool)> = left.map(|(number, ongoing)| (*number, !is_gone(&ongoing.producer))).collect();
+        left.into_iter().for_each(|(number, commit)| contents.decide(number, commit));
     }
 
     /// Adds positions to a transaction.

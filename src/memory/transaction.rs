@@ -34,7 +34,7 @@ pub enum Call {
 pub struct Scripted {
     /// The call that fails next time.
     pub call: Call,
-    /// How.
+    /// How; [`Fault::Undone`] of a commit says that it is acknowledged and left out, which a later abort finds.
     pub fault: Fault,
     /// Whether the call did its work all the same: an unknown outcome can mean either.
     pub done: bool,
@@ -61,6 +61,11 @@ impl Script {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    fn peek(&self, call: Call) -> Option<Scripted> {
+        let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.iter().find(|scripted| scripted.call == call).cloned()
+    }
+
     fn next(&self, call: Call) -> Option<Scripted> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let index = faults.iter().position(|scripted| scripted.call == call)?;
@@ -84,6 +89,10 @@ pub struct Transactions {
     clock: Arc<dyn Clock>,
     script: Script,
     open: Option<Number>,
+    /// The last commit, where all its markers were left out, and the partitions whose positions it carries.
+    left_out: Option<(Number, Vec<Partition>)>,
+    /// The same when that was said.
+    undone: Option<Number>,
     /// Outputs of no transaction that wait to be sent.
     unsent: VecDeque<Output>,
 }
@@ -95,7 +104,8 @@ impl Transactions {
     pub fn new(log: Log, group: Arc<str>, id: &str, clock: Arc<dyn Clock>, script: Script) -> Self {
         let (id, generation) = (Arc::from(id), Some(log.generation(&group)));
         let epoch = log.init_producer(&id);
-        Self { log, group, id, epoch, generation, metadata: None, clock, script, open: None, unsent: VecDeque::new() }
+        let (metadata, open, left_out, undone, unsent) = (None, None, None, None, VecDeque::new());
+        Self { log, group, id, epoch, generation, metadata, clock, script, open, left_out, undone, unsent }
     }
 
     /// The group gives up a member that it hears nothing of: what that one commits is fenced until it joins anew.
@@ -143,6 +153,19 @@ impl Transactions {
 
     fn number(&self) -> Result<Number, Fault> {
         self.open.ok_or_else(|| Fault::Fatal("no transaction is open".to_owned()))
+    }
+
+    /// The commit is acknowledged, and all its markers are left out. After another such one the first shows.
+    fn commit_nowhere(&mut self) -> Result<(), Fault> {
+        self.script.next(Call::Commit);
+        let number = self.number()?;
+        if let Some((before, _)) = self.left_out.take() {
+            self.log.decide_left_out(before, true);
+        }
+        let partitions = self.log.leave_out(number, self.me()).map_err(fault)?;
+        self.left_out = Some((number, partitions));
+        self.open = None;
+        Ok(())
     }
 
     const fn me(&self) -> (&Arc<str>, u64) {
@@ -198,8 +221,14 @@ impl Transaction for Transactions {
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
+        if let Some(Scripted { fault: Fault::Undone { .. }, .. }) = self.script.peek(Call::Commit) {
+            return self.commit_nowhere();
+        }
         self.scripted(Call::Commit, |this| {
             let number = this.number()?;
+            if let Some((before, _)) = this.left_out.take() {
+                this.log.decide_left_out(before, true);
+            }
             this.log.end_transaction(number, this.me(), true).map_err(fault)?;
             this.open = None;
             Ok(())
@@ -210,6 +239,13 @@ impl Transaction for Transactions {
         self.scripted(Call::Abort, |this| {
             if let Some(number) = this.open.take() {
                 this.log.end_transaction(number, this.me(), false).map_err(fault)?;
+            }
+            if let Some((before, partitions)) = this.left_out.take() {
+                this.undone = Some(before);
+                return Err(Fault::Undone { partitions, why: "no marker of it came".to_owned() });
+            }
+            if let Some(before) = this.undone.take() {
+                this.log.decide_left_out(before, false);
             }
             Ok(())
         })

@@ -127,7 +127,7 @@ pub enum RetrainError {
     #[error("another retraining is under way: it holds {}", .0.display())]
     UnderWay(PathBuf),
     /// The trainer is not there.
-    #[error("there is no trainer at {0}")]
+    #[error("there is no trainer's environment at {0}/.venv")]
     NoTrainer(String),
     /// The trainer ended badly.
     #[error("the trainer ended with {ending}: {words}")]

@@ -32,7 +32,9 @@ pub fn commit_alone(
         let last = match fault {
             Fault::Retriable(why) | Fault::Abortable(why) => why,
             // The commit may stand: neither abort nor try again.
-            Fault::Unknown(why) | Fault::Fatal(why) | Fault::FencedMember(why) => return Err(Undecided(why)),
+            Fault::Unknown(why) | Fault::Fatal(why) | Fault::FencedMember(why) | Fault::Undone { why, .. } => {
+                return Err(Undecided(why));
+            }
         };
         if let Err(fault) = tries.repeat(port, |port| port.abort()) {
             return Err(Undecided(format!("the transaction could not be aborted: {fault}")));

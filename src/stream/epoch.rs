@@ -3,6 +3,7 @@
 //! An epoch keeps its outputs until its commit is acknowledged. The order of a commit is fixed here, once: produce,
 //! read the group's metadata, check every lease, send offsets, commit.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::stream::transaction::{Fault, Transaction};
@@ -102,10 +103,14 @@ pub struct Epoch<T> {
     parts: Vec<Closed<T>>,
 }
 
+/// How often an abort may find that something had ended before it: this transaction, and the one before.
+const ENDED_MAX: usize = 2;
+
 /// How one attempt ended without a commit.
 enum Setback {
     Again(String),
-    Fenced,
+    /// Its partitions begin again, and these with them.
+    Fenced(Vec<Partition>),
     Halt(String),
 }
 
@@ -149,10 +154,11 @@ impl<N> Epoch<Row<N>> {
             };
             match result {
                 Ok(()) => return Outcome::Committed(offsets),
-                Err(Setback::Fenced) => {
+                Err(Setback::Fenced(undone)) => {
                     // What is still read under these leases would be committed behind what is dropped here.
                     self.parts.iter().for_each(|part| part.lease.turn_off());
-                    return Outcome::Fenced(offsets.into_iter().map(|(at, _)| at).collect());
+                    let all: BTreeSet<Partition> = offsets.into_iter().map(|(at, _)| at).chain(undone).collect();
+                    return Outcome::Fenced(all.into_iter().collect());
                 }
                 Err(Setback::Halt(why)) => return Outcome::Halt(why),
                 Err(Setback::Again(why)) => {
@@ -206,7 +212,8 @@ impl<N> Epoch<Row<N>> {
         let (mut setback, abort) = match result {
             Ok(()) => return Ok(()),
             Err(Fault::Retriable(why) | Fault::Abortable(why)) => (Setback::Again(why), true),
-            Err(Fault::FencedMember(_)) => (Setback::Fenced, true),
+            Err(Fault::FencedMember(_)) => (Setback::Fenced(Vec::new()), true),
+            Err(Fault::Undone { partitions, .. }) => (Setback::Fenced(partitions), true),
             // An unknown outcome is never followed by an abort: the commit may stand.
             Err(Fault::Unknown(why) | Fault::Fatal(why)) => (Setback::Halt(why), false),
         };
@@ -214,9 +221,18 @@ impl<N> Epoch<Row<N>> {
             return Err(setback);
         }
         let mut aborted = tries.repeat(port, |port| port.abort());
-        if let Err(Fault::FencedMember(_)) = aborted {
-            // The transaction was ended without us. What became of it stands on the log and not in memory.
-            setback = Setback::Fenced;
+        for _ in 0..ENDED_MAX {
+            // The transaction was ended without us, or the one before it never was. What became of it stands on the log
+            // and not in memory.
+            let undone = match aborted {
+                Err(Fault::FencedMember(_)) => Vec::new(),
+                Err(Fault::Undone { partitions, .. }) => partitions,
+                _ => break,
+            };
+            setback = match setback {
+                Setback::Fenced(known) => Setback::Fenced([known, undone].concat()),
+                _ => Setback::Fenced(undone),
+            };
             aborted = tries.repeat(port, |port| port.abort());
         }
         Err(aborted
@@ -243,7 +259,8 @@ impl<N> Epoch<Row<N>> {
 fn setback_of(fault: Fault) -> Setback {
     match fault {
         Fault::Retriable(why) | Fault::Abortable(why) => Setback::Again(why),
-        Fault::FencedMember(_) => Setback::Fenced,
+        Fault::FencedMember(_) => Setback::Fenced(Vec::new()),
+        Fault::Undone { partitions, .. } => Setback::Fenced(partitions),
         Fault::Unknown(why) | Fault::Fatal(why) => Setback::Halt(why),
     }
 }

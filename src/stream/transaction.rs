@@ -14,6 +14,15 @@ pub enum Fault {
     /// The consumer was put out of its group: abort, reset its partitions, join again.
     #[error("fenced: {0}")]
     FencedMember(String),
+    /// The commit before this transaction was acknowledged and did not happen: its partitions begin again at what is
+    /// committed, like those of the epoch that is aborted.
+    #[error("undone: {why}")]
+    Undone {
+        /// Those whose positions it carried.
+        partitions: Vec<Partition>,
+        /// How that is known.
+        why: String,
+    },
     /// Nobody knows whether it happened: neither abort nor repeat.
     #[error("outcome unknown: {0}")]
     Unknown(String),
@@ -58,7 +67,7 @@ pub trait Transaction {
     ///
     /// # Errors
     /// `FencedMember` when the transaction was ended by somebody else: called once more, it makes the port ready for the
-    /// next one. `Fatal` when aborting is impossible.
+    /// next one. So it does after `Undone`, which no other call gives. `Fatal` when aborting is impossible.
     fn abort(&mut self) -> Result<(), Fault>;
 
     /// Without a transaction: waits until every output since the last flush was acknowledged.

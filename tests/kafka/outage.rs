@@ -338,6 +338,26 @@ fn a_commit_that_was_acknowledged_and_left_out_everywhere_is_begun_anew_by_the_n
 }
 
 #[test]
+fn a_commit_that_was_acknowledged_and_left_out_everywhere_is_missed_at_the_next_abort_and_begun_anew() {
+    let pair = Pair::start("undone", true);
+    let mut port = pair.port();
+    pair.commit_without_a_leader(&mut port, "acknowledged");
+    let mut undone = Vec::new();
+    wait_until("it is missed, and its end is laid", || match port.abort() {
+        Ok(()) => true,
+        Err(Fault::Undone { partitions, .. }) => {
+            undone.extend(partitions);
+            false
+        }
+        Err(Fault::Retriable(_) | Fault::FencedMember(_)) => false,
+        Err(other) => panic!("{other:?}"),
+    });
+    assert_eq!(undone, [Partition::new(&pair.input, 0)], "its partition begins again");
+    pair.ends_with(port, &["anew"]);
+    assert_eq!(pair.committed(), Position::at(0));
+}
+
+#[test]
 fn positions_that_were_given_up_are_never_the_groups_even_without_a_leader_for_them() {
     let pair = Pair::start("positions", true);
     let mut port = pair.port();

@@ -1,5 +1,6 @@
 //! The end of a simulation: nothing goes wrong any more, and everything must be worked off in bounded time.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ impl World {
             resident.process.actors.iter().for_each(|actor| actor.script().clear());
             *resident.process.mood.lock().unwrap_or_else(PoisonError::into_inner) = Mood::Well;
         }
+        let living: BTreeSet<String> =
+            self.residents.values().flat_map(|it| STAGES.map(|stage| Site::id(stage, &it.process.instance))).collect();
+        self.site.log.end_what_was_left_out(|producer| !living.contains(producer));
         self.raise_the_limit();
         while self.append() {}
         (0..SETTLING).for_each(|_| self.round());

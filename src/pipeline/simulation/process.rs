@@ -181,6 +181,11 @@ impl Site {
         Arc::from(format!("{PIPELINE}.{}", STAGES[stage]))
     }
 
+    /// The transactional id of a stage.
+    pub(super) fn id(stage: &str, instance: &str) -> String {
+        format!("{PIPELINE}.{stage}.{instance}")
+    }
+
     fn assembly(&self, slot: Arc<Slot>) -> Assembly {
         Assembly {
             settings: self.settings.clone(),
@@ -244,7 +249,7 @@ impl Site {
         (back, work): (Option<ReadBack>, Work<S>),
     ) -> Member<S> {
         let (group, script) = (Self::group(stage), Script::default());
-        let id = format!("{group}.{instance}");
+        let id = Self::id(STAGES[stage], instance);
         Member {
             source: Source::new(self.log.clone(), group.clone(), back).with_tail(TAIL),
             port: Transactions::new(self.log.clone(), group, &id, self.clock.clone(), script.clone()),

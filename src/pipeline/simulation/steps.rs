@@ -17,6 +17,9 @@ use crate::time::Clock as _;
 /// How far a clock is set back: further than a simulation lasts.
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// What is done before somebody dies in a commit, so that there is one.
+const BUSY: usize = 20;
+
 /// The dice of one step.
 fn dice(plan: &Plan, step: usize) -> Dice {
     let mut dice = Dice::new(plan.seed.wrapping_mul(0x9e37_79b9) ^ (step as u64) << 20);
@@ -184,6 +187,9 @@ impl World {
         let calls: [fn(&Ask) -> bool; 3] =
             [|ask| matches!(ask, Ask::SendOffsets(_)), |ask| matches!(ask, Ask::Commit), |_| false];
         let call = *dice.pick(&calls);
+        // The stage that reads its state back has most to get wrong.
+        let stage = if dice.chance(0.5) { 1 } else { stage };
+        (0..BUSY).for_each(|_| self.act(dice));
         self.site.log.hold_markers(dice.chance(0.7));
         self.pass(self.site.settings.kafka.commit_interval);
         for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
@@ -262,6 +268,8 @@ impl World {
         // Nobody may stop for what can be tried again: only a `sim:` excuses that.
         let (passing, why) = (|| "it failed this time".to_owned(), || "sim: it failed".to_owned());
         let (fault, done) = match dice.below(10) {
+            // Acknowledged, and on no log.
+            3 if call == Call::Commit => (Fault::Undone { partitions: Vec::new(), why: passing() }, false),
             0..4 => (Fault::Retriable(passing()), false),
             // What cannot be aborted is fatal.
             4..7 if !matches!(call, Call::Begin | Call::Abort) => (Fault::Abortable(passing()), false),
