@@ -129,7 +129,7 @@ impl World {
             return;
         }
         let (id, stage) = (*dice.pick(&all), dice.below(3));
-        match dice.below(17) {
+        match dice.below(18) {
             0 | 1 => self.crash(id, dice),
             2 | 3 => {
                 let now = self.now();
@@ -177,6 +177,7 @@ impl World {
                 self.note(|_| format!("FAULT the disk is {ailment:?}"));
             }
             15 => self.die_inside(stage, dice),
+            16 if self.site.delivery == Delivery::ExactlyOnce => self.lost_commit(id, stage),
             _ => self.jump_or_repeat(id, stage, dice),
         }
     }
@@ -268,8 +269,6 @@ impl World {
         // Nobody may stop for what can be tried again: only a `sim:` excuses that.
         let (passing, why) = (|| "it failed this time".to_owned(), || "sim: it failed".to_owned());
         let (fault, done) = match dice.below(10) {
-            // Acknowledged, and on no log.
-            3 if call == Call::Commit => (Fault::Undone { partitions: Vec::new(), why: passing() }, false),
             0..4 => (Fault::Retriable(passing()), false),
             // What cannot be aborted is fatal.
             4..7 if !matches!(call, Call::Begin | Call::Abort) => (Fault::Abortable(passing()), false),
@@ -282,6 +281,17 @@ impl World {
         };
         self.note(|_| format!("FAULT {call:?} of {} in process {id} will fail: {fault:?} ({done})", STAGES[stage]));
         self.residents[&id].process.actors[stage].script().push(Scripted { call, fault, done });
+    }
+
+    /// The next commit of a stage is acknowledged, and on no log; the abort of the one behind it finds that, unless
+    /// something else comes before.
+    fn lost_commit(&mut self, id: ProcessId, stage: usize) {
+        let why = || "no marker of it came".to_owned();
+        let script = self.residents[&id].process.actors[stage].script();
+        for fault in [Fault::Undone { partitions: Vec::new(), why: why() }, Fault::Abortable(why())] {
+            script.push(Scripted { call: Call::Commit, fault, done: false });
+        }
+        self.note(|_| format!("FAULT a commit of {} in process {id} will be left out", STAGES[stage]));
     }
 
     fn jump_or_repeat(&mut self, id: ProcessId, stage: usize, dice: &mut Dice) {
