@@ -45,13 +45,13 @@ fn posts_as_those_that_the_model_was_judged_on_are_near_and_others_are_far() {
     trial.pile_up(1);
     trial.pile_up(1_500);
     let posts = [trial.input("news"), trial.input("social")].map(|topic| trial.read(&topic));
-    // One in a hundred is broken.
+    // One in a hundred is broken, and one in twenty has no text, since it deletes another.
     let texts = posts.iter().flatten().filter_map(|record| {
         let post: Value = serde_json::from_slice(record.payload().unwrap()).ok()?;
         Some(post.get("text").or_else(|| post.get("body"))?.as_str()?.to_owned())
     });
     let said = judge(&models, texts);
-    assert!(said.contains("sentiment: 1486 rows"), "{said}");
+    assert!(said.contains("sentiment: 1411 rows"), "{said}");
     let mut near = watched(&trial);
     for feature in ["length", "vocabulary", "language", "sentiment", "topic", "sentiment-confidence"] {
         assert!(drift(&near, feature) < 0.1, "{feature}: {}", drift(&near, feature));
@@ -77,11 +77,11 @@ fn posts_as_those_that_the_model_was_judged_on_are_near_and_others_are_far() {
 
 #[test]
 fn a_reference_that_cannot_be_read_is_named_and_the_model_is_not_loaded() {
-    let models = Models::with(&["1"]);
-    std::fs::write(models.tiny().join("1/reference.json"), "{\"profile\": 1}").unwrap();
+    let models = Models::with(&["1", "2"]);
+    std::fs::write(models.tiny().join("2/reference.json"), "{\"profile\": 1}").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
     let output = command
-        .args(["model", "promote", "1", "--force", "--reason", "x", "--model"])
+        .args(["model", "promote", "2", "--force", "--reason", "x", "--model"])
         .arg(models.tiny())
         .output()
         .unwrap();
