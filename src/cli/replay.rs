@@ -25,7 +25,8 @@ const NAP: Duration = Duration::from_millis(50);
 /// Runs the command.
 ///
 /// # Errors
-/// With 65 at a bad line, when those before it are sent and said, with 69 when Kafka cannot be reached or a record was not delivered.
+/// With 65 at a bad line, when those before it are sent and said; with 69 when Kafka cannot be reached or a record was
+/// not delivered.
 pub(crate) fn run(arguments: &Replay, global: &Global) -> Result<(), Failure> {
     let settings = load(&arguments.file, global)?.settings;
     if let Some(topic) = &arguments.topic

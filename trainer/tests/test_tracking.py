@@ -86,3 +86,11 @@ def test_a_project_hears_of_each_point_without_a_network(tmp_path: Path) -> None
     (kept,) = run.glob("wandb/offline-run-*/run-*.wandb")
     told = kept.read_bytes()
     assert b"market" in told and b"epoch/score" in told and b"0.59375" in told
+
+
+def test_onnx_runtime_reports_nothing_to_its_maker() -> None:
+    bare = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    bare["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    asked = "import bellwether_trainer, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run([sys.executable, "-c", asked], env=bare, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
+use super::PIPELINE;
 use super::posts::POISON;
 use super::process::{STAGES, Site};
 use super::world::World;
 use crate::codec::{decode_label, decode_post};
 use crate::pipeline::{DeadLetterLimit, Settings, Topics};
 use crate::stream::{Partition, Position, Record};
-
-use super::PIPELINE;
 
 impl World {
     /// Whether a stage that stopped with these words had to: some window of the log has more dead letters than it may.
