@@ -445,6 +445,11 @@ fn topics_are_made_once_and_a_replay_is_keyed_by_id() {
     let post: serde_json::Value = serde_json::from_slice(records[0].value.as_deref().unwrap()).unwrap();
     assert!(post["published_at"].as_str().unwrap() > "2026", "rebased: {post}");
     assert_eq!((records[1].key.as_deref(), records[1].value.as_deref()), (None, Some(&b"not json"[..])));
+
+    let broken = "{\"id\":\"b\",\"text\":\"Shares fall\"}\n{\"id\":\"c\"\n{\"id\":\"d\",\"text\":\"Shares rise\"}\n";
+    let sent = run(&["replay", &path, "--input", "-"], broken.as_bytes());
+    assert_eq!((code(&sent), stdout(&sent)), (65, format!("acknowledged: 1 on {name}.posts\n")));
+    assert!(stderr(&sent).contains("standard input:2"), "{}", stderr(&sent));
 }
 
 #[test]

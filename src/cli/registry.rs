@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: &Model, global: &Global) -> Result<(), Failure> {
         ModelAction::List { json } => list(&registry, *json, &mut output)?,
         ModelAction::Show { version, json } => show(&registry, &folder, version.as_deref(), *json, &mut output)?,
         ModelAction::Promote { version, force, warrant } => {
+            // The registry says it too, but after the version was loaded and tried.
             if registry.champion().ok().as_ref() == Some(version) {
                 return Err(told(RegistryError::Already(version.clone())));
             }

@@ -147,7 +147,7 @@ impl KafkaTransaction {
             _ => false,
         };
         match fault(error) {
-            Fault::Fatal(why) if given_up && self.mint.is_some() => self.give_up(&why),
+            Fault::Fatal(_) if given_up && self.mint.is_some() => self.give_up(&error.to_string()),
             fault => self.unless_overdue(fault),
         }
     }
