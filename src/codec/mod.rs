@@ -19,5 +19,5 @@ pub use envelope::{Envelope, Payload};
 pub use instant::instant;
 pub use letter::{Cut, Letter, LetterRecord, read_letter};
 pub use own::{decode_alert, decode_label, decode_mention, decode_scored};
-pub use post::{Fault, SYMBOLS_MAX, TEXT_BYTES_MAX, decode_post, post_from_line};
+pub use post::{Fault, NAMES_BYTES_MAX, SYMBOLS_MAX, TEXT_BYTES_MAX, decode_post, post_from_line};
 pub use settings::{FieldMap, Pointers, SourceSettings};

@@ -24,6 +24,8 @@ const ID_BYTES_MAX: usize = 1_024;
 const SYMBOL_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 256;
 const URL_BYTES_MAX: usize = 2_048;
+/// What follows from a post repeats its id, its link and its source, which have so many bytes at most.
+pub const NAMES_BYTES_MAX: usize = ID_BYTES_MAX + URL_BYTES_MAX + NAME_BYTES_MAX;
 
 /// Characters of a bad value that a message quotes.
 const QUOTED_CHARS_MAX: usize = 60;

@@ -12,6 +12,26 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often another one is asked meanwhile.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// Clients that are tried one after the other, when none of them brings a record.
+pub(super) const CLIENTS_MAX: u32 = 5;
+
+/// Clients that took the place since the last record.
+#[derive(Debug, Default)]
+pub(super) struct Renewals(u32);
+
+impl Renewals {
+    /// The one in place brought a record.
+    pub(super) const fn brought(&mut self) {
+        self.0 = 0;
+    }
+
+    /// Whether one more may take the place.
+    pub(super) const fn may_renew(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 <= CLIENTS_MAX
+    }
+}
+
 /// What is known of the client in place.
 #[derive(Debug, Default)]
 pub(super) struct Hang {
@@ -62,5 +82,16 @@ mod tests {
         assert!(!hang.is_certain(at(130), false) && !hang.is_certain(at(132), true));
         assert!(!hang.is_due(at(140), at(139)), "it is back");
         assert!(hang.is_due(at(160), at(139)) && !hang.is_certain(at(160), true), "what was before counts for nothing");
+    }
+    #[test]
+    fn five_clients_in_a_row_bring_nothing_and_there_is_no_sixth() {
+        let mut renewals = Renewals::default();
+        let fifth = |renewals: &mut Renewals| (0..CLIENTS_MAX).all(|_| renewals.may_renew());
+        assert!(fifth(&mut renewals));
+        assert!(!renewals.may_renew());
+        let mut renewals = Renewals::default();
+        assert!(fifth(&mut renewals));
+        renewals.brought();
+        assert!(fifth(&mut renewals), "a record makes all of them good");
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Markers {
     last: Trace,
     /// Since when the group has not the positions of the last commit.
     missed_since: Option<Duration>,
+    /// Who asks, while it has had no answer.
+    scout: Option<Scout>,
 }
 
 /// What has no marker, or may have none.
@@ -96,6 +98,7 @@ impl Markers {
             present: Trace { written, positions, is_asked: false },
             last: Trace::default(),
             missed_since: None,
+            scout: None,
         }
     }
 
@@ -147,9 +150,17 @@ impl Markers {
             return Ok(Unmarked::default());
         }
         let unanswered = |error: KafkaError| Fault::Retriable(error.to_string());
-        let scout = Scout::new(&self.settings, &self.group, &self.clock).map_err(unanswered)?;
+        // Kept until it is answered: it makes new clients itself, and knows how many old ones there may be.
+        let scout = match self.scout.take() {
+            Some(scout) => scout,
+            None => Scout::new(&self.settings, &self.group, &self.clock).map_err(unanswered)?,
+        };
         let found = self.look(&scout, &Deadline::after(&self.clock, limit));
-        client::end_aside(scout);
+        if matches!(found, Ok(Some(_))) {
+            client::end_aside(scout);
+        } else {
+            self.scout = Some(scout);
+        }
         found.map_err(unanswered)?.ok_or_else(|| self.missed())
     }
 

@@ -16,7 +16,7 @@ use rdkafka::error::{KafkaError as Theirs, RDKafkaErrorCode as Code};
 use crate::kafka::deadline::Deadline;
 use crate::kafka::desk::Held;
 use crate::kafka::handle::Order;
-use crate::kafka::hang::Hang;
+use crate::kafka::hang::{CLIENTS_MAX, Hang, Renewals};
 use crate::kafka::membership::{Board, Membership};
 use crate::kafka::rebalance::{Listener, Seat};
 use crate::kafka::stall::Stalls;
@@ -36,8 +36,6 @@ pub(super) const SWEEP_BYTES: usize = 4 << 20;
 const QUIET: Duration = Duration::from_millis(300);
 /// How often it is asked how far a topic has grown while nothing of it is read.
 const GROWTH: Duration = Duration::from_secs(2);
-/// Clients that are tried one after the other, when none of them brings a record.
-const CLIENTS_MAX: u32 = 5;
 
 /// The polling thread.
 pub(super) struct Poller {
@@ -60,8 +58,7 @@ pub(super) struct Poller {
     stalls: Stalls,
     /// Whether the client hangs.
     hang: Hang,
-    /// Clients that took the place since the last record.
-    renewed: u32,
+    renewals: Renewals,
 }
 
 impl Poller {
@@ -90,7 +87,7 @@ impl Poller {
             grown_at: Duration::ZERO,
             stalls,
             hang: Hang::default(),
-            renewed: 0,
+            renewals: Renewals::default(),
         }
     }
 
@@ -130,7 +127,7 @@ impl Poller {
             match self.inbox.try_recv() {
                 Ok(Order::Command(Command::Pause)) => self.asked_to_pause = true,
                 Ok(Order::Command(Command::Resume)) => self.asked_to_pause = false,
-                Ok(Order::Command(Command::Reset(partition))) => self.reset(&partition),
+                Ok(Order::Command(Command::Reset(partitions))) => self.reset(&partitions),
                 Ok(Order::MarkEnd) => self.mark_end(),
                 Ok(Order::Command(Command::Stop)) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -169,7 +166,7 @@ impl Poller {
                     let size = self.seat.desk().take(&message, self.clock.monotonic());
                     self.stalls.took(size);
                     bytes += size;
-                    self.renewed = 0;
+                    self.renewals.brought();
                 }
                 Err(error) => self.judge(&error),
             }
@@ -206,20 +203,21 @@ impl Poller {
     }
 
     /// The same way as an assignment: lease off, place anew, new lease.
-    fn reset(&self, partition: &Partition) {
+    fn reset(&self, partitions: &[Partition]) {
         let seat = &self.seat;
-        {
+        let ours: Vec<Partition> = {
             let mut desk = seat.desk();
-            let leases = desk.release(std::slice::from_ref(partition));
-            if leases.is_empty() {
-                return;
-            }
+            let leases = desk.release(partitions);
             leases.iter().for_each(Lease::turn_off);
+            leases.iter().map(|lease| lease.partition().clone()).collect()
+        };
+        if ours.is_empty() {
+            return;
         }
-        let placed = seat.place(std::slice::from_ref(partition));
+        let placed = seat.place(&ours);
         let sought = placed.and_then(|placed| {
             for one in &placed {
-                self.seek(partition, one.start)?;
+                self.seek(one.lease.partition(), one.start)?;
             }
             Ok(placed)
         });
@@ -332,8 +330,7 @@ impl Poller {
 
     /// Another client takes the place. Its partitions come back to it, or go to another member.
     fn renew(&mut self, why: &str) {
-        self.renewed += 1;
-        if self.renewed > CLIENTS_MAX {
+        if !self.renewals.may_renew() {
             return self.seat.desk().fail(format!("{CLIENTS_MAX} clients hang, one after the other: {why}"));
         }
         tracing::warn!(why, "the client hangs: a new one takes its place");

@@ -149,11 +149,13 @@ impl Source {
         match command {
             Command::Pause => self.paused = true,
             Command::Resume => self.paused = false,
-            Command::Reset(partition) => {
-                if let Some(owned) = self.owned.remove(&partition) {
-                    owned.lease.turn_off();
-                    self.placing.retain(|placing| placing.lease != owned.lease);
-                    self.assign(partition);
+            Command::Reset(partitions) => {
+                for partition in partitions {
+                    if let Some(owned) = self.owned.remove(&partition) {
+                        owned.lease.turn_off();
+                        self.placing.retain(|placing| placing.lease != owned.lease);
+                        self.assign(partition);
+                    }
                 }
             }
             Command::Stop => self.owned.clear(),

@@ -232,7 +232,7 @@ fn a_reset_reads_again_from_the_committed_position_under_a_new_lease() {
     assert!(matches!(source.poll(2), Some(Feed::Assigned(_))));
     let Some(Feed::Records { lease: old, records }) = source.poll(2) else { panic!("records") };
     assert_eq!(records.len(), 2);
-    source.command(Command::Reset(partition.clone()));
+    source.command(Command::Reset(vec![partition.clone()]));
     assert!(!old.is_live());
     let Some(Feed::Assigned(again)) = source.poll(2) else { panic!("assigned again") };
     assert_eq!(again.committed, Position::at(0));

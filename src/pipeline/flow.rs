@@ -213,21 +213,23 @@ impl<R: Weigh> Flow<R> {
 
     /// What to do with partitions that were fenced: each begins again.
     pub(in crate::pipeline) fn reset<J, N>(&mut self, partitions: &[Partition]) -> Vec<Effect<J, N>> {
-        let mut effects = Vec::new();
+        let mut again = Vec::new();
         for partition in partitions {
             let lease = self.intake.release(partition);
             if let Some(lease) = lease.or_else(|| self.assigned.get(partition).cloned()) {
                 lease.turn_off();
             }
-            let leaving = self.revoked.contains(partition);
             self.ledger.release(partition);
             self.ended.remove(partition);
-            if !leaving {
-                effects.push(Effect::Source(Command::Reset(partition.clone())));
-                effects.push(Effect::WasReset(partition.clone()));
+            if !self.revoked.contains(partition) {
+                again.push(partition.clone());
             }
         }
-        effects
+        if again.is_empty() {
+            return Vec::new();
+        }
+        let command = Effect::Source(Command::Reset(again.clone()));
+        std::iter::once(command).chain(again.into_iter().map(Effect::WasReset)).collect()
     }
 }
 

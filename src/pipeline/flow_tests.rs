@@ -211,7 +211,7 @@ fn who_is_fenced_begins_again_unless_it_is_leaving() {
     let [Effect::Source(Command::Reset(one)), Effect::WasReset(other)] = effects.as_slice() else {
         panic!("{effects:?}")
     };
-    assert_eq!((one, other), (&partition(0), &partition(0)));
+    assert_eq!((&one[..], other), (&[partition(0)][..], &partition(0)));
     assert!(leases.iter().all(|lease| !lease.is_live()), "what was read under them is nobody's");
     assert!(flow.ledger.rows(&partition(0)).is_empty());
     assert_eq!(settled(&mut flow), [partition(1)]);

@@ -1,8 +1,10 @@
 //! How much memory a process may need: every queue, buffer, cache and table that grows with the input, with its bound.
 //!
 //! The bounds themselves stand where they are kept; here they are added up, and `check` prints the sum. Figures are upper
-//! ends for posts of an ordinary shape (a mention takes [`MENTION_BYTES`]), not what a quiet pipeline takes.
+//! ends, for posts of any shape, not what a quiet pipeline takes.
 
+use crate::clean::EXCERPT_CHARS_MAX;
+use crate::codec::NAMES_BYTES_MAX;
 use crate::entity::SUBJECTS_MAX;
 use crate::kafka;
 use crate::onnx::SESSION_FILES;
@@ -10,7 +12,8 @@ use crate::pipeline::Settings;
 use crate::pipeline::flow::EPOCH_BYTES_MAX;
 use crate::pipeline::shell::FEED_QUEUE;
 use crate::pipeline::stage::WORK_MAX;
-use crate::window::RETRACTIONS_MAX;
+use crate::rule::EVIDENCE_MAX;
+use crate::window::{MENTION_BYTES, RETRACTION_BYTES, RETRACTIONS_MAX};
 
 /// Code, ONNX Runtime's library, the page, threads and instruments, before a model is loaded.
 const PROCESS_BYTES: u64 = 96 << 20;
@@ -18,18 +21,16 @@ const PROCESS_BYTES: u64 = 96 << 20;
 const CACHED_TEXT_BYTES: u64 = 1_536;
 /// A post on its way through the score stage, in times its record: the record, its fields, the cleaned text.
 const DRAFT_RECORDS: u64 = 4;
-/// A mention as a record with its headers, and as much again for what is said about it.
-const MENTION_RECORD_BYTES: u64 = 2_600;
-/// A mention in a window: its entry, excerpt, link and sketch, and its places in the tables (measured by `bench`).
-const MENTION_BYTES: u64 = 1_600;
-/// A retraction that is remembered.
-const RETRACTION_BYTES: u64 = 200;
+/// A mention as a record with its headers and what is said about it, before what it repeats of its post.
+const MENTION_RECORD_BYTES: u64 = 2_000;
+/// What a mention, or an alert's evidence, repeats of its post, at most.
+const REPEATED_BYTES: u64 = (NAMES_BYTES_MAX + 4 * EXCERPT_CHARS_MAX) as u64;
 /// A subject with its windows and the alerts of its rules.
 const DESK_BYTES: u64 = 4_096;
 /// Subjects besides the instruments: topics and the market.
 const OTHER_SUBJECTS: u64 = 64;
 /// An alert's last record, with its evidence, and as much again decoded.
-const ALERT_BYTES: u64 = 8_192;
+const ALERT_BYTES: u64 = 2 * (2_048 + EVIDENCE_MAX as u64 * REPEATED_BYTES);
 /// Series of metrics, what the page shows, and lines of the log on their way.
 const TOLD_BYTES: u64 = 24 << 20;
 /// A row of a segment, in times its record: decoded, and in columns while it is written.
@@ -56,17 +57,21 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
     let event = kafka::event_bytes_max(&settings.kafka) as u64;
     // Per stage: the client's queue, what one sweep gathers, and events before, in and behind the shell's queue.
     let source = kafka::source_bytes_max(&settings.kafka) as u64 + (FEED_QUEUE as u64 + 2) * event;
-    let scout = kafka::scout_bytes_max(&settings.kafka) as u64;
+    // One beside the source, one that looks for what has no marker.
+    let scout = 2 * kafka::scout_bytes_max(&settings.kafka) as u64;
     let pool = model.pool_bytes_max.max(settings.kafka.record_bytes_max) as u64;
     // Two pools wait, and one event more; as many as there are jobs are under way.
     let pools = 2 * pool + event + WORK_MAX as u64 * DRAFT_RECORDS * pool;
-    let outputs = model.pool_posts_max as u64 * (SUBJECTS_MAX as u64 + 2) * MENTION_RECORD_BYTES + 4 * pool;
+    // Each mention repeats something of its post, and nothing that its record has not.
+    let posts = model.pool_posts_max as u64;
+    let mentions = posts * MENTION_RECORD_BYTES + pool.min(posts * REPEATED_BYTES);
+    let outputs = (SUBJECTS_MAX as u64 + 2) * mentions + 4 * pool;
     // One epoch is open and one is being committed; each may pass its bound by what comes in at once.
     let score = 2 * (EPOCH_BYTES_MAX as u64 + WORK_MAX as u64 * outputs);
     let signal = 2 * (EPOCH_BYTES_MAX as u64 + 4 * event);
     let partitions = u64::try_from(settings.kafka.partitions).unwrap_or(1).max(1);
-    let mentions = settings.index.partition_mentions_max as u64 * MENTION_BYTES;
-    let windows = partitions * (mentions + RETRACTIONS_MAX as u64 * RETRACTION_BYTES);
+    let mentions = settings.index.partition_mentions_max * MENTION_BYTES;
+    let windows = partitions * (mentions + RETRACTIONS_MAX * RETRACTION_BYTES) as u64;
     // Open segments may reach twice the bound before the source waits, and as many jobs hold one each.
     let segments = (2 + 2 * WORK_MAX as u64) * settings.archive.segment_bytes as u64 * SAMPLE_RECORDS;
     // Of each partition of the inputs, the scored posts, the labels and the mentions, a byte a record.

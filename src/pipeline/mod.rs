@@ -51,6 +51,8 @@ pub mod score;
 mod settings;
 mod settling;
 pub mod shell;
+#[cfg(test)]
+mod shell_tests;
 pub mod signal;
 #[cfg(test)]
 mod simulation;

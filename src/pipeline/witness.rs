@@ -78,6 +78,20 @@ pub trait Told {
 }
 
 impl Witness {
+    /// One for a test.
+    #[cfg(test)]
+    pub(in crate::pipeline) fn alone(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            metrics: Metrics::new().unwrap(),
+            board: Arc::new(Board::new("test")),
+            clock,
+            tape: None,
+            tape_waits: false,
+            drift: Arc::default(),
+            waiting: Arc::default(),
+        }
+    }
+
     /// A stage asked its source to pause, or to go on.
     pub(in crate::pipeline) fn paused(&self, command: &Command) {
         match command {

@@ -5,7 +5,7 @@ use crate::rule::Bound;
 use crate::window::{Told, alike};
 
 /// Posts shown with an alert.
-const POSTS_MAX: usize = 5;
+pub const EVIDENCE_MAX: usize = 5;
 /// Posts looked at when stories are told apart; the rest weighs less than these.
 const LOOKS_MAX: usize = 200;
 
@@ -23,17 +23,17 @@ pub fn evidence<'a>(bound: Bound, inside: impl Iterator<Item = (f64, &'a Told)>,
         let by_weight = other.total_cmp(one).then_with(|| a.post_id.cmp(&b.post_id));
         leans(b).cmp(&leans(a)).then(by_weight)
     });
-    let mut shown: Vec<(f64, &Told)> = Vec::with_capacity(POSTS_MAX);
+    let mut shown: Vec<(f64, &Told)> = Vec::with_capacity(EVIDENCE_MAX);
     let mut copies: Vec<(f64, &Told)> = Vec::new();
     for post in posts.into_iter().take(LOOKS_MAX) {
-        if shown.len() == POSTS_MAX {
+        if shown.len() == EVIDENCE_MAX {
             break;
         }
         let is_copy = shown.iter().any(|(_, told)| alike(told.sketch, post.1.sketch, near_copy));
         if is_copy { copies.push(post) } else { shown.push(post) }
     }
     shown.extend(copies);
-    shown.truncate(POSTS_MAX);
+    shown.truncate(EVIDENCE_MAX);
     shown.into_iter().map(|(weight, told)| exhibit(told, weight / total)).collect()
 }
 

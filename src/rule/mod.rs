@@ -12,7 +12,7 @@ mod life;
 mod settings;
 mod summary;
 
-pub use evidence::evidence;
+pub use evidence::{EVIDENCE_MAX, evidence};
 pub use life::{Life, Turn, fingerprint};
 pub use settings::{Bound, Rule, SubjectPattern};
 pub use summary::summary;

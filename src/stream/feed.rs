@@ -59,8 +59,9 @@ pub enum Command {
     Pause,
     /// Go on.
     Resume,
-    /// Begin this partition again at its committed position under a new lease.
-    Reset(Partition),
+    /// Begin these partitions again at their committed positions under new leases. One command for all of them: a source
+    /// that is giving a partition up takes only so many commands until it has.
+    Reset(Vec<Partition>),
     /// Leave the group and end.
     Stop,
 }

@@ -16,6 +16,12 @@ use crate::window::{Copies, Reading, Window};
 /// The novelty of a first telling.
 pub const TELLING: u32 = 1_000_000;
 
+/// Bytes of a mention in a book, at most, as long as its id, link, source and excerpt have [`TEXTS_BYTES`] together: its
+/// entry, its texts and its places in the tables (`bench` measures it).
+pub const MENTION_BYTES: usize = 1_600;
+/// Beyond so many bytes of texts, a mention has the room of several.
+const TEXTS_BYTES: usize = 512;
+
 /// Where a mention stands in a book: by event time, then by its offset in the mentions topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -103,6 +109,7 @@ struct Came {
     /// Its event time, where it was not stale.
     at: Option<Timestamp>,
     post: Arc<str>,
+    room: u32,
 }
 
 /// The bounds of a book.
@@ -123,6 +130,7 @@ pub struct Book {
     told: BTreeMap<Place, Told>,
     posts: HashMap<Arc<str>, Versions>,
     order: VecDeque<Came>,
+    room: usize,
     copies: Option<Copies>,
     windows: Vec<Window>,
     overflowed: u64,
@@ -136,7 +144,7 @@ impl Book {
     #[must_use]
     pub fn new(limits: Limits, windows: Vec<Window>, copies: Option<Copies>) -> Self {
         let (told, posts, order) = (BTreeMap::new(), HashMap::new(), VecDeque::new());
-        Self { limits, told, posts, order, copies, windows, overflowed: 0, changed: false, soonest: None }
+        Self { limits, told, posts, order, room: 0, copies, windows, overflowed: 0, changed: false, soonest: None }
     }
 
     /// Moves to `now`: what is too old leaves.
@@ -160,7 +168,9 @@ impl Book {
         versions.came.retain(|(came, higher)| *came >= since && *higher > version);
         versions.came.push((now, version));
         let replaced = if stale { None } else { versions.current.replace(place) };
-        self.order.push_back(Came { came: now, offset, at: (!stale).then_some(at), post: mention.post_id.clone() });
+        let (post, room) = (mention.post_id.clone(), room(&mention));
+        self.order.push_back(Came { came: now, offset, at: (!stale).then_some(at), post, room });
+        self.room += room as usize;
         self.soonest = self.soonest.into_iter().chain([self.forgotten_at(now)]).min();
         if let Some(replaced) = replaced {
             self.take(replaced);
@@ -212,10 +222,10 @@ impl Book {
         self.told.len()
     }
 
-    /// Mentions that are remembered, those that do not count included.
+    /// The room that what is remembered takes, in mentions of [`MENTION_BYTES`]. Those that do not count take it too.
     #[must_use]
-    pub fn remembered(&self) -> usize {
-        self.order.len()
+    pub fn room(&self) -> usize {
+        self.room
     }
 
     /// The offset of the first mention that is remembered.
@@ -307,7 +317,8 @@ impl Book {
 
     /// The record that came first leaves, in time or for want of room.
     fn drop_first(&mut self) {
-        let Some(Came { came, offset, at, post }) = self.order.pop_front() else { return };
+        let Some(Came { came, offset, at, post, room }) = self.order.pop_front() else { return };
+        self.room = self.room.saturating_sub(room as usize);
         let place = at.map(|at| Place { at, offset });
         if let Some(versions) = self.posts.get_mut(&post) {
             versions.came.retain(|(later, _)| *later > came);
@@ -320,4 +331,11 @@ impl Book {
             self.take(place);
         }
     }
+}
+
+/// The room that a mention takes, in mentions of [`MENTION_BYTES`].
+fn room(mention: &Mention) -> u32 {
+    let Mention { post_id, excerpt, url, source, .. } = mention;
+    let texts = post_id.len() + excerpt.len() + url.as_ref().map_or(0, |url| url.len()) + source.len();
+    1 + u32::try_from(texts.saturating_sub(TEXTS_BYTES).div_ceil(MENTION_BYTES)).unwrap_or(u32::MAX / 2)
 }

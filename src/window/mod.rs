@@ -13,9 +13,9 @@ mod retractions;
 mod settings;
 mod sums;
 
-pub use book::{Book, Limits, Place, TELLING, Taken, Told};
+pub use book::{Book, Limits, MENTION_BYTES, Place, TELLING, Taken, Told};
 pub use copies::{Copies, alike};
 pub use near::NearCopies;
-pub use retractions::{RETRACTIONS_MAX, Retractions};
+pub use retractions::{RETRACTION_BYTES, RETRACTIONS_MAX, Retractions};
 pub use settings::IndexSettings;
 pub use sums::{Reading, Window};

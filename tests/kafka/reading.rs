@@ -100,7 +100,7 @@ fn a_reset_reads_again_from_the_committed_position_under_a_new_lease() {
     let mut port = Producer::offsets_only(&corner.settings, reader.source().membership(), corner.clock.clone());
     port.commit_offsets(&[(at.clone(), Position::at(100))]).unwrap();
     reader.records(700);
-    reader.source().command(Command::Reset(at));
+    reader.source().command(Command::Reset(vec![at]));
     let new = loop {
         match reader.next() {
             Feed::Assigned(assignment) => break assignment,

@@ -158,7 +158,7 @@ fn copier(
                         for at in partitions {
                             intake.release(&at);
                             ledger.release(&at);
-                            handle.command(Command::Reset(at));
+                            handle.command(Command::Reset(vec![at]));
                         }
                     }
                     Outcome::Halt(why) => panic!("{why}"),

@@ -148,7 +148,6 @@ mod tests {
     use crate::stream::Command;
     use crate::telemetry::Metrics;
     use crate::time::ManualClock;
-    use crate::web::Board;
 
     /// The stub's own answers, so that another stub agrees with them.
     fn post(number: usize, text: &str) -> ScoredPost {
@@ -164,10 +163,9 @@ mod tests {
     }
 
     fn witness() -> (Witness, Metrics) {
-        let metrics = Metrics::new().unwrap();
-        let (board, clock) = (Arc::new(Board::new("test")), Arc::new(ManualClock::default()));
-        let (waiting, drift) = (Arc::default(), Arc::default());
-        (Witness { metrics: metrics.clone(), board, clock, tape: None, tape_waits: false, waiting, drift }, metrics)
+        let witness = Witness::alone(Arc::new(ManualClock::default()));
+        let metrics = witness.metrics.clone();
+        (witness, metrics)
     }
 
     fn shown(metrics: &Metrics, line: &str) -> bool {

@@ -350,21 +350,10 @@ fn a_label_of_a_task_or_class_that_there_is_not_is_a_dead_letter_that_names_thos
 fn a_label_that_cannot_be_read_counts_against_the_limit_and_the_figure_says_how_near_it_is() {
     let mut core = core(false).stopping_at(DeadLetterLimit { window_records: 10, share_max: 0.2 });
     let lease = assign(&mut core, 0, 0);
-    let metrics = crate::telemetry::Metrics::new().unwrap();
-    let board = Arc::new(crate::web::Board::new("test"));
-    let clock = Arc::new(crate::time::ManualClock::default());
-    let witness = Witness {
-        metrics: metrics.clone(),
-        board,
-        clock,
-        tape: None,
-        tape_waits: false,
-        waiting: Arc::default(),
-        drift: Arc::default(),
-    };
+    let witness = Witness::alone(Arc::new(crate::time::ManualClock::default()));
     assert_eq!(come_as(&mut core, &lease, 0..1, 10, b"no label"), []);
     core.tell(&witness);
-    let shown = metrics.render();
+    let shown = witness.metrics.render();
     assert!(shown.contains("bellwether_dead_letter_limit_used_ratio{stage=\"archive\"} 0.5"), "{shown}");
     let bad = core.on(Event::Feed(records(&lease, 1..3, b"no label")), at(11));
     assert!(bad.iter().any(|effect| matches!(effect, Effect::BadData(_))), "{bad:?}");

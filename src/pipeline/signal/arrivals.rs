@@ -24,9 +24,9 @@ impl Arrivals {
         None
     }
 
-    /// Forgets those that left, when they are more than the `remembered` that did not.
-    pub(super) fn tidy(&mut self, remembered: usize, there: impl Fn(i64, u32) -> bool) {
-        if self.order.len() > 2 * remembered + 64 {
+    /// Forgets those that left, when they are many more than the `room` of those that did not.
+    pub(super) fn tidy(&mut self, room: usize, there: impl Fn(i64, u32) -> bool) {
+        if self.order.len() > 2 * room + 64 {
             self.order.retain(|(offset, desk)| there(*offset, *desk));
         }
     }

@@ -56,8 +56,8 @@ pub struct PartitionState {
     pub(super) numbers: HashMap<Subject, u32>,
     pub(super) due: Due,
     arrivals: Arrivals,
-    /// Mentions in all books.
-    remembered: usize,
+    /// The room that all books take.
+    room: usize,
     /// Desks whose index changed since the last tick.
     changed: Vec<u32>,
     retractions: Retractions,
@@ -85,7 +85,7 @@ impl PartitionState {
             numbers: HashMap::new(),
             due: Due::default(),
             arrivals: Arrivals::default(),
-            remembered: 0,
+            room: 0,
             changed: Vec::new(),
             retractions,
             orphans: Vec::new(),
@@ -197,15 +197,15 @@ impl PartitionState {
     /// Does something at a desk whose book may grow or shrink by it.
     fn at_desk<R>(&mut self, number: u32, act: impl FnOnce(&mut Desk) -> R) -> Option<R> {
         let desk = self.desks.get_mut(number as usize)?.as_mut()?;
-        let before = desk.book.remembered();
+        let before = desk.book.room();
         let result = act(desk);
-        self.remembered = (self.remembered + desk.book.remembered()).saturating_sub(before);
+        self.room = (self.room + desk.book.room()).saturating_sub(before);
         Some(result)
     }
 
     /// The mentions with the lowest offsets leave until there are few enough in the partition.
     fn forget_the_first(&mut self, touched: &mut Vec<u32>) {
-        while self.remembered > self.settings.index.partition_mentions_max {
+        while self.room > self.settings.index.partition_mentions_max {
             let desks = &self.desks;
             let Some(number) = self.arrivals.pop(|offset, desk| is_remembered(desks, offset, desk)) else { return };
             let overflowed = self.at_desk(number, |desk| {
@@ -216,7 +216,7 @@ impl PartitionState {
             touched.push(number);
         }
         let desks = &self.desks;
-        self.arrivals.tidy(self.remembered, |offset, desk| is_remembered(desks, offset, desk));
+        self.arrivals.tidy(self.room, |offset, desk| is_remembered(desks, offset, desk));
     }
 
     fn retract(&mut self, retraction: &Retraction, moment: Moment<'_>, touched: &mut Vec<u32>) {

@@ -114,7 +114,7 @@ fn a_partition_begins_again_where_it_was_read_ahead_without_an_alert() {
     assert!(scene.read(&lease, 0..last + 1).is_empty());
     let effects = scene.assign(&lease, last + 1, 2);
     let [Effect::Source(Command::Reset(told)), Effect::WasReset(reset)] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!((told, reset), (&scene.partition, &scene.partition));
+    assert_eq!((&told[..], reset), (std::slice::from_ref(&scene.partition), &scene.partition));
     assert!(scene.read(&lease, last + 1..RECORDS).is_empty(), "what still comes under the old lease is dropped");
     // The source begins with it once more, and with all that is known.
     let lease = Lease::grant(scene.partition.clone());

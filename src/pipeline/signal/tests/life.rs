@@ -275,6 +275,22 @@ fn a_full_partition_forgets_what_came_first_whatever_it_was_about() {
 }
 
 #[test]
+fn mentions_with_long_names_and_links_have_the_room_of_several() {
+    let mut settings = gloom();
+    settings.index.partition_mentions_max = 10;
+    let mut log = Log::default();
+    for number in 0..8 {
+        // 4,000 bytes of id: three more than a mention of ordinary shape.
+        log.tell(f64::from(number), &format!("{number:04000}"), "market", 0.1);
+    }
+    log.tick(10.0);
+    let mut state = PartitionState::new(Arc::new(settings));
+    let findings = log.fold(&mut state, 0..9, true);
+    assert_eq!(indices(&findings)[0].mentions, 2);
+    assert_eq!(state.take_counts().overflow, 6);
+}
+
+#[test]
 fn a_rule_with_no_hold_fires_at_once_and_counts_say_so() {
     let mut settings = gloom();
     settings.rules[0].hold = seconds(0);
