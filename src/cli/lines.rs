@@ -28,7 +28,7 @@ pub(crate) enum LineError {
     /// The file cannot be read.
     #[error("{file}: {source}; give a file of JSON lines, or - for standard input")]
     Unread {
-        /// The file, `-` for standard input.
+        /// The file, or `standard input`.
         file: String,
         /// Why.
         source: std::io::Error,
@@ -36,7 +36,7 @@ pub(crate) enum LineError {
     /// A line is not what it should be.
     #[error("{file}:{line}: {message}")]
     Bad {
-        /// The file, `-` for standard input.
+        /// The file, or `standard input`.
         file: String,
         /// The line, from 1.
         line: u64,
@@ -60,14 +60,13 @@ impl<'a> Lines<'a> {
     /// # Errors
     /// [`LineError::Unread`].
     pub(crate) fn open(path: &Path, sources: &'a [SourceSettings], topic: Option<Arc<str>>) -> Result<Self, LineError> {
-        let file = path.display().to_string();
-        let reader: Box<dyn BufRead + Send> = if file == "-" {
-            Box::new(std::io::BufReader::new(std::io::stdin()))
+        let (file, reader): (String, Box<dyn BufRead + Send>) = if path == Path::new("-") {
+            ("standard input".to_owned(), Box::new(std::io::BufReader::new(std::io::stdin())))
         } else {
-            let opened = std::fs::File::open(path);
-            Box::new(std::io::BufReader::new(
-                opened.map_err(|source| LineError::Unread { file: file.clone(), source })?,
-            ))
+            let file = path.display().to_string();
+            let opened =
+                std::fs::File::open(path).map_err(|source| LineError::Unread { file: file.clone(), source })?;
+            (file, Box::new(std::io::BufReader::new(opened)))
         };
         Ok(Self { file, reader, line: 0, sources, topic })
     }

@@ -46,3 +46,39 @@ impl Settling {
         self.0.iter().flat_map(|(partitions, _)| partitions)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::stream::{Assignment, Lease, Position};
+
+    /// Partition 0 and 1 are to go; one of them is back, or lost, before the stage is done with it.
+    fn after(feed: impl FnOnce(Partition) -> Feed) -> (Settling, std::sync::mpsc::Receiver<()>) {
+        let [one, other] = [0, 1].map(|number| Partition::new(&Arc::from("posts"), number));
+        let (settled, answer) = sync_channel(1);
+        let mut settling = Settling::default();
+        settling.note(&Feed::Revoked { partitions: vec![one.clone(), other.clone()], settled });
+        settling.note(&feed(one));
+        assert!(answer.try_recv().is_err(), "the other one is still waited for");
+        settling.settle(&[other]);
+        (settling, answer)
+    }
+
+    #[test]
+    fn nobody_waits_for_a_partition_that_came_back_before_it_was_settled() {
+        let (settling, answer) = after(|partition| {
+            let (lease, committed) = (Lease::grant(partition), Position::at(0));
+            Feed::Assigned(Assignment { lease, committed, restored: Vec::new() })
+        });
+        assert_eq!((settling.partitions().count(), answer.try_recv()), (0, Ok(())));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_partition_that_was_lost_before_it_was_settled() {
+        let (settling, answer) = after(|partition| Feed::Lost { partitions: vec![partition] });
+        assert_eq!((settling.partitions().count(), answer.try_recv()), (0, Ok(())));
+    }
+}

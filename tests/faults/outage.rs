@@ -8,6 +8,11 @@ use crate::trial::{Broker, Follower, Moment, Running, Trial, wait_for};
 /// How long a broker hangs: longer than it lets a transaction be, and than its controller waits for it.
 const HANG: Duration = Duration::from_secs(30);
 
+/// Threads more than at the beginning that may be at work at any moment: calls of their own, and clients that ask.
+const CALLS: f64 = 24.0;
+/// What a process may hold beyond what it held before, in bytes.
+const GROWTH_MAX: f64 = 200e6;
+
 #[test]
 fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
     let count = times("outages", 1);
@@ -19,6 +24,9 @@ fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
     let mut figures = Figures::new("broker SIGKILL and restart; SIGSTOP, then SIGCONT", count);
     let mut running = trial.run_as("only");
     running.wait_ready();
+    follower.wait_more(50);
+    let (threads, memory) = (running.threads(), running.memory());
+    let mut most = threads;
     for _ in 0..count {
         follower.wait_more(50);
         let began = Instant::now();
@@ -31,10 +39,18 @@ fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
         broker.signal("-STOP");
         red(&mut running);
         figures.span("hangs: red", began.elapsed());
-        wait_for("the end of its sleep", || (began.elapsed() >= HANG).then_some(()));
+        wait_for("the end of its sleep", || {
+            most = most.max(running.threads());
+            (began.elapsed() >= HANG).then_some(())
+        });
         broker.signal("-CONT");
         recovered(&mut running, &follower, "hung: new output after it goes on", &mut figures);
     }
+    // Clients that were given up end when a broker answers them.
+    wait_for("clients that were given up are gone", || (running.threads() <= threads + CALLS).then_some(()));
+    let grown = running.memory() - memory;
+    figures.note(format!("threads {threads}, at most {most}; memory +{:.0} MB", grown / 1e6));
+    assert!(grown < GROWTH_MAX, "{grown} bytes more");
     let sent = load.stop();
     running.stop();
     figures.settle(&trial, sent);

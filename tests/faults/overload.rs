@@ -83,6 +83,54 @@ fn lag_grows_and_memory_does_not_and_when_the_load_goes_the_lag_goes() {
     figures.settle(&trial, sent + flashes);
 }
 
+/// Posts that have all that a post may have: as many instruments, as long an id, a link, a source and a text.
+const FULL: usize = 1_000;
+
+#[test]
+fn posts_that_have_all_that_a_post_may_have_take_no_more_memory_than_check_says() {
+    let trial = trial("full")
+        .set("kafka.partitions", "1")
+        .set("model.pool_posts_max", "64")
+        .set("model.pool_bytes_max", "1MiB")
+        .set("index.partition_mentions_max", "20000")
+        .set("archive.segment_bytes", "1MiB");
+    let names: Vec<String> = (0..32).map(|number| format!("XTST:F{number:02}")).collect();
+    let lines: String = names.iter().map(|name| format!("{name},Full {name},\n")).collect();
+    std::fs::write(trial.path("instruments.csv"), format!("id,name,aliases\n{lines}")).unwrap();
+    let bound = trial.memory_bytes_max();
+    trial.done(&["topics"]);
+    let mut running = trial.run_as("only");
+    running.wait_ready();
+    let before = running.memory();
+    let producer = trial.producer();
+    for number in 0..FULL {
+        let post = json!({
+            "id": format!("{number:01024}"),
+            "url": format!("https://example.org/{number:02028}"),
+            "source": format!("{number:0256}"),
+            "text": format!("Shares of number {number} fall. ").repeat(64_000 / 32),
+            "symbols": &names,
+        });
+        while producer.send(BaseRecord::to(&trial.input("news")).key("full").payload(&post.to_string())).is_err() {
+            producer.flush(SOON).unwrap();
+        }
+    }
+    producer.flush(SOON).unwrap();
+    let mut peak = before;
+    wait_within(DRAINED, "all of it is through", || {
+        peak = peak.max(running.memory());
+        let mentions = trial.committed("signal", &trial.own("mentions")).into_iter().sum::<i64>();
+        (mentions >= i64::try_from(FULL * 33).unwrap() && trial.backlog() == 0).then_some(())
+    });
+    println!("before {:.0} MB, peak {:.0} MB, bound {:.0} MB", before / 1e6, peak / 1e6, bound / 1e6);
+    assert!(
+        running.metric("bellwether_mentions_ignored_total", "reason=\"overflow\"") > 0.0,
+        "the windows are not full"
+    );
+    assert!(peak < bound, "{peak} bytes, where `check` says {bound} at most");
+    running.stop();
+}
+
 #[test]
 fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_again() {
     let count = times("terms", 1);

@@ -114,6 +114,11 @@ impl Running {
         self.metric("bellwether_assigned_partitions", &format!("stage=\"{stage}\"")) as u32
     }
 
+    /// Threads, as the process's own page says.
+    pub fn threads(&self) -> f64 {
+        self.metric("process_threads", "")
+    }
+
     /// Resident memory in bytes, as the process's own page says.
     pub fn memory(&self) -> f64 {
         self.metric("process_resident_memory_bytes", "")

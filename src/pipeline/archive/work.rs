@@ -304,6 +304,10 @@ mod tests {
 
     /// Labels 0 to 2 of one partition.
     fn segment() -> Segment {
+        segment_of(|offset| Content::Label(Box::new(label(offset))))
+    }
+
+    fn segment_of(content: impl Fn(i64) -> Content) -> Segment {
         let partition = Partition::new(&Arc::from("labels"), 0);
         let lease = Lease::grant(partition.clone());
         let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
@@ -321,7 +325,7 @@ mod tests {
             appended_at: record.appended_at,
             next: record.next(),
             bytes: 0,
-            content: Content::Label(Box::new(label(record.offset))),
+            content: content(record.offset),
         });
         ledger.add(rows).unwrap();
         Segment { dataset: Dataset::Labels, closed: ledger.close_part(&partition).unwrap(), in_haste: false }
@@ -389,5 +393,43 @@ mod tests {
             segments.iter().map(|segment| (segment.span.clone(), segment.ids.len())).collect::<Vec<_>>(),
             [(0..3, 3)]
         );
+    }
+    #[test]
+    fn labels_that_are_dead_become_letters_though_another_writer_published_the_segment() {
+        let (disk, clock) = (SickDisk::default(), Arc::new(ManualClock::default()));
+        let mut worker = worker(&disk, &clock, Box::new(|_| {}));
+        let with_a_dead_one = || {
+            segment_of(|offset| {
+                if offset != 1 {
+                    return Content::Label(Box::new(label(offset)));
+                }
+                let (topic, value) = (Arc::from("letters"), Some(bytes::Bytes::from_static(b"no label")));
+                let letter = Output { topic, partition: 0, key: None, value, headers: Headers::new() };
+                Content::Dead { output: Box::new(letter), reason: Reason::Malformed, message: "no label".to_owned() }
+            })
+        };
+        for taken in [false, true] {
+            let SegmentDone::Published(closed) = worker.write(with_a_dead_one()).unwrap() else { panic!("published") };
+            let note = &closed.rows()[0].note;
+            assert!(matches!(note, ArchiveNote::Segment { taken: it, .. } if *it == taken), "{note:?}");
+            let letters: Vec<_> = closed.rows().iter().flat_map(|row| &row.outputs).collect();
+            assert_eq!(letters.len(), 1, "the first writer may have died before it committed its own");
+        }
+    }
+    #[test]
+    fn a_post_that_is_kept_has_the_challengers_answer_whoever_decided_about_it() {
+        let example = include_str!("../../../schemas/examples/scored/v1/negative.json");
+        let scored: ScoredPost = serde_json::from_str(example).unwrap();
+        let answer =
+            Challenge { version: Arc::from("9"), sentiment: scored.sentiment.clone(), topic: scored.topic.clone() };
+        let sample = Sample { scored: scored.clone(), challenge: None, reason: "all", probability: 1.0 };
+        let kept = Some(Kept { reason: "random", probability: 0.5 });
+        for (mut content, kept) in
+            [(Content::Sample(Box::new(sample)), None), (Content::Candidate(Box::new(scored)), kept)]
+        {
+            content.settle(Some(answer.clone()), kept);
+            let Content::Sample(sample) = content else { panic!("{content:?}") };
+            assert_eq!(sample.challenge.as_ref(), Some(&answer));
+        }
     }
 }

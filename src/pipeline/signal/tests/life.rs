@@ -280,8 +280,8 @@ fn mentions_with_long_names_and_links_have_the_room_of_several() {
     settings.index.partition_mentions_max = 10;
     let mut log = Log::default();
     for number in 0..8 {
-        // 4,000 bytes of id: three more than a mention of ordinary shape.
-        log.tell(f64::from(number), &format!("{number:04000}"), "market", 0.1);
+        // 4,000 bytes of id and excerpt: the room of four.
+        log.tell(f64::from(number), &format!("{number:02000}"), "market", 0.1);
     }
     log.tick(10.0);
     let mut state = PartitionState::new(Arc::new(settings));

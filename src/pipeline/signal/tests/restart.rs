@@ -80,6 +80,10 @@ fn any_mention(
         told.sketch = Sketch(xxhash_rust::xxh3::xxh3_128(&[dice.below(4) as u8]));
     }
     told.traceparent = dice.chance(0.7).then(|| trace(now.micros()));
+    if dice.chance(0.2) {
+        // It has the room of three.
+        told.url = Some(Arc::from("https://news.example/".repeat(130)));
+    }
     MentionRecord::Mention(told)
 }
 
