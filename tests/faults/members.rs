@@ -6,7 +6,7 @@ use super::{Figures, at_most, times, trial};
 use crate::trial::{Follower, Moment, Running, Trial, wait_for};
 
 /// Partitions that the score stage reads: two inputs of two.
-const PARTITIONS: u32 = 4;
+pub(super) const PARTITIONS: u32 = 4;
 /// How long a partition may stand still while it changes hands: less than the group's session, which a crash would take.
 const STANDSTILL: Duration = Duration::from_secs(5);
 /// The group waits for a member that sleeps as for a dead one, and as long again at most for those that join anew.
@@ -70,7 +70,7 @@ pub(super) fn share(running: &mut [Running]) {
 }
 
 #[test]
-fn a_process_that_sleeps_past_its_session_commits_nothing_when_it_wakes_and_says_so() {
+fn a_process_that_sleeps_past_its_session_repeats_nothing_when_it_wakes_and_says_so() {
     let count = times("zombies", 1);
     let trial = trial("zombie");
     trial.done(&["topics"]);

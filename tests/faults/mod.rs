@@ -14,6 +14,7 @@ mod members;
 mod outage;
 mod overload;
 mod pace;
+mod sleep;
 mod swap;
 mod topics;
 
