@@ -20,7 +20,7 @@ tests_of() {
         repeats) echo faults::crash::at_least_once ;;
         open) echo faults::crash::a_transaction_that_a_dead_process ;;
         members) echo faults::members::processes_that_join ;;
-        zombies) echo faults::members::a_process_that_sleeps ;;
+        zombies) echo a_process_that_sleeps ;;
         outages) echo faults::outage::a_broker ;;
         away) echo faults::outage::at_least_once ;;
         disk) echo faults::disk ;;

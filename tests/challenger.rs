@@ -22,7 +22,7 @@ fn trial(name: &str, models: &Models) -> Trial {
 }
 
 fn tried(running: &Running, version: &str) -> bool {
-    running.metric("bellwether_challenger_info", &format!("version=\"{version}\"")) == 1.0
+    running.metric_or_zero("bellwether_challenger_info", &format!("version=\"{version}\"")) == 1.0
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_challenger_is_tried_and_given_up_while_the_pipeline_runs_and_each_sample_sa
     models.challenge("2");
     wait_for("the challenger", || tried(&running, "2").then_some(()));
     let load = trial.load(200);
-    let asked = |running: &Running| running.metric("bellwether_challenger_posts_total", "outcome=\"asked\"");
+    let asked = |running: &Running| running.metric_or_zero("bellwether_challenger_posts_total", "outcome=\"asked\"");
     wait_for("answers of the challenger", || (asked(&running) >= 300.0).then_some(()));
     // It is the same model under another name: it agrees, and is as sure.
     let page = running.metrics();

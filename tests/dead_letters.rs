@@ -13,7 +13,7 @@ use rdkafka::{ClientConfig, Message as _};
 use serde_json::{Value, json};
 
 use crate::corpus;
-use crate::trial::{Trial, header, sum_of, wait_for};
+use crate::trial::{Trial, ends, header, sum_of, wait_for};
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -140,16 +140,26 @@ fn a_replay_that_is_killed_is_run_again_and_sends_nothing_twice() {
     trial.put((0..LETTERS).map(|number| moved(number).into_bytes()));
     trial.done(&["run", "--until-end"]);
     trial.mend();
-    let mut killed = 0;
-    for wait in [150, 250, 350, 450, 550] {
+    let input = trial.input("social");
+    let reader = trial.consumer(&input, "read_uncommitted");
+    let stands = || usize::try_from(ends(&reader, &input).into_iter().sum::<i64>()).unwrap();
+    // At its first record, or when it has committed the first of its transactions of 500 letters. What the one before it
+    // left open ends with a marker, which counts as well.
+    let (mut before, mut midway) = (stands(), 0);
+    for more in [3, 510, 3, 510, 3] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
         let mut child = command.args(["dead-letters", "replay"]).arg(trial.path("pipeline.toml")).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(wait));
-        killed += usize::from(child.try_wait().unwrap().is_none());
+        wait_for("it sends, or there is nothing left to send", || {
+            (stands() >= before + more || child.try_wait().unwrap().is_some()).then_some(())
+        });
         drop(child.kill());
         child.wait().unwrap();
+        let sent = trial.sent_again();
+        assert!(sent.values().all(|times| *times == 1), "{sent:?}");
+        midway += usize::from((1..LETTERS).contains(&sent.len()));
+        before = stands();
     }
-    assert!(killed > 0, "each ended before it could be killed");
+    assert!(midway > 0, "each was killed before it had sent any, or when it had sent all");
     let last = trial.letters_json("replay", &[]);
     let counts = ["readable", "replayed"].map(|word| last[word].as_u64().unwrap_or(0));
     assert_eq!(counts.iter().sum::<u64>(), LETTERS as u64, "{last}");

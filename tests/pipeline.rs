@@ -117,6 +117,23 @@ fn what_comes_in_is_scored_or_a_dead_letter_and_becomes_mentions_indices_alerts_
     assert_eq!(trial.outcome().scored.len(), 300);
 }
 
+#[test]
+fn at_least_once_and_with_no_fault_everything_comes_once() {
+    let trial = Trial::new("quiet").set("kafka.delivery", "at-least-once");
+    trial.done(&["topics"]);
+    trial.pile_up(600);
+    trial.done(&["run", "--until-end"]);
+    let first = trial.outcome();
+    assert_eq!((first.inputs.len(), first.scored.len(), first.dead.len()), (600, 594, 6));
+    // A second process goes on where the first was, and does none of it again.
+    trial.pile_up(600);
+    trial.done(&["run", "--until-end"]);
+    let outcome = trial.sums_with_archive(&trial.path("archive"));
+    outcome.assert_exact();
+    assert_eq!((outcome.inputs.len(), outcome.scored.len(), outcome.dead.len()), (1_200, 1_188, 12));
+    assert_eq!((outcome.retractions, outcome.labels, outcome.dead_labels.len()), (240, 22, 2));
+}
+
 fn dead_letters_are_as_they_came(outcome: &Outcome) {
     for dead in &outcome.dead {
         let came = &outcome.inputs[&place_of_dead(dead)];

@@ -57,6 +57,21 @@ pub enum KafkaError {
         /// The end.
         high: i64,
     },
+    /// What comes next in a partition that is being read is not on the log any more.
+    #[error(
+        "the next position {next} of {partition} is not on the log, which holds [{low}..{high}): records were deleted \
+         before they were read, or the topic was made anew; set the group's offsets yourself to go on"
+    )]
+    Overtaken {
+        /// `topic/number`.
+        partition: String,
+        /// What was to be read.
+        next: i64,
+        /// The first position that is there.
+        low: i64,
+        /// The end.
+        high: i64,
+    },
     /// The broker or the client refused a call.
     #[error("{what}: {why}")]
     Refused {

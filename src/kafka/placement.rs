@@ -206,6 +206,19 @@ impl Placement {
         Ok(Placed { lease, start, committed, end, restored })
     }
 
+    /// The first of these partitions whose next position is not on the log.
+    pub(super) fn overtaken(
+        &self,
+        mut next: impl Iterator<Item = (Partition, Position)>,
+        deadline: &Deadline,
+    ) -> Option<KafkaError> {
+        next.find_map(|(at, next)| {
+            let Bounds { low, high } = self.scout.bounds(&at, deadline).ok()?;
+            let (partition, next) = (at.to_string(), next.offset());
+            (!(low..=high).contains(&next)).then_some(KafkaError::Overtaken { partition, next, low, high })
+        })
+    }
+
     /// The last record of each alert within the bounds of its partition, by its key: as many as there are rules and subjects,
     /// however long the history is. Not all of them where they are wanted no more.
     fn restore(

@@ -179,20 +179,18 @@ impl Poller {
 
     /// Most errors of a poll are librdkafka's business, which tries again; these are not.
     fn judge(&self, error: &Theirs) {
+        let is_off_the_log = matches!(error.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::OffsetOutOfRange));
         let fatal = matches!(error, Theirs::MessageConsumptionFatal(_))
             || matches!(
                 error.rdkafka_error_code(),
                 Some(
-                    Code::AutoOffsetReset
-                        | Code::OffsetOutOfRange
-                        | Code::TopicAuthorizationFailed
-                        | Code::GroupAuthorizationFailed
-                        | Code::UnknownTopic
-                        | Code::Fatal
+                    Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::UnknownTopic | Code::Fatal
                 )
             );
         if wire::is_unreadable(error) {
             self.seat.desk().fail(format!("a topic holds what cannot be read, and none of it is skipped: {error}"));
+        } else if is_off_the_log {
+            self.seat.overtaken(error);
         } else if fatal {
             self.seat.desk().fail(error.to_string());
         } else if error.rdkafka_error_code() == Some(Code::AllBrokersDown) {

@@ -78,6 +78,14 @@ impl Seat {
         })
     }
 
+    /// A client asked for what is not on the log: the source ends, and says where.
+    pub(super) fn overtaken(&self, error: &Theirs) {
+        let next: Vec<_> = self.desk().held.iter().map(|(at, held)| (at.clone(), held.next)).collect();
+        let deadline = Deadline::after(&self.clock, client::ASK);
+        let found = self.placement.overtaken(next.into_iter(), &deadline);
+        self.desk().fail(found.map_or_else(|| error.to_string(), |found| found.to_string()));
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Listener>, partitions: &[Partition]) {
         let placed = match self.place(partitions) {
             Ok(placed) => placed,

@@ -85,11 +85,11 @@ fn same_user_namespace(id: u32) -> bool {
 }
 
 fn failures(running: &Running) -> f64 {
-    running.metric("bellwether_segment_failures_total", "")
+    running.metric_or_zero("bellwether_segment_failures_total", "")
 }
 
 fn written(running: &Running) -> f64 {
-    running.metric("bellwether_segments_total", "written")
+    running.metric_or_zero("bellwether_segments_total", "result=\"written\"")
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{Figures, at_most, times, trial};
 use crate::trial::{Follower, Moment, Running, Trial, wait_for};
 
 /// Partitions that the score stage reads: two inputs of two.
-const PARTITIONS: u32 = 4;
+pub(super) const PARTITIONS: u32 = 4;
 /// How long a partition may stand still while it changes hands: less than the group's session, which a crash would take.
 const STANDSTILL: Duration = Duration::from_secs(5);
 /// The group waits for a member that sleeps as for a dead one, and as long again at most for those that join anew.
@@ -20,7 +20,8 @@ fn processes_that_join_leave_and_restart_one_after_another_lose_nothing_and_repe
     let follower = Follower::start(&trial);
     let load = trial.load(250);
     let mut figures = Figures::new("join of a third, leave of one, rolling restart of the rest", count);
-    let mut running = vec![trial.run_as("a"), trial.run_as("b")];
+    let mut names = vec!["a".to_owned(), "b".to_owned()];
+    let mut running: Vec<Running> = names.iter().map(|name| trial.run_as(name)).collect();
     share(&mut running);
     let quiet = |began: Instant, what: &'static str, figures: &mut Figures| {
         follower.wait_more(200);
@@ -31,17 +32,23 @@ fn processes_that_join_leave_and_restart_one_after_another_lose_nothing_and_repe
     };
     for round in 0..count {
         let began = Instant::now();
-        running.push(trial.run_as(&format!("c{round}")));
+        names.push(format!("c{round}"));
+        running.push(trial.run_as(&names[names.len() - 1]));
         share(&mut running);
         quiet(began, "join: a partition stood still", &mut figures);
         let began = Instant::now();
+        names.remove(1);
         running.remove(1).stop();
         share(&mut running);
         quiet(began, "leave", &mut figures);
         let began = Instant::now();
         for place in 0..running.len() {
             running[place].stop();
-            running[place] = trial.run_as(&format!("r{round}-{place}"));
+            // Every second one is started under its own name again, the others under a new one.
+            if (round + place) % 2 == 1 {
+                names[place] = format!("r{round}-{place}");
+            }
+            running[place] = trial.run_as(&names[place]);
             share(&mut running);
         }
         quiet(began, "rolling restart", &mut figures);
@@ -63,7 +70,7 @@ pub(super) fn share(running: &mut [Running]) {
 }
 
 #[test]
-fn a_process_that_sleeps_past_its_session_commits_nothing_when_it_wakes_and_says_so() {
+fn a_process_that_sleeps_past_its_session_repeats_nothing_when_it_wakes_and_says_so() {
     let count = times("zombies", 1);
     let trial = trial("zombie");
     trial.done(&["topics"]);

@@ -14,6 +14,7 @@ mod members;
 mod outage;
 mod overload;
 mod pace;
+mod sleep;
 mod swap;
 mod topics;
 
@@ -91,12 +92,16 @@ impl Figures {
         self.tell(outcome);
         outcome.assert_whole();
         assert!(outcome.retractions > 0 && outcome.labels > 0, "the load takes posts back and labels some");
+        assert!(
+            !outcome.dead.is_empty() && !outcome.dead_labels.is_empty(),
+            "the load sends posts and labels that are none"
+        );
         // What its sender had given up and sent again may stand in an input twice.
         let came: BTreeSet<_> = outcome.inputs.values().map(Message::key).collect();
         assert_eq!(came.len(), sent, "records that were sent and records that came in");
     }
 
-    /// A line of the report's table.
+    /// A line of the report's table. What is lost, or stands twice, is counted by the records that it is about.
     fn tell(&self, outcome: &Outcome) {
         let shown = |took: Duration| format!("{:.1}", took.as_secs_f64());
         let spans = self.spans.iter().map(|(name, all)| {
@@ -106,7 +111,7 @@ impl Figures {
             format!("{name}: {} s ({} s)", shown(median), shown(worst))
         });
         let said: Vec<String> = spans.chain(self.notes.iter().cloned()).collect();
-        let (records, lost, twice) = (outcome.inputs.len(), outcome.lost.len(), outcome.twice.len());
+        let (records, lost, twice) = (outcome.inputs.len(), outcome.lost.records(), outcome.twice.records());
         let line = format!("| {} | {} | {records} | {lost} | {twice} | {} |", self.fault, self.times, said.join("; "));
         println!("{line}");
         if let Some(path) = std::env::var_os("BELLWETHER_FAULTS_REPORT") {

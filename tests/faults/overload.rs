@@ -152,7 +152,7 @@ fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_agai
         assert_eq!(status.code(), Some(0), "{}", running.said());
         let outcome = trial.sums();
         assert!(!outcome.lost.is_empty(), "it was not stopped in the middle");
-        assert!(outcome.twice.is_empty(), "{:?}", outcome.twice);
+        assert!(outcome.twice.is_empty(), "{}", outcome.twice);
         // What was told is what was committed: nothing will be done again.
         for kind in ["news", "social"] {
             let topic = trial.input(kind);

@@ -19,10 +19,10 @@ use bellwether::kafka::{
 use bellwether::stream::{Assignment, Command, Feed, Headers, Lease, Output, Partition, Position, Record, Row};
 use bellwether::time::{Clock, SystemClock};
 use crossbeam_channel::{Receiver, bounded};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 /// How long a test waits for what must come.
 const SOON: Duration = Duration::from_secs(30);
@@ -146,6 +146,17 @@ impl Corner {
         let made = admin.create_topics([&topic], &AdminOptions::new().operation_timeout(Some(SOON)));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(made).unwrap().into_iter().for_each(|topic| drop(topic.unwrap()));
+    }
+
+    /// As if retention had removed what stands before an offset of the first partition.
+    fn remove_before(&self, topic: &str, offset: i64) {
+        let admin: AdminClient<_> =
+            ClientConfig::new().set("bootstrap.servers", &self.settings.bootstrap_servers).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+        let options = AdminOptions::new();
+        let removed = admin.delete_records(&list, &options);
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(removed).unwrap();
     }
 
     /// Everything committed in a topic of one partition, read in a group of its own.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::*;
 use bellwether::kafka::{KafkaError, Producer, Tail};
 use bellwether::stream::{Intake, Ledger, Transaction};
-use rdkafka::{Offset, TopicPartitionList};
 
 #[test]
 fn a_partition_begins_at_the_oldest_record_and_then_where_it_was_committed() {
@@ -381,6 +380,41 @@ fn a_committed_position_that_is_not_on_the_log_stops_the_source() {
     let why = second.failed();
     assert!(why.contains("77") && why.contains("[0..3)"), "{why}");
     second.stop();
+}
+
+#[test]
+fn a_reader_that_retention_overtakes_says_so_and_skips_nothing() {
+    let corner = Corner::new("overtaken");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&topic, numbered(0..10));
+    let reader = corner.read(&[&topic]);
+    reader.assigned();
+    assert_eq!(reader.records(10).1.len(), 10);
+    reader.source().command(Command::Pause);
+    // It is paused when it brings nothing of what is written.
+    let mut next = 10;
+    let paused_at = loop {
+        corner.write(&topic, ["more".to_owned()]);
+        match reader.feeds.recv_timeout(Duration::from_secs(2)) {
+            Ok(Feed::Records { records, .. }) => next += records.len(),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => break next,
+        }
+    };
+    corner.write(&topic, numbered(0..10));
+    let (low, high) = (paused_at as i64 + 5, corner.end(&topic));
+    corner.remove_before(&topic, low);
+    reader.source().command(Command::Resume);
+    let why = loop {
+        match reader.next() {
+            Feed::Records { records, .. } => panic!("it skipped to {}", records[0].offset),
+            Feed::Failed(why) => break why,
+            _ => {}
+        }
+    };
+    assert!(why.contains(&format!("position {paused_at} of {topic}/0")), "{why}");
+    assert!(why.contains(&format!("[{low}..{high})")), "{why}");
+    reader.stop();
 }
 
 #[test]

@@ -3,8 +3,6 @@
 use super::*;
 use bellwether::kafka::{Producer, Reach};
 use bellwether::stream::{Delivery, Fault, Intake, Ledger, Outcome, Patience, Transaction};
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 
 #[test]
 fn a_revoke_waits_until_it_is_settled_and_fences_what_comes_later() {

@@ -1,7 +1,7 @@
 //! Posts with known ids, sent at a steady pace while a test breaks things. Each is there in the end: what a client gives
 //! up, or keeps for long, as it may when a broker dies or hangs, is sent again, by a new client if need be. Every
 //! hundredth is no JSON and must become a dead letter; one in twenty takes an earlier one back with another text, one in
-//! twenty deletes one; and somebody labels every fiftieth.
+//! twenty deletes one; and somebody labels every fiftieth. So must every tenth of these labels, which is none.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -103,6 +103,15 @@ type Sender = ThreadedProducer<Reports>;
 /// When a label is said to be given.
 const AT: &str = "2026-03-02T13:30:00Z";
 
+/// What no model answers.
+const NO_CLASS: &str = "bored";
+const NO_TASK: &str = "weather";
+
+/// Whether a label is one of those that must become a dead letter.
+pub fn is_broken_label(value: &[u8]) -> bool {
+    serde_json::from_slice(value).map_or(true, |label: Value| label["label"] == NO_CLASS || label["task"] == NO_TASK)
+}
+
 /// A client that delivers nothing for so long is stuck.
 const STUCK: Duration = Duration::from_secs(15);
 
@@ -176,8 +185,16 @@ fn send(producer: &Sender, [news, social, labels]: &[String; 3], number: usize, 
     let value = if number % 100 == 99 { format!("{{\"id\": \"{key}\", broken") } else { sent.to_string() };
     queue(producer, if is_news { news } else { social }, key.as_bytes(), value.as_bytes());
     if number % 50 == 25 {
-        let label = json!({ "post_id": key, "task": "sentiment", "label": "neutral", "annotator": "ann", "at": AT });
-        queue(producer, labels, key.as_bytes(), label.to_string().as_bytes());
+        let mut label =
+            json!({ "post_id": key, "task": "sentiment", "label": "neutral", "annotator": "ann", "at": AT });
+        let broken = (number % 500 == 225).then_some(number / 500 % 3);
+        match broken {
+            Some(0) => label["label"] = NO_CLASS.into(),
+            Some(1) => label["task"] = NO_TASK.into(),
+            _ => {}
+        }
+        let value = if broken == Some(2) { format!("{{\"post_id\": \"{key}\", broken") } else { label.to_string() };
+        queue(producer, labels, key.as_bytes(), value.as_bytes());
     }
 }
 

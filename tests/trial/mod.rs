@@ -7,6 +7,7 @@
 
 mod archive;
 mod broker;
+mod findings;
 mod follower;
 mod load;
 mod models;
@@ -20,7 +21,7 @@ pub use broker::Broker;
 pub use follower::{Follower, Moment};
 pub use load::post;
 pub use models::Models;
-pub use outcome::{Outcome, connect, header, ids, json_of, place_of_dead, text};
+pub use outcome::{Outcome, Place, connect, header, ids, json_of, place_of_dead, stands_at, text};
 pub use reading::ends;
 pub use running::{Running, sum_of};
 

@@ -1,6 +1,5 @@
 //! The sums at the end: every record that came in against every record that went out.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -8,52 +7,59 @@ use rdkafka::message::{Headers as _, Message as _, OwnedMessage};
 use serde_json::{Value, json};
 
 use super::Trial;
-use super::archive::{gaps, label_segments, segments};
+use super::archive::{Cells, Segment, gaps, label_segments, segments};
+use super::findings::{Findings, id_of, place_of};
+use super::load::is_broken_label;
 
 /// Topic, partition, offset.
 pub type Place = (String, i32, i64);
 
 /// All that came of the inputs.
+#[derive(Default)]
 pub struct Outcome {
     pub inputs: BTreeMap<Place, OwnedMessage>,
     pub scored: Vec<Value>,
+    /// Dead letters of the inputs, and of the labels.
     pub dead: Vec<OwnedMessage>,
+    pub dead_labels: Vec<OwnedMessage>,
     /// Retractions that stand among the mentions, and rows of labels in the archive.
     pub retractions: usize,
     pub labels: usize,
     /// What should be there and is not.
-    pub lost: Vec<String>,
+    pub lost: Findings,
     /// What stands twice.
-    pub twice: Vec<String>,
-    /// What nothing gave rise to.
-    pub invented: Vec<String>,
+    pub twice: Findings,
+    /// What nothing gave rise to, or something else than what stands there.
+    pub invented: Findings,
+    /// What stands before something that came in before it.
+    pub disorder: Findings,
 }
 
 impl Trial {
     /// Reads every topic; every promise about sums is kept by what it gives back.
     pub fn sums(&self) -> Outcome {
         let read = |kind: &str| self.read(&self.own(kind));
-        let inputs: BTreeMap<Place, OwnedMessage> = ["news", "social"]
-            .iter()
-            .flat_map(|kind| self.read(&self.input(kind)))
-            .map(|message| ((message.topic().to_owned(), message.partition(), message.offset()), message))
-            .collect();
-        let scored: Vec<Value> = read("scored").iter().map(json_of).collect();
+        let inputs = ["news", "social"].iter().flat_map(|kind| self.read(&self.input(kind)));
+        let inputs = inputs.map(|message| (stands_at(&message), message)).collect();
         // The marks of those that were sent again stand among them.
         let is_mark = |message: &OwnedMessage| header(message, "ce_type").as_deref() == Some("bellwether.replay.v1");
-        let dead: Vec<OwnedMessage> = read("dead-letters").into_iter().filter(|letter| !is_mark(letter)).collect();
-        let (lost, twice, invented) = (Vec::new(), Vec::new(), Vec::new());
-        let mut outcome = Outcome { inputs, scored, dead, retractions: 0, labels: 0, lost, twice, invented };
-        outcome.judge_records();
+        let letters = read("dead-letters").into_iter().filter(|letter| !is_mark(letter));
+        let (dead_labels, dead) = letters.partition(|letter| connect(letter, "topic") == self.own("labels"));
         let placed = |message: &OwnedMessage| {
             let mut record = json_of(message);
             record["stands_at"] = json!(format!("{}@{}", message.partition(), message.offset()));
+            record["stands_in"] = json!(message.partition());
             record
         };
+        let scored: Vec<Value> = read("scored").iter().map(placed).collect();
+        let mut outcome = Outcome { inputs, scored, dead, dead_labels, ..Outcome::default() };
+        outcome.judge_records();
         let mentions: Vec<Value> = read("mentions").iter().map(placed).collect();
         outcome.judge_mentions(mentions.iter().filter(|record| record["type"] == "mention"));
         let partitions = self.committed("signal", &self.own("mentions")).len();
         outcome.judge_retractions(mentions.iter().filter(|record| record["type"] == "retraction"), partitions);
+        outcome.disorder.extend(disorder("scored", outcome.scored.iter()));
+        outcome.disorder.extend(disorder("mentions", mentions.iter().filter(|record| record["type"] != "tick")));
         for kind in ["index", "alerts"] {
             outcome.judge_ids(kind, read(kind).iter().map(json_of).map(|record| text(&record["id"])));
         }
@@ -72,15 +78,8 @@ impl Trial {
     pub fn sums_with_archive(&self, archive: &Path) -> Outcome {
         let mut outcome = self.sums();
         outcome.lost.extend(self.judge_signals());
-        outcome.judge_labels(self, archive);
-        let segments = segments(archive);
-        outcome.lost.extend(gaps(&segments));
-        let rows: Vec<String> = segments.into_iter().flat_map(|segment| segment.ids).collect();
-        let (scored, kept) = (ids(&outcome.scored), rows.iter().cloned().collect::<BTreeSet<_>>());
-        outcome.lost.extend(scored.difference(&kept).map(|id| format!("{id} is not in the archive")));
-        let never = kept.difference(&scored).map(|id| format!("{id} is in the archive and was never scored"));
-        outcome.invented.extend(never);
-        outcome.judge_ids("the archive", rows.into_iter());
+        outcome.judge_labels(&self.read(&self.own("labels")), &label_segments(archive));
+        outcome.judge_samples(&segments(archive));
         outcome
     }
 }
@@ -93,13 +92,17 @@ impl Outcome {
 
     pub fn assert_exact(&self) {
         self.assert_whole();
-        assert!(self.twice.is_empty(), "twice:\n  {}", shown(&self.twice));
+        assert!(
+            self.twice.is_empty() && self.disorder.is_empty(),
+            "twice:\n{}\nout of order:\n{}",
+            self.twice,
+            self.disorder
+        );
     }
 
-    /// Nothing is lost and nothing is invented; something may stand twice.
+    /// Nothing is lost and nothing is invented; something may stand twice, and so behind what came later.
     pub fn assert_whole(&self) {
-        let (lost, invented) = (shown(&self.lost), shown(&self.invented));
-        assert!(self.lost.is_empty() && self.invented.is_empty(), "lost:\n  {lost}\ninvented:\n  {invented}");
+        assert!(self.lost.is_empty() && self.invented.is_empty(), "lost:\n{}\ninvented:\n{}", self.lost, self.invented);
     }
 
     /// Each record of the inputs is one scored post or one dead letter.
@@ -108,36 +111,78 @@ impl Outcome {
         let mut seen = BTreeSet::new();
         for place in &told {
             if !seen.insert(place) {
-                self.twice.push(format!("{place:?} was told twice"));
+                self.twice.add_place(place, "was told twice");
             } else if !self.inputs.contains_key(place) {
-                self.invented.push(format!("{place:?} was told and never came in"));
+                self.invented.add_place(place, "was told and never came in");
             }
         }
-        self.lost.extend(self.inputs.keys().filter(|place| !seen.contains(place)).map(|place| format!("{place:?}")));
+        for place in self.inputs.keys().filter(|place| !seen.contains(place)) {
+            self.lost.add_place(place, "was not told");
+        }
         self.judge_ids("scored", self.scored.iter().map(|post| text(&post["id"])).collect::<Vec<_>>().into_iter());
     }
 
-    /// A row for each label, and spans that touch.
-    fn judge_labels(&mut self, trial: &Trial, archive: &Path) {
-        let segments = label_segments(archive);
-        self.lost.extend(gaps(&segments));
-        self.labels = segments.iter().map(|segment| segment.ids.len()).sum();
-        let counted = |ids: Vec<String>| {
-            let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-            ids.into_iter().for_each(|id| *counts.entry(id).or_default() += 1);
-            counts
-        };
-        let given: Vec<Value> = trial.read(&trial.own("labels")).iter().map(json_of).collect();
-        let given = counted(given.iter().map(|label| text(&label["post_id"])).collect());
-        let mut kept = counted(segments.into_iter().flat_map(|segment| segment.ids).collect());
-        for (id, wanted) in given {
-            match kept.remove(&id).unwrap_or(0).cmp(&wanted) {
-                Ordering::Less => self.lost.push(format!("a label of {id} is not in the archive")),
-                Ordering::Greater => self.twice.push(format!("the archive has a label of {id} twice")),
-                Ordering::Equal => {}
+    /// A row for each scored post, with what was scored, and spans that touch.
+    fn judge_samples(&mut self, segments: &[Segment]) {
+        self.lost.extend(gaps(segments));
+        let mut scored: BTreeMap<String, BTreeSet<Cells>> = BTreeMap::new();
+        for post in &self.scored {
+            scored.entry(text(&post["id"])).or_default().insert(sample_of(post));
+        }
+        let rows = || segments.iter().flat_map(|segment| segment.ids.iter().zip(&segment.rows));
+        for (id, row) in rows() {
+            match scored.get(id) {
+                Some(posts) if posts.contains(row) => {}
+                Some(posts) => self.invented.add(id, format!("the archive has {row:?} of {id}, which is {posts:?}")),
+                None => self.invented.add(id, format!("{id} is in the archive and was never scored")),
             }
         }
-        self.invented.extend(kept.into_keys().map(|id| format!("a label of {id} in the archive that nobody gave")));
+        let kept: BTreeSet<&String> = rows().map(|(id, _)| id).collect();
+        for id in scored.keys().filter(|id| !kept.contains(id)) {
+            self.lost.add(id, format!("{id} is not in the archive"));
+        }
+        self.judge_ids("the archive", rows().map(|(id, _)| id.clone()));
+    }
+
+    /// Each label is one row, or one dead letter with its bytes where it is none, and spans that touch.
+    fn judge_labels(&mut self, given: &[OwnedMessage], segments: &[Segment]) {
+        self.lost.extend(gaps(segments));
+        self.labels = segments.iter().map(|segment| segment.ids.len()).sum();
+        let mut letters: BTreeMap<Place, &OwnedMessage> = BTreeMap::new();
+        for letter in &self.dead_labels {
+            let place = place_of_dead(letter);
+            if letters.insert(place.clone(), letter).is_some() {
+                self.twice.add_place(&place, "is a dead letter twice");
+            }
+        }
+        let mut answers: BTreeMap<Cells, Vec<String>> = BTreeMap::new();
+        for label in given {
+            let (place, value) = (stands_at(label), label.payload().unwrap());
+            match (letters.remove(&place), is_broken_label(value)) {
+                (Some(letter), true) if (letter.key(), letter.payload()) == (label.key(), Some(value)) => {}
+                (Some(_), true) => self.invented.add_place(&place, "is a dead letter with other bytes"),
+                (Some(_), false) => self.invented.add_place(&place, "is a good label and a dead letter"),
+                (None, true) => self.lost.add_place(&place, "is no label and no dead letter"),
+                (None, false) => answers.entry(answer_of(&json_of(label))).or_default().push(id_of(&place)),
+            }
+        }
+        for place in letters.keys() {
+            self.invented.add_place(place, "is a dead letter and was never given");
+        }
+        let mut kept: BTreeMap<&Cells, usize> = BTreeMap::new();
+        segments.iter().flat_map(|segment| &segment.rows).for_each(|row| *kept.entry(row).or_default() += 1);
+        for (answer, places) in &answers {
+            let rows = kept.remove(answer).unwrap_or(0);
+            for place in places.iter().skip(rows) {
+                self.lost.add(place, format!("the label {answer:?} at {place} is not in the archive"));
+            }
+            if rows > places.len() {
+                self.twice.add(&places[0], format!("the archive has the label {answer:?} {rows} times"));
+            }
+        }
+        for answer in kept.into_keys() {
+            self.invented.add(&format!("{answer:?}"), format!("the label {answer:?} in the archive is nobody's"));
+        }
     }
 
     /// A mention for each subject of each scored post, and no other.
@@ -146,7 +191,7 @@ impl Outcome {
         for mention in mentions.clone() {
             let (id, at) = (text(&mention["id"]), text(&mention["stands_at"]));
             if let Some(before) = seen.insert(id.clone(), at.clone()) {
-                self.twice.push(format!("mentions has {id} twice, at {before} and {at}"));
+                self.twice.add(&id, format!("mentions has {id} twice, at {before} and {at}"));
             }
         }
         let mut of_post: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
@@ -159,10 +204,12 @@ impl Outcome {
             let subjects: BTreeSet<String> = links.map(|link| text(&link["subject"])).collect();
             let found = of_post.remove(&place).unwrap_or_default();
             if found != subjects {
-                self.lost.push(format!("{}: mentions of {found:?}, its subjects are {subjects:?}", post["id"]));
+                self.lost.add_place(&place, &format!("has mentions of {found:?}, its subjects are {subjects:?}"));
             }
         }
-        self.invented.extend(of_post.keys().map(|place| format!("mentions of {place:?}, which was never scored")));
+        for place in of_post.keys() {
+            self.invented.add_place(place, "has mentions and was never scored");
+        }
     }
 
     /// A retraction in each partition of the mentions for each post that was updated or deleted, and no other.
@@ -179,27 +226,57 @@ impl Outcome {
             let (id, at) = (text(&retraction["id"]), text(&retraction["stands_at"]));
             let wanted = expected.remove(&id);
             if !seen.insert(id.clone()) {
-                self.twice.push(format!("mentions has {id} twice, the second time at {at}"));
+                self.twice.add(&id, format!("mentions has {id} twice, the second time at {at}"));
             } else if wanted.as_deref() != retraction["post_id"].as_str() {
-                self.invented.push(format!("{id} takes back {}, not {wanted:?}", retraction["post_id"]));
+                self.invented.add(&id, format!("{id} takes back {}, not {wanted:?}", retraction["post_id"]));
             }
         }
-        self.lost.extend(expected.into_keys());
+        for id in expected.keys() {
+            self.lost.add(id, format!("mentions lacks {id}"));
+        }
     }
 
     fn judge_ids(&mut self, place: &str, all: impl Iterator<Item = String>) {
         let mut seen = BTreeSet::new();
         for id in all {
             if seen.contains(&id) {
-                self.twice.push(format!("{place} has {id} twice"));
+                self.twice.add(&id, format!("{place} has {id} twice"));
             }
             seen.insert(id);
         }
     }
 }
 
-fn shown(all: &[String]) -> String {
-    all.iter().take(20).cloned().collect::<Vec<_>>().join("\n  ")
+/// Of one input partition, what stands in one partition of a topic stands in the order in which it came in.
+fn disorder<'a>(kind: &str, records: impl Iterator<Item = &'a Value>) -> Findings {
+    let mut reached: BTreeMap<(i64, String, i32), i64> = BTreeMap::new();
+    let mut disorder = Findings::default();
+    for record in records {
+        let id = text(&record["id"]);
+        let (topic, number, offset) = place_of(&id);
+        let reached = reached.entry((record["stands_in"].as_i64().unwrap(), topic, number)).or_insert(offset);
+        if offset < *reached {
+            disorder.add(&id, format!("{kind} has {id} at {}, behind offset {reached}", record["stands_at"]));
+        }
+        *reached = offset.max(*reached);
+    }
+    disorder
+}
+
+/// What a sample has to say of a scored post.
+fn sample_of(post: &Value) -> Cells {
+    let (sentiment, word) = (&post["sentiment"], |value: &Value| value.as_str().map(str::to_owned));
+    let confidence = sentiment["confidence"].as_f64().map(|confidence| (confidence as f32).to_string());
+    vec![word(&post["text"]), word(&sentiment["label"]), confidence, word(&post["model"]["version"])]
+}
+
+/// What the archive has to say of a label.
+fn answer_of(label: &Value) -> Cells {
+    ["post_id", "task", "label", "annotator"].map(|name| label[name].as_str().map(str::to_owned)).into()
+}
+
+pub fn stands_at(message: &OwnedMessage) -> Place {
+    (message.topic().to_owned(), message.partition(), message.offset())
 }
 
 pub fn json_of(message: &OwnedMessage) -> Value {

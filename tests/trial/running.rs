@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use bellwether::metrics::{ALL, Family, Kind};
+
 use super::{SOON, wait_for};
 
 /// A command that runs, and is killed when its test ends before it.
@@ -99,19 +101,31 @@ impl Running {
         });
     }
 
-    /// The sum of a metric over all its labels that have `label` among them; zero before it is there.
+    /// The sum of a metric over all its labels that have `label` among them: it must be on the page.
     pub fn metric(&self, name: &str, label: &str) -> f64 {
+        let page = self.metrics();
+        sum_if_any(&page, name, label).unwrap_or_else(|| panic!("no {name} with {label:?} on the page:\n{page}"))
+    }
+
+    /// The same of what is not on the page before it happens for the first time: it must be known by this name.
+    pub fn metric_or_zero(&self, name: &str, label: &str) -> f64 {
         sum_of(&self.metrics(), name, label)
     }
 
-    /// All metrics at one moment; nothing where nobody answers.
+    /// All metrics at one moment. A process that has just started, or is busy, may take its time to answer.
     pub fn metrics(&self) -> String {
-        self.ask("/metrics").map(|(_, page)| page).unwrap_or_default()
+        wait_for("the page of metrics", || {
+            let (status, page) = self.ask("/metrics")?;
+            assert_eq!(status, 200, "{page}");
+            Some(page)
+        })
     }
 
-    /// Partitions that a stage has now.
+    /// Partitions that a stage has now; none while nobody answers, as of a process that starts, sleeps or has ended. So
+    /// it serves to wait until there are some.
     pub fn partitions(&self, stage: &str) -> u32 {
-        self.metric("bellwether_assigned_partitions", &format!("stage=\"{stage}\"")) as u32
+        let page = self.ask("/metrics").map(|(_, page)| page).unwrap_or_default();
+        sum_of(&page, "bellwether_assigned_partitions", &format!("stage=\"{stage}\"")) as u32
     }
 
     /// Threads, as the process's own page says.
@@ -139,12 +153,24 @@ pub fn signal(name: &str, id: u32) {
     assert!(sent.success(), "kill {name} {id}");
 }
 
-/// The sum of a family's series on a page of metrics, of those whose labels contain this.
+/// The sum of a metric on a page, over the series whose labels contain this; zero where there is none yet. The metric must
+/// be one that bellwether has.
 pub fn sum_of(page: &str, name: &str, label: &str) -> f64 {
+    let is_of = |family: &Family| match family.kind {
+        Kind::Counter | Kind::Gauge => family.name == name,
+        Kind::Histogram(_) => name.strip_prefix(family.name).is_some_and(|part| matches!(part, "_sum" | "_count")),
+    };
+    assert!(ALL.iter().any(|family| is_of(family)), "there is no metric {name}");
+    sum_if_any(page, name, label).unwrap_or(0.0)
+}
+
+fn sum_if_any(page: &str, name: &str, label: &str) -> Option<f64> {
     let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
     let of_it = lines.filter(|(key, _)| {
         let (family, labels) = key.split_once('{').unwrap_or((key, ""));
         family == name && labels.contains(label)
     });
-    of_it.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+    let values: Vec<f64> =
+        of_it.map(|(key, value)| value.parse().unwrap_or_else(|_| panic!("{key} {value}"))).collect();
+    (!values.is_empty()).then(|| values.iter().sum())
 }

@@ -14,12 +14,13 @@ use bellwether::time::Timestamp;
 use rdkafka::Message as _;
 use rdkafka::message::{Headers as _, OwnedMessage};
 
+use super::findings::Findings;
 use super::{Trial, variable};
 
 impl Trial {
     /// What is lost of index and alerts, and what is not as it follows from the mentions that the signal stage has
     /// committed.
-    pub fn judge_signals(&self) -> Vec<String> {
+    pub fn judge_signals(&self) -> Findings {
         let overlay = self.settings.iter().map(|(setting, value)| (variable(setting), value.clone()));
         let settings = config::load(&self.path("pipeline.toml"), overlay).unwrap().settings;
         let settings = Arc::new(SignalSettings::of(&settings).naming(&read_instruments(&settings).unwrap()));
@@ -62,8 +63,8 @@ fn differences<T: PartialEq + Debug>(
     expected: Vec<(i32, T)>,
     there: Vec<(i32, T)>,
     id: fn(&T) -> &String,
-) -> Vec<String> {
-    let mut wrong = Vec::new();
+) -> Findings {
+    let mut wrong = Findings::default();
     let in_order = |all: &[(i32, T)]| {
         let mut order: BTreeMap<i32, Vec<String>> = BTreeMap::new();
         all.iter().for_each(|(number, one)| order.entry(*number).or_default().push(id(one).clone()));
@@ -71,20 +72,22 @@ fn differences<T: PartialEq + Debug>(
     };
     // Where something is missing or stands twice, that is what is said.
     if expected.len() == there.len() && in_order(&expected) != in_order(&there) {
-        wrong.push(format!("{what} does not stand in the order of the mentions"));
+        wrong.add(what, format!("{what} does not stand in the order of the mentions"));
     }
     let mut expected: BTreeMap<String, T> = expected.into_iter().map(|(_, one)| (id(&one).clone(), one)).collect();
     let known: BTreeSet<String> = expected.keys().cloned().collect();
     for (_, one) in &there {
         match expected.remove(id(one)) {
             Some(other) if other == *one => {}
-            Some(other) => wrong.push(format!("{what} has {one:?} instead of {other:?}")),
+            Some(other) => wrong.add(id(one), format!("{what} has {one:?} instead of {other:?}")),
             // Those that stand twice are judged by their ids.
             None if known.contains(id(one)) => {}
-            None => wrong.push(format!("{what} has {one:?}, which follows from nothing")),
+            None => wrong.add(id(one), format!("{what} has {one:?}, which follows from nothing")),
         }
     }
-    wrong.extend(expected.keys().map(|id| format!("{what} lacks {id}")));
+    for id in expected.keys() {
+        wrong.add(id, format!("{what} lacks {id}"));
+    }
     wrong
 }
 
