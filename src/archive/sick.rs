@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array as _, StringArray};
@@ -37,6 +38,7 @@ pub(crate) enum Ailment {
 pub(crate) struct SickDisk {
     files: Arc<InMemory>,
     ailments: Arc<Mutex<VecDeque<Ailment>>>,
+    refusals: Arc<AtomicUsize>,
 }
 
 /// A published segment as a reader sees it.
@@ -59,6 +61,11 @@ impl SickDisk {
     /// Nothing goes wrong any more.
     pub(crate) fn heal(&self) {
         self.ailments.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// How often it has said no.
+    pub(crate) fn refusals(&self) -> usize {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// An archive on this disk.
@@ -86,6 +93,11 @@ impl SickDisk {
     fn next(&self) -> Option<Ailment> {
         self.ailments.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
+
+    fn full(&self) -> Error {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        Error::Generic { store: "sick", source: "no space is left".into() }
+    }
 }
 
 fn read(path: &Path, file: Bytes) -> Stored {
@@ -104,10 +116,6 @@ fn read(path: &Path, file: Bytes) -> Stored {
     Stored { partition: partition.to_owned(), span: from.parse().unwrap()..until.parse().unwrap(), ids }
 }
 
-fn full() -> Error {
-    Error::Generic { store: "sick", source: "sim: no space is left".into() }
-}
-
 impl fmt::Display for SickDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a disk that fails when it is told to")
@@ -119,16 +127,16 @@ impl ObjectStore for SickDisk {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         match self.next() {
             None | Some(Ailment::Well) => self.files.put_opts(location, payload, options).await,
-            Some(Ailment::Full) => Err(full()),
+            Some(Ailment::Full) => Err(self.full()),
             Some(Ailment::Torn) => {
                 let whole: Bytes = payload.into();
                 let half = whole.slice(..whole.len() / 2);
                 self.files.put_opts(location, half.into(), options).await?;
-                Err(full())
+                Err(self.full())
             }
             Some(Ailment::Unsaid) => {
                 self.files.put_opts(location, payload, options).await?;
-                Err(full())
+                Err(self.full())
             }
         }
     }
@@ -157,10 +165,10 @@ impl ObjectStore for SickDisk {
         match self.next() {
             None | Some(Ailment::Well) => self.files.copy_opts(from, to, options).await,
             // A link is made or it is not: it cannot be torn.
-            Some(Ailment::Full | Ailment::Torn) => Err(full()),
+            Some(Ailment::Full | Ailment::Torn) => Err(self.full()),
             Some(Ailment::Unsaid) => {
                 self.files.copy_opts(from, to, options).await?;
-                Err(full())
+                Err(self.full())
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::rule::{Bound, Rule, SubjectPattern};
 use crate::sample::{Policy, Quota, Strategy};
 use crate::stream::{Delivery, Intake, Lease, Output, Position, Record};
 use crate::telemetry::{LogSettings, Metrics};
-use crate::time::{ManualClock, Timestamp};
+use crate::time::{Clock as _, ManualClock, Timestamp};
 use crate::web::{Board, WebSettings};
 use crate::window::IndexSettings;
 
@@ -232,7 +232,13 @@ impl Site {
             quotas: self.settings.sample.quotas(),
             challenger: Challenger::nobody(self.clock.clone()),
         };
-        let writing = Box::new(move |segment| worker.write(segment));
+        let (disk, clock) = (self.disk.clone(), self.clock.clone());
+        let writing = Box::new(move |segment| {
+            let (refused, began) = (disk.refusals(), clock.monotonic());
+            let written = worker.write(segment);
+            let was_patient = disk.refusals() - refused >= TRIES && clock.monotonic() - began >= TRYING;
+            written.map_err(|why| if was_patient { format!("sim: {why}") } else { why })
+        });
         let actors: [Box<dyn Actor>; 3] = [
             Box::new(self.member(0, score, instance, (None, scoring))),
             Box::new(self.member(1, signal, instance, (Some(back), Box::new(|()| ())))),
@@ -265,6 +271,9 @@ impl Site {
 
 /// A limit on dead letters that some seeds meet.
 pub(super) const TIGHT: DeadLetterLimit = DeadLetterLimit { window_records: 8, share_max: 0.5 };
+/// How often a disk must have refused a segment before its process may stop for that, and over how long.
+const TRIES: usize = 8;
+const TRYING: Duration = Duration::from_secs(30);
 /// Offsets before a committed position that score and archive read once more: a window of records and their markers.
 const TAIL: usize = 2 * TIGHT.window_records;
 

@@ -307,11 +307,16 @@ impl World {
             return self.pass(span);
         }
         let resident = self.residents.get_mut(&id).unwrap();
-        resident.repeated |= resident.process.actors[stage].repeats_live();
-        let repeated = resident.process.actors[stage].repeat();
+        let actor = &mut resident.process.actors[stage];
+        let (is_live, repeated) = (actor.repeats_live(), actor.repeat());
         self.note(|_| format!("FAULT {} of process {id} gets records twice", STAGES[stage]));
-        if let Err(why) = repeated {
-            self.halt(id, stage, &why);
+        match repeated {
+            // It may refuse these, there and then.
+            Err(why) if is_live && why.contains("went back") => {
+                _ = self.kill(id, &format!("{} halted: {why}", STAGES[stage]));
+            }
+            Err(why) => self.halt(id, stage, &why),
+            Ok(_) => {}
         }
     }
 }

@@ -34,8 +34,6 @@ pub(super) struct Resident {
     pub(super) must_join: [bool; 3],
     /// Asked to stop.
     pub(super) stopping: bool,
-    /// Something was repeated to it: it may refuse that and halt.
-    pub(super) repeated: bool,
     /// Another process was started under its instance: the older one is fenced, and halts.
     outdone: bool,
 }
@@ -136,7 +134,6 @@ impl World {
             unaware: [false; 3],
             must_join: [false; 3],
             stopping: false,
-            repeated: false,
             outdone: false,
         };
         self.residents.insert(id, resident);
@@ -160,7 +157,6 @@ impl World {
         let good = ["sim:", DEADLINE];
         let excused = good.iter().any(|reason| why.contains(reason))
             || self.is_over_the_limit(stage, why)
-            || (is(|resident| resident.repeated) && why.contains("went back"))
             || (is(|resident| resident.outdone) && why.contains("another producer has this transactional id"));
         if !excused {
             let line = format!("{} of process {id} halted without a reason that the world gave: {why}", STAGES[stage]);
