@@ -6,7 +6,7 @@
 //! thing that it leaves open is when ticks come: they are made of the clock, and a tick may stand twice. Of them it asks
 //! that they come in the end, to every partition, and exactly once the same to all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::posts::BROKEN;
@@ -16,7 +16,7 @@ use crate::codec::{decode_alert, decode_label, decode_mention, decode_post, deco
 use crate::event::{Action, Alert, Index, MentionRecord, Origin};
 use crate::pipeline::Topics;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
-use crate::stream::{Delivery, Output, Position, Record};
+use crate::stream::{Delivery, Output, Partition, Position, Record};
 use crate::time::{Clock as _, Timestamp};
 
 type Verdict = Result<(), String>;
@@ -114,35 +114,70 @@ fn mentioned(site: &Site, topics: &Topics, scored: &[Record]) -> Verdict {
     same(site, "mentions", expected, &tally(told.map(|record| text(record, "ce_id"))))
 }
 
-/// Scored posts and mentions are, byte for byte, what the model that they name makes of their record alone.
+/// Scored posts and mentions are, byte for byte, what the model that they name makes of their record alone, and stand in
+/// the order of their records.
 fn answered(site: &Site, topics: &Topics, scored: &[Record]) -> Verdict {
     let sources = site.settings.sources.iter().flat_map(|source| all(site, &source.topic));
     let inputs: BTreeMap<String, Record> = sources.map(|record| (origin(&record).to_string(), record)).collect();
-    let mut expected: BTreeMap<String, Vec<Output>> = BTreeMap::new();
+    let mut expected: BTreeMap<String, Vec<(usize, Output)>> = BTreeMap::new();
     for record in scored {
         let post = decode_scored(record).map_err(|letter| letter.message)?;
         let Some(input) = inputs.get(&post.origin.to_string()) else { continue };
-        for output in site.outputs_of(input.clone(), &post.model.version, post.scored_at) {
+        for (number, output) in
+            site.outputs_of(input.clone(), &post.model.version, post.scored_at).into_iter().enumerate()
+        {
             let id = output.headers.get("ce_id");
             let id = String::from_utf8_lossy(id.unwrap_or_default()).into_owned();
-            expected.entry(format!("{}: {id}", output.topic)).or_default().push(output);
+            expected.entry(format!("{}: {id}", output.topic)).or_default().push((number, output));
         }
     }
     let mentions = all(site, &topics.mentions);
     let told = mentions.iter().filter(|record| text(record, "ce_type") != "bellwether.tick.v1");
+    let mut order = Order::default();
     for record in scored.iter().chain(told) {
         let id = format!("{}: {}", record.partition.topic, text(record, "ce_id"));
-        let is = |output: &Output| {
+        let is = |(_, output): &&(usize, Output)| {
             (output.partition, &output.key, &output.value, &output.headers)
                 == (record.partition.number, &record.key, &record.value, &record.headers)
         };
         // Where a post may be told twice, another version may have answered, or later.
         let expected = expected.get(&id).map_or(&[][..], Vec::as_slice);
-        if !expected.iter().any(is) {
+        let Some((number, _)) = expected.iter().find(is) else {
             return Err(format!("{id} is {record:?}\n  instead of {expected:?}"));
+        };
+        // One that came again may have mentions of other subjects, told after what followed it: of those it is not asked.
+        if site.delivery == Delivery::ExactlyOnce || record.partition.topic == topics.scored {
+            order.take(site, record, *number)?;
         }
     }
     Ok(())
+}
+
+/// Where what follows from each input partition stands in each output partition.
+#[derive(Default)]
+struct Order {
+    last: BTreeMap<(Partition, String), (i64, usize)>,
+    seen: BTreeSet<(Partition, String)>,
+}
+
+impl Order {
+    /// The next record of its partition; it is the output of that number of its post. One that may come again counts
+    /// where it comes first: nobody writes it who has not written what is before it, or knows that to be written.
+    fn take(&mut self, site: &Site, record: &Record, number: usize) -> Verdict {
+        let id = text(record, "ce_id");
+        let (at, is_new) = (&record.partition, self.seen.insert((record.partition.clone(), id.clone())));
+        if !is_new && site.delivery == Delivery::AtLeastOnce {
+            return Ok(());
+        }
+        let mut parts = id.splitn(4, '+');
+        let input: Vec<&str> = parts.by_ref().take(2).collect();
+        let offset = parts.next().and_then(|offset| offset.parse().ok());
+        let place = (offset.ok_or_else(|| format!("{id} in {at} says no offset"))?, number);
+        match self.last.insert((at.clone(), input.join("+")), place) {
+            Some(last) if last >= place => Err(format!("{id} in {at} stands behind what follows from {}", last.0)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Each partition of the mentions got a tick after all was well again, none of a time that has not come, and, where outputs
