@@ -27,6 +27,7 @@ mod member;
 mod oracle;
 mod posts;
 mod process;
+mod repeats;
 mod shrink;
 mod steps;
 mod world;
@@ -51,6 +52,8 @@ struct Plan {
     seed: u64,
     posts: usize,
     steps: usize,
+    /// Nothing goes wrong.
+    is_calm: bool,
     /// Steps that are left out.
     muted: BTreeSet<usize>,
 }
@@ -59,7 +62,8 @@ impl Plan {
     fn of(seed: u64) -> Self {
         let mut dice = crate::pipeline::dice::Dice::new(seed);
         let (posts, steps) = (30 + dice.below(90), 400 + dice.below(1_600));
-        Self { seed, posts, steps, muted: BTreeSet::new() }
+        let is_calm = crate::pipeline::dice::Dice::new(seed ^ 0xca14).chance(0.12);
+        Self { seed, posts, steps, is_calm, muted: BTreeSet::new() }
     }
 
     /// Runs it; an error says what is not as it must be.
@@ -71,7 +75,7 @@ impl Plan {
         let healed = world.heal();
         let result = match world.outrage.take() {
             Some(outrage) => Err(outrage),
-            None => healed.and_then(|()| oracle::judge(&world.site, healing)),
+            None => healed.and_then(|()| oracle::judge(&world.site, world.again(), healing)),
         };
         (result, world.trace.take().unwrap_or_default())
     }

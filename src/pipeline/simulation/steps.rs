@@ -31,6 +31,7 @@ impl World {
     /// The time in which everything may go wrong.
     pub(super) fn suffer(&mut self, plan: &Plan) {
         let trouble = [0.004, 0.015, 0.05][Dice::new(plan.seed ^ 0xfa17).below(3)];
+        let trouble = if plan.is_calm { 0.0 } else { trouble };
         for step in (0..plan.steps).filter(|step| !plan.muted.contains(step)) {
             let mut dice = dice(plan, step);
             if dice.chance(trouble) {
@@ -280,6 +281,7 @@ impl World {
             _ => (Fault::Retriable(passing()), false),
         };
         self.note(|_| format!("FAULT {call:?} of {} in process {id} will fail: {fault:?} ({done})", STAGES[stage]));
+        self.trouble(stage);
         self.residents[&id].process.actors[stage].script().push(Scripted { call, fault, done });
     }
 
