@@ -20,6 +20,7 @@
     reason = "tests"
 )]
 
+mod archived;
 mod committing;
 mod drained;
 mod healing;
@@ -42,7 +43,7 @@ const PIPELINE: &str = "sim";
 const NEWS: &str = "posts.news";
 const SOCIAL: &str = "posts.social";
 const LABELS: &str = "sim.labels";
-const COUNTS: Counts = Counts { scored: 2, mentions: 3, dead_letters: 1 };
+const COUNTS: Counts = Counts { scored: 2, mentions: 3, dead_letters: 2 };
 /// 2026-03-02T13:30:00Z.
 const START: i64 = 1_772_458_200_000;
 

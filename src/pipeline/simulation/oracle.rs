@@ -7,44 +7,82 @@
 //! that they come in the end, to every partition, and exactly once the same to all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::sync::Arc;
 
-use super::posts::BROKEN;
+use super::archived::archived;
+use super::posts::{POISON, POISONED};
 use super::process::Site;
-use super::{LABELS, PIPELINE};
-use crate::codec::{decode_alert, decode_label, decode_mention, decode_post, decode_scored};
-use crate::event::{Action, Alert, Index, MentionRecord, Origin};
+use super::{COUNTS, PIPELINE};
+use crate::codec::{decode_alert, decode_mention, decode_post, decode_scored};
+use crate::event::{Action, Alert, Index, MentionRecord, Origin, Reason};
 use crate::pipeline::Topics;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
-use crate::stream::{Delivery, Output, Partition, Position, Record};
+use crate::stream::{Delivery, Output, Partition, Position, Record, partition_for};
 use crate::time::{Clock as _, Timestamp};
 
-type Verdict = Result<(), String>;
+pub(super) type Verdict = Result<(), String>;
 
 /// Ids with how often each stands there.
-type Tally = BTreeMap<String, usize>;
+pub(super) type Tally = BTreeMap<String, usize>;
 
-fn tally(ids: impl IntoIterator<Item = String>) -> Tally {
+pub(super) fn tally(ids: impl IntoIterator<Item = String>) -> Tally {
     let mut tally = Tally::new();
     ids.into_iter().for_each(|id| *tally.entry(id).or_default() += 1);
     tally
 }
 
-fn all(site: &Site, topic: &Arc<str>) -> Vec<Record> {
+pub(super) fn all(site: &Site, topic: &Arc<str>) -> Vec<Record> {
     let partitions = site.log.partitions(topic);
     partitions.iter().flat_map(|at| site.log.read(at, Position::at(0), usize::MAX)).collect()
 }
 
-fn text(record: &Record, header: &str) -> String {
+pub(super) fn text(record: &Record, header: &str) -> String {
     record.headers.get(header).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
 }
 
-fn origin(record: &Record) -> Origin {
+/// Where a dead letter says that it came from, and which stage says so: behind what was said of it before.
+pub(super) fn place_of(letter: &Record) -> (String, String) {
+    let last = |name: &str| {
+        let name = format!("__connect.errors.{name}");
+        let found = letter.headers.iter().filter(|(found, _)| *found == name).last();
+        found.and_then(|(_, value)| value).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+    };
+    (["topic", "partition", "offset"].map(last).join("+"), last("stage"))
+}
+
+/// Whether a letter is what must become of a record: key, bytes and headers as they came, and Kafka Connect's headers
+/// behind them.
+pub(super) fn is_whole(letter: &Record, record: &Record, stage: &str, (reason, message): (Reason, &str)) -> Verdict {
+    let (at, offset) = (&record.partition, record.offset);
+    let mut headers = record.headers.clone();
+    let said: [(&str, &dyn Display); 6] = [
+        ("topic", &at.topic),
+        ("partition", &at.number),
+        ("offset", &offset),
+        ("stage", &stage),
+        ("exception.class.name", &reason),
+        ("exception.message", &message),
+    ];
+    said.into_iter().for_each(|(name, value)| headers.push_text(&format!("__connect.errors.{name}"), value));
+    let place = format!("{at}+{offset}");
+    let number = partition_for(record.key.as_deref().unwrap_or(place.as_bytes()), COUNTS.dead_letters);
+    let found = (letter.partition.number, &letter.key, &letter.value, &letter.headers);
+    if found == (number, &record.key, &record.value, &headers) {
+        Ok(())
+    } else {
+        Err(format!(
+            "the dead letter of {place} is {letter:?}\n  with other headers than {headers:?}, or of {record:?}"
+        ))
+    }
+}
+
+pub(super) fn origin(record: &Record) -> Origin {
     Origin { topic: record.partition.topic.clone(), partition: record.partition.number, offset: record.offset }
 }
 
 /// Every expected id is there; none of them more often `again` than that; nothing else.
-fn same(what: &str, again: usize, expected: Tally, found: &Tally) -> Verdict {
+pub(super) fn same(what: &str, again: usize, expected: Tally, found: &Tally) -> Verdict {
     for (id, count) in &expected {
         match found.get(id) {
             None => return Err(format!("{what} lost {id}")),
@@ -75,7 +113,7 @@ pub(super) fn judge(site: &Site, again: [usize; 3], healing: Timestamp) -> Verdi
     archived(site, by_archive, &topics, &dead)
 }
 
-/// Each input is scored or dead, once; a dead letter has its bytes untouched.
+/// Each input is scored or dead, once; a dead letter is whole.
 fn scored_or_dead(site: &Site, again: usize, scored: &[Record], dead: &[Record]) -> Verdict {
     let mut inputs = BTreeMap::new();
     for source in &site.settings.sources {
@@ -84,16 +122,18 @@ fn scored_or_dead(site: &Site, again: usize, scored: &[Record], dead: &[Record])
         }
     }
     let mut found = tally(scored.iter().map(|record| text(record, "ce_id")));
-    for letter in dead.iter().filter(|letter| text(letter, "__connect.errors.stage") == "score") {
-        let place = ["topic", "partition", "offset"].map(|part| text(letter, &format!("__connect.errors.{part}")));
-        let id = place.join("+");
-        let Some((record, source)) = inputs.get(&id) else { return Err(format!("a dead letter of {id}")) };
-        if record.value != letter.value {
-            return Err(format!("the dead letter of {id} has other bytes"));
+    for letter in dead {
+        let (id, stage) = place_of(letter);
+        if stage != "score" {
+            continue;
         }
-        let poisoned = decode_post(record, source).is_ok_and(|post| post.text != super::posts::POISON);
-        if poisoned {
-            return Err(format!("{id} is a dead letter though it can be used"));
+        let Some((record, source)) = inputs.get(&id) else { return Err(format!("a dead letter of {id}")) };
+        match decode_post(record, source) {
+            Err(wrong) => is_whole(letter, record, "score", (wrong.reason, &wrong.message))?,
+            Ok(post) if post.text == POISON => {
+                is_whole(letter, record, "score", (Reason::NotScorable, POISONED))?;
+            }
+            Ok(_) => return Err(format!("{id} is a dead letter though it can be used")),
         }
         *found.entry(id).or_default() += 1;
     }
@@ -261,44 +301,4 @@ fn equal<T: PartialEq + std::fmt::Debug>(
         Some((one, other)) => Err(format!("{what}: {} stands where {} should", id(other), id(one))),
         None => Ok(()),
     }
-}
-
-/// The spans of each partition touch, from the first record to the committed position, and hold every record once.
-fn archived(site: &Site, again: usize, topics: &Topics, dead: &[Record]) -> Verdict {
-    let segments = site.disk.segments();
-    for topic in [&topics.scored, &Arc::from(LABELS)] {
-        for partition in site.log.partitions(topic) {
-            let name = format!("{}+{}", partition.topic, partition.number);
-            let mut next = 0;
-            let mut rows = Vec::new();
-            let mut mine: Vec<_> = segments.iter().filter(|segment| segment.partition == name).collect();
-            mine.sort_by_key(|segment| segment.span.start);
-            for segment in mine {
-                if segment.span.start != next {
-                    return Err(format!("segments of {name}: [{:?}) after {next}", segment.span));
-                }
-                next = segment.span.end;
-                rows.extend(segment.ids.iter().cloned());
-            }
-            let records = site.log.read(&partition, Position::at(0), usize::MAX);
-            let end = records.last().map_or(0, |record| record.next().offset());
-            if next != end {
-                return Err(format!("segments of {name} end at {next} instead of {end}"));
-            }
-            let ids = if topic == &topics.scored {
-                tally(records.iter().map(|record| text(record, "ce_id")))
-            } else {
-                let labels = records.iter().filter_map(|record| decode_label(record).ok());
-                tally(labels.map(|label| label.post_id.to_string()))
-            };
-            if ids != tally(rows) {
-                return Err(format!("the rows of {name} are not its records"));
-            }
-        }
-    }
-    let bad = all(site, &Arc::from(LABELS));
-    let bad = bad.iter().filter(|record| record.value.as_deref() == Some(BROKEN));
-    let expected = tally(bad.map(|record| origin(record).offset.to_string()));
-    let letters = dead.iter().filter(|letter| text(letter, "__connect.errors.stage") == "archive");
-    same("dead labels", again, expected, &tally(letters.map(|letter| text(letter, "__connect.errors.offset"))))
 }

@@ -19,7 +19,7 @@ use crate::pipeline::score::finish;
 use crate::pipeline::stage::Stage;
 use crate::pipeline::{Assembly, DeadLetterLimit, Settings, Topics, Witness};
 use crate::rule::{Bound, Rule, SubjectPattern};
-use crate::sample::{Policy, Quota, Strategy};
+use crate::sample::Policy;
 use crate::stream::{Delivery, Intake, Lease, Output, Position, Record};
 use crate::telemetry::{LogSettings, Metrics};
 use crate::time::{Clock as _, ManualClock, Timestamp};
@@ -136,8 +136,8 @@ fn scorer(version: &str, mood: &Arc<Mutex<Mood>>) -> Arc<dyn Scorer> {
 }
 
 impl Site {
-    pub(super) fn new(delivery: Delivery, clock: Arc<ManualClock>, limit: DeadLetterLimit) -> Self {
-        let (log, settings) = (Log::new(), Arc::new(settings(delivery, limit)));
+    pub(super) fn new(delivery: Delivery, clock: Arc<ManualClock>, limit: DeadLetterLimit, sample: Policy) -> Self {
+        let (log, settings) = (Log::new(), Arc::new(settings(delivery, limit, sample)));
         let topics = Topics::of(PIPELINE);
         for (topic, partitions) in [
             (&Arc::from(NEWS), 2),
@@ -278,7 +278,7 @@ const TRYING: Duration = Duration::from_secs(30);
 const TAIL: usize = 2 * TIGHT.window_records;
 
 /// Short horizons, so that a simulated quarter of an hour is longer than everything that is looked back at.
-fn settings(delivery: Delivery, dead_letters: DeadLetterLimit) -> Settings {
+fn settings(delivery: Delivery, dead_letters: DeadLetterLimit, sample: Policy) -> Settings {
     let source =
         |topic: &str| SourceSettings { topic: Arc::from(topic), kind: Arc::from("news"), fields: FieldMap::default() };
     let rule = |name: &str, pattern: &str, bound, over| Rule {
@@ -310,11 +310,7 @@ fn settings(delivery: Delivery, dead_letters: DeadLetterLimit) -> Settings {
             rule("mood", "market", Bound::Below(0.0), 30),
         ],
         archive: ArchiveSettings { segment_rows: 8, segment_age: Duration::from_secs(5), ..ArchiveSettings::default() },
-        // Everything either way, so that the archive must hold each record; decided one by one, or by segments.
-        sample: match delivery {
-            Delivery::ExactlyOnce => Policy::Mixed([Quota { strategy: Strategy::Random, share: 1.0 }].into()),
-            Delivery::AtLeastOnce => Policy::All,
-        },
+        sample,
         dead_letters,
         web: WebSettings::default(),
         log: LogSettings::default(),

@@ -11,6 +11,7 @@ use super::process::{Process, STAGES, Site, TIGHT};
 use super::{Plan, START};
 use crate::pipeline::DeadLetterLimit;
 use crate::pipeline::dice::Dice;
+use crate::sample::{Policy, Quota, Strategy};
 use crate::stream::{Delivery, Output, Partition, Position};
 use crate::time::{Clock as _, ManualClock, Timestamp};
 
@@ -81,10 +82,14 @@ impl World {
         let at_least_once = Dice::new(plan.seed ^ 0xa110).chance(0.2);
         let delivery = if at_least_once { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
         let is_limited = !plan.is_calm && Dice::new(plan.seed ^ 0xdead).chance(0.25);
+        // Everything either way, so that the archive must hold each record; decided one by one, or by segments.
+        let is_mixed = Dice::new(plan.seed ^ 0x5a3e).chance(0.5);
+        let quota = Quota { strategy: Strategy::Random, share: 1.0 };
+        let sample = if is_mixed { Policy::Mixed([quota].into()) } else { Policy::All };
         let limit = if is_limited { TIGHT } else { DeadLetterLimit::default() };
         let mut waiting = inputs(plan.seed, plan.posts, is_limited);
         waiting.reverse();
-        let site = Site::new(delivery, clock, limit);
+        let site = Site::new(delivery, clock, limit, sample);
         let mut world = Self {
             site,
             residents: BTreeMap::new(),
