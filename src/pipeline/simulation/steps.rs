@@ -267,10 +267,12 @@ impl World {
             &[Call::Produce, Call::Flush, Call::CommitOffsets]
         };
         let call = *dice.pick(calls);
+        let can_be_done = matches!(call, Call::SendOffsets | Call::Commit | Call::Abort | Call::CommitOffsets);
         // Nobody may stop for what can be tried again: only a `sim:` excuses that.
         let (passing, why) = (|| "it failed this time".to_owned(), || "sim: it failed".to_owned());
         let (fault, done) = match dice.below(10) {
-            0..4 => (Fault::Retriable(passing()), false),
+            // It timed out: it was done, or is when it is asked for again.
+            0..4 => (Fault::Retriable(passing()), can_be_done && dice.chance(0.5)),
             // What cannot be aborted is fatal.
             4..7 if !matches!(call, Call::Begin | Call::Abort) => (Fault::Abortable(passing()), false),
             7 if call == Call::SendOffsets => (Fault::FencedMember(passing()), false),
