@@ -2,9 +2,10 @@
 //! a disk that fails when it is told to.
 //!
 //! A seed decides the inputs, the order of all steps, the cuts of batches and the faults: processes that die, are
-//! stopped by a signal and wake as zombies, join and leave in the middle of an epoch; calls of a commit that fail, or of
-//! which nobody knows whether they happened; markers that come late; models that fail or are changed; files that are
-//! torn; a clock that jumps; records that come twice. Then everything is healed, worked off, and judged (`oracle`).
+//! stopped by a signal and wake as zombies, join and leave in the middle of an epoch; calls of a commit that fail, that
+//! time out and are done, or of which nobody knows; markers that come late; inputs that are given up; models that fail or
+//! are changed; files that are torn; a clock that jumps; records that come twice. Then everything is healed, worked off,
+//! and judged (`oracle`, `archived`).
 //!
 //! A failure prints its seed and the shortest schedule to which it could be cut. `SIMULATION_SEEDS=a..b` runs others,
 //! `scripts/simulate.sh COUNT` runs many; `scripts/planted.sh` shows that planted bugs are found.
@@ -23,6 +24,7 @@
 mod archived;
 mod committing;
 mod drained;
+mod feeding;
 mod healing;
 mod member;
 mod oracle;

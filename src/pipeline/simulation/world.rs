@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
+use super::feeding::Feeder;
 use super::member::DEADLINE;
 use super::posts::inputs;
 use super::process::{Process, STAGES, Site, TIGHT};
@@ -63,6 +64,7 @@ pub(super) struct World {
     /// Processes that died, and when: their members stay until the session is over.
     ghosts: BTreeMap<ProcessId, Timestamp>,
     pub(super) waiting: Vec<Output>,
+    pub(super) feeder: Feeder,
     next_process: ProcessId,
     next_instance: usize,
     pub(super) versions: usize,
@@ -89,8 +91,9 @@ impl World {
         let limit = if is_limited { TIGHT } else { DeadLetterLimit::default() };
         let mut waiting = inputs(plan.seed, plan.posts, is_limited);
         waiting.reverse();
-        let site = Site::new(delivery, clock, limit, sample);
+        let site = Site::new(delivery, clock.clone(), limit, sample);
         let mut world = Self {
+            feeder: Feeder::new(&site.log, clock, plan.seed, !is_limited),
             site,
             residents: BTreeMap::new(),
             groups: Default::default(),
@@ -124,14 +127,6 @@ impl World {
             let line = format!("{:>9.3} s  {}", since.as_secs_f64(), line(self));
             self.trace.iter_mut().for_each(|trace| trace.push(line.clone()));
         }
-    }
-
-    /// Appends the next input.
-    pub(super) fn append(&mut self) -> bool {
-        let Some(input) = self.waiting.pop() else { return false };
-        let position = self.site.log.append(&input, self.now()).unwrap();
-        self.note(|_| format!("append {}/{} up to {position}", input.topic, input.partition));
-        true
     }
 
     /// Starts a process, under the instance of one that died or a new one.
