@@ -22,5 +22,5 @@ pub use reading::{ArchivedPost, Odds, Shelf};
 pub use segment::{Published, SegmentName};
 pub use settings::ArchiveSettings;
 #[cfg(test)]
-pub(crate) use sick::{Ailment, SickDisk};
+pub(crate) use sick::{Ailment, SickDisk, StoredRow};
 pub use store::Store;

@@ -1,12 +1,14 @@
 //! A disk that fails when it is told to, for the simulation: the real [`Store`] over an object store in memory.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-use std::collections::VecDeque;
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array as _, StringArray};
+use arrow::array::{Array, AsArray as _, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
 use object_store::memory::InMemory;
@@ -37,6 +39,7 @@ pub(crate) enum Ailment {
 pub(crate) struct SickDisk {
     files: Arc<InMemory>,
     ailments: Arc<Mutex<VecDeque<Ailment>>>,
+    refusals: Arc<AtomicUsize>,
 }
 
 /// A published segment as a reader sees it.
@@ -48,7 +51,12 @@ pub(crate) struct Stored {
     pub(crate) span: Range<i64>,
     /// The ids of its rows (the post's, for labels).
     pub(crate) ids: Vec<String>,
+    /// Its rows.
+    pub(crate) rows: Vec<StoredRow>,
 }
+
+/// What stands in a row, by column: times as microseconds, probabilities as `label=0.5` each, `-` for nothing.
+pub(crate) type StoredRow = BTreeMap<String, String>;
 
 impl SickDisk {
     /// The next write goes wrong like this.
@@ -59,6 +67,11 @@ impl SickDisk {
     /// Nothing goes wrong any more.
     pub(crate) fn heal(&self) {
         self.ailments.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// How often it has said no.
+    pub(crate) fn refusals(&self) -> usize {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     /// An archive on this disk.
@@ -86,6 +99,11 @@ impl SickDisk {
     fn next(&self) -> Option<Ailment> {
         self.ailments.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
+
+    fn full(&self) -> Error {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        Error::Generic { store: "sick", source: "no space is left".into() }
+    }
 }
 
 fn read(path: &Path, file: Bytes) -> Stored {
@@ -94,18 +112,44 @@ fn read(path: &Path, file: Bytes) -> Stored {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let notes = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
     let until = notes.iter().find(|note| note.key == "bellwether.span.until").unwrap().value.clone().unwrap();
-    let mut ids = Vec::new();
+    let (mut ids, mut rows) = (Vec::new(), Vec::new());
     for batch in reader.build().unwrap() {
         let batch = batch.unwrap();
         let column = batch.column_by_name("id").or_else(|| batch.column_by_name("post_id")).unwrap();
         let column = column.as_any().downcast_ref::<StringArray>().unwrap();
         ids.extend((0..column.len()).map(|row| column.value(row).to_owned()));
+        rows.extend((0..batch.num_rows()).map(|row| row_of(&batch, row)));
     }
-    Stored { partition: partition.to_owned(), span: from.parse().unwrap()..until.parse().unwrap(), ids }
+    Stored { partition: partition.to_owned(), span: from.parse().unwrap()..until.parse().unwrap(), ids, rows }
 }
 
-fn full() -> Error {
-    Error::Generic { store: "sick", source: "sim: no space is left".into() }
+fn row_of(batch: &RecordBatch, row: usize) -> StoredRow {
+    let schema = batch.schema();
+    let named = schema.fields().iter().zip(batch.columns());
+    named.map(|(field, column)| (field.name().clone(), cell(column, row))).collect()
+}
+
+fn cell(column: &dyn Array, row: usize) -> String {
+    if column.is_null(row) {
+        return "-".to_owned();
+    }
+    match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).to_string(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+        DataType::Float32 => column.as_primitive::<Float32Type>().value(row).to_string(),
+        DataType::Float64 => column.as_primitive::<Float64Type>().value(row).to_string(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            column.as_primitive::<TimestampMicrosecondType>().value(row).to_string()
+        }
+        DataType::List(_) => {
+            let pairs = column.as_list::<i32>().value(row);
+            let pairs = pairs.as_struct();
+            let pair = |at| format!("{}={}", cell(pairs.column(0), at), cell(pairs.column(1), at));
+            (0..pairs.len()).map(pair).collect::<Vec<_>>().join(" ")
+        }
+        other => panic!("a column of {other}"),
+    }
 }
 
 impl fmt::Display for SickDisk {
@@ -119,16 +163,16 @@ impl ObjectStore for SickDisk {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         match self.next() {
             None | Some(Ailment::Well) => self.files.put_opts(location, payload, options).await,
-            Some(Ailment::Full) => Err(full()),
+            Some(Ailment::Full) => Err(self.full()),
             Some(Ailment::Torn) => {
                 let whole: Bytes = payload.into();
                 let half = whole.slice(..whole.len() / 2);
                 self.files.put_opts(location, half.into(), options).await?;
-                Err(full())
+                Err(self.full())
             }
             Some(Ailment::Unsaid) => {
                 self.files.put_opts(location, payload, options).await?;
-                Err(full())
+                Err(self.full())
             }
         }
     }
@@ -157,10 +201,10 @@ impl ObjectStore for SickDisk {
         match self.next() {
             None | Some(Ailment::Well) => self.files.copy_opts(from, to, options).await,
             // A link is made or it is not: it cannot be torn.
-            Some(Ailment::Full | Ailment::Torn) => Err(full()),
+            Some(Ailment::Full | Ailment::Torn) => Err(self.full()),
             Some(Ailment::Unsaid) => {
                 self.files.copy_opts(from, to, options).await?;
-                Err(full())
+                Err(self.full())
             }
         }
     }

@@ -119,6 +119,34 @@ fn a_retriable_fault_repeats_the_call_and_writes_once() {
 }
 
 #[test]
+fn a_call_that_timed_out_and_was_done_is_resumed_by_the_same_call() {
+    for (call, times) in [(Call::SendOffsets, 1), (Call::Commit, 1), (Call::Commit, 3), (Call::Abort, 1)] {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        if call == Call::Abort {
+            world.fail(Call::SendOffsets, abortable(), false);
+        }
+        (0..times).for_each(|_| world.fail(call, retriable(), true));
+        assert!(matches!(world.commit(&mut epoch, Delivery::ExactlyOnce), Outcome::Committed(_)), "{call:?}");
+        assert_eq!((world.scored().len(), world.committed(), world.script.left()), (3, 3, 0), "{call:?}");
+    }
+}
+
+#[test]
+fn who_asks_for_something_else_before_a_call_was_answered_is_refused() {
+    let mut world = world();
+    world.fail(Call::Commit, retriable(), true);
+    world.port.begin().unwrap();
+    world.port.produce(&output("scored", "x")).unwrap();
+    assert_eq!(world.port.commit(), Err(retriable()));
+    assert_eq!(world.scored(), ["x"], "it happened");
+    assert!(matches!(world.port.abort(), Err(Fault::Fatal(_))));
+    assert!(matches!(world.port.begin(), Err(Fault::Fatal(_))));
+    assert_eq!(world.port.commit(), Ok(()));
+    assert_eq!(world.port.begin(), Ok(()));
+}
+
+#[test]
 fn an_abortable_fault_tries_the_same_epoch_again() {
     for call in [Call::Produce, Call::SendOffsets, Call::Commit] {
         let mut world = world();

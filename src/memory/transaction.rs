@@ -29,6 +29,16 @@ pub enum Call {
     CommitOffsets,
 }
 
+impl Call {
+    /// Whether one that timed out is resumed by the same call.
+    const fn is_resumed(self) -> bool {
+        match self {
+            Self::SendOffsets | Self::Commit | Self::Abort => true,
+            Self::Begin | Self::Produce | Self::ReadMetadata | Self::Flush | Self::CommitOffsets => false,
+        }
+    }
+}
+
 /// One fault of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scripted {
@@ -36,7 +46,8 @@ pub struct Scripted {
     pub call: Call,
     /// How; [`Fault::Undone`] of a commit says that it is acknowledged and left out, which a later abort finds.
     pub fault: Fault,
-    /// Whether the call did its work all the same: an unknown outcome can mean either.
+    /// Whether the call did its work all the same: an unknown outcome can mean either. Where it is to be made again and
+    /// ends or fills a transaction, the same call resumes it and gets its answer, and no other can be made before that.
     pub done: bool,
 }
 
@@ -95,6 +106,8 @@ pub struct Transactions {
     undone: Option<Number>,
     /// Outputs of no transaction that wait to be sent.
     unsent: VecDeque<Output>,
+    /// What a call that timed out has done meanwhile: the same call again is told.
+    untold: Option<(Call, Result<(), Fault>)>,
 }
 
 impl Transactions {
@@ -105,7 +118,8 @@ impl Transactions {
         let (id, generation) = (Arc::from(id), Some(log.generation(&group)));
         let epoch = log.init_producer(&id);
         let (metadata, open, left_out, undone, unsent) = (None, None, None, None, VecDeque::new());
-        Self { log, group, id, epoch, generation, metadata, clock, script, open, left_out, undone, unsent }
+        let untold = None;
+        Self { log, group, id, epoch, generation, metadata, clock, script, open, left_out, undone, unsent, untold }
     }
 
     /// The group gives up a member that it hears nothing of: what that one commits is fenced until it joins anew.
@@ -126,14 +140,37 @@ impl Transactions {
     }
 
     fn scripted(&mut self, call: Call, work: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+        if self.untold.is_some() {
+            return self.resume(call);
+        }
         match self.script.next(call) {
             None => work(self),
+            Some(Scripted { fault: fault @ Fault::Retriable(_), done: true, .. }) if call.is_resumed() => {
+                self.untold = Some((call, work(self)));
+                Err(fault)
+            }
             Some(scripted) => {
                 if scripted.done {
                     work(self)?;
                 }
                 Err(scripted.fault)
             }
+        }
+    }
+
+    /// A call behind one that timed out and was done.
+    fn resume(&mut self, call: Call) -> Result<(), Fault> {
+        let Some((timed_out, answer)) = self.untold.take_if(|(timed_out, _)| *timed_out == call) else {
+            return Err(Fault::Fatal(format!("{call:?} while the outcome of another call is awaited")));
+        };
+        match self.script.next(call).map(|scripted| scripted.fault) {
+            Some(again @ Fault::Retriable(_)) => {
+                self.untold = Some((timed_out, answer));
+                Err(again)
+            }
+            Some(over @ (Fault::FencedMember(_) | Fault::Unknown(_) | Fault::Fatal(_))) => Err(over),
+            // What is done can be neither aborted nor left out.
+            Some(Fault::Abortable(_) | Fault::Undone { .. }) | None => answer,
         }
     }
 
@@ -221,7 +258,8 @@ impl Transaction for Transactions {
     }
 
     fn commit(&mut self) -> Result<(), Fault> {
-        if let Some(Scripted { fault: Fault::Undone { .. }, .. }) = self.script.peek(Call::Commit) {
+        let next = self.script.peek(Call::Commit).filter(|_| self.untold.is_none());
+        if let Some(Scripted { fault: Fault::Undone { .. }, .. }) = next {
             return self.commit_nowhere();
         }
         self.scripted(Call::Commit, |this| {

@@ -8,12 +8,13 @@ use super::process::{Mood, STAGES, Site};
 use super::world::{ProcessId, Resident, TRANSACTION, World};
 use crate::stream::{Partition, Position};
 
-/// Rounds of half a second in which a stage must be done.
-const ROUNDS: usize = 600;
+/// Rounds of half a second in which everyone has what is theirs again: the sessions and transactions of those who died
+/// end (6 s, 10 s), and revokes that wait for somebody (2 s, one behind the other).
+const SETTLED: usize = 60;
+/// Rounds in which each stage must be done then: a segment is open for 5 s.
+const DONE: usize = 12;
 /// Turns after which a stage must have nothing left to do.
 const EXHAUSTED: usize = 10_000;
-/// Rounds in which sessions and transactions of those who died end.
-const SETTLING: usize = 50;
 
 impl World {
     /// Heals, works everything off stage by stage, and lets every process finish.
@@ -35,17 +36,13 @@ impl World {
         self.site.log.end_what_was_left_out(|producer| !living.contains(producer));
         self.raise_the_limit();
         while self.append() {}
-        (0..SETTLING).for_each(|_| self.round());
-        let settled = (0..ROUNDS).any(|_| {
-            self.round();
-            self.is_settled()
-        });
-        match self.held_by_nobody() {
-            Some(held) => return Err(held),
-            None if !settled => return Err("the groups do not settle".to_owned()),
-            None => {}
+        (0..SETTLED).for_each(|_| self.round());
+        if !self.is_settled() {
+            return Err("the groups do not settle".to_owned());
         }
+        self.held_by_nobody().map_or(Ok(()), Err)?;
         self.work_off()?;
+        self.held_by_nobody().map_or(Ok(()), Err)?;
         // What somebody who died has left open hides what came after it, until its timeout.
         self.pass(TRANSACTION);
         Ok(())
@@ -53,7 +50,7 @@ impl World {
 
     fn work_off(&mut self) -> Result<(), String> {
         for (stage, name) in STAGES.iter().enumerate() {
-            let done = (0..ROUNDS).any(|_| {
+            let done = (0..DONE).any(|_| {
                 self.round();
                 self.is_worked_off(stage)
             });

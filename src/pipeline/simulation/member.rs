@@ -37,6 +37,8 @@ pub(super) trait Actor {
     /// Take nothing new.
     fn finish(&mut self) -> Result<(), String>;
     fn is_finished(&self) -> bool;
+    /// Whether a commit of it is under way that is to commit a position of this partition.
+    fn commits_for(&self, partition: &Partition) -> bool;
     /// The partitions of which the stage, or a job or commit of it, holds anything.
     fn held(&self) -> BTreeSet<Partition>;
     fn source(&mut self) -> &mut Source;
@@ -201,6 +203,10 @@ impl<S: Stage> Actor for Member<S> {
 
     fn is_finished(&self) -> bool {
         self.state.finished
+    }
+
+    fn commits_for(&self, partition: &Partition) -> bool {
+        self.state.commit.as_ref().is_some_and(|commit| commit.concerns(std::slice::from_ref(partition)))
     }
 
     fn held(&self) -> BTreeSet<Partition> {

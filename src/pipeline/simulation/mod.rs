@@ -2,9 +2,10 @@
 //! a disk that fails when it is told to.
 //!
 //! A seed decides the inputs, the order of all steps, the cuts of batches and the faults: processes that die, are
-//! stopped by a signal and wake as zombies, join and leave in the middle of an epoch; calls of a commit that fail, or of
-//! which nobody knows whether they happened; markers that come late; models that fail or are changed; files that are
-//! torn; a clock that jumps; records that come twice. Then everything is healed, worked off, and judged (`oracle`).
+//! stopped by a signal and wake as zombies, join and leave in the middle of an epoch; calls of a commit that fail, that
+//! time out and are done, or of which nobody knows; markers that come late; inputs that are given up; models that fail or
+//! are changed; files that are torn; a clock that jumps; records that come twice. Then everything is healed, worked off,
+//! and judged (`oracle`, `archived`).
 //!
 //! A failure prints its seed and the shortest schedule to which it could be cut. `SIMULATION_SEEDS=a..b` runs others,
 //! `scripts/simulate.sh COUNT` runs many; `scripts/planted.sh` shows that planted bugs are found.
@@ -20,13 +21,16 @@
     reason = "tests"
 )]
 
+mod archived;
 mod committing;
 mod drained;
+mod feeding;
 mod healing;
 mod member;
 mod oracle;
 mod posts;
 mod process;
+mod repeats;
 mod shrink;
 mod steps;
 mod world;
@@ -41,7 +45,7 @@ const PIPELINE: &str = "sim";
 const NEWS: &str = "posts.news";
 const SOCIAL: &str = "posts.social";
 const LABELS: &str = "sim.labels";
-const COUNTS: Counts = Counts { scored: 2, mentions: 3, dead_letters: 1 };
+const COUNTS: Counts = Counts { scored: 2, mentions: 3, dead_letters: 2 };
 /// 2026-03-02T13:30:00Z.
 const START: i64 = 1_772_458_200_000;
 
@@ -51,6 +55,8 @@ struct Plan {
     seed: u64,
     posts: usize,
     steps: usize,
+    /// Nothing goes wrong.
+    is_calm: bool,
     /// Steps that are left out.
     muted: BTreeSet<usize>,
 }
@@ -59,7 +65,8 @@ impl Plan {
     fn of(seed: u64) -> Self {
         let mut dice = crate::pipeline::dice::Dice::new(seed);
         let (posts, steps) = (30 + dice.below(90), 400 + dice.below(1_600));
-        Self { seed, posts, steps, muted: BTreeSet::new() }
+        let is_calm = crate::pipeline::dice::Dice::new(seed ^ 0xca14).chance(0.12);
+        Self { seed, posts, steps, is_calm, muted: BTreeSet::new() }
     }
 
     /// Runs it; an error says what is not as it must be.
@@ -71,7 +78,7 @@ impl Plan {
         let healed = world.heal();
         let result = match world.outrage.take() {
             Some(outrage) => Err(outrage),
-            None => healed.and_then(|()| oracle::judge(&world.site, healing)),
+            None => healed.and_then(|()| oracle::judge(&world.site, world.again(), healing)),
         };
         (result, world.trace.take().unwrap_or_default())
     }

@@ -11,6 +11,8 @@ use crate::stream::{Headers, Output};
 
 /// A text that the model fails on, alone.
 pub(super) const POISON: &str = "the stub was told to fail on this one";
+/// What is said of it.
+pub(super) const POISONED: &str = "the model failed on this text: the stub was told to fail on it";
 /// What nothing can read, be it a post or a label.
 pub(super) const BROKEN: &[u8] = b"{not json";
 
@@ -30,10 +32,12 @@ pub(super) fn inputs(seed: u64, count: usize, is_limited: bool) -> Vec<Output> {
     let mut dice = Dice::new(seed ^ 0x5eed);
     let mut changed = Dice::new(seed ^ 0xbad);
     let begin = changed.below(count);
+    let mut dressed = Dice::new(seed ^ 0xc10e);
     let bad = if is_limited { begin..begin + count / 3 } else { 0..0 };
     let mut all = Vec::new();
     for number in 0..count {
         let mut input = input(&mut dice, number);
+        dress(&mut input, &mut dressed, number);
         if bad.contains(&number) && changed.chance(0.7) {
             input.value = Some(Bytes::from_static(BROKEN));
         }
@@ -65,13 +69,34 @@ fn input(dice: &mut Dice, number: usize) -> Output {
     Output { topic: Arc::from(topic), partition, key: None, value: Some(value), headers: Headers::new() }
 }
 
+/// A key and headers, as a producer has them: bytes that are no text, a name twice, nothing for a value, a trace, and
+/// names that are ours.
+fn dress(input: &mut Output, dice: &mut Dice, number: usize) {
+    input.key = match dice.below(4) {
+        0 => None,
+        1 => Some(Bytes::from(vec![0xff, 0, number as u8])),
+        _ => Some(Bytes::from(format!("k{}", dice.below(9)))),
+    };
+    let (feed, trace) = (format!("feed-{number}"), format!("00-{:032x}-{:016x}-01", number + 1, number + 1));
+    let all = [
+        ("app", Some(&feed[..])),
+        ("empty", None),
+        ("app", Some("again")),
+        ("traceparent", Some(&trace[..])),
+        ("ce_id", Some("theirs")),
+        ("__connect.errors.stage", Some("elsewhere")),
+    ];
+    input.headers = all.into_iter().filter(|_| dice.chance(0.3)).collect();
+}
+
 fn label(dice: &mut Dice, number: usize) -> Output {
     let at = "2026-03-02T13:30:00Z";
     let value = if dice.chance(0.3) {
         Bytes::from_static(BROKEN)
     } else {
-        let (post, label) = (format!("p{number}"), "negative");
-        let label = json!({"post_id": post, "task": "sentiment", "label": label, "annotator": "ann", "at": at});
+        let (post, label) = (format!("p{number}"), *dice.pick(&["negative", "neutral", "positive"]));
+        let who = *dice.pick(&["ann", "kim"]);
+        let label = json!({"post_id": post, "task": "sentiment", "label": label, "annotator": who, "at": at});
         Bytes::from(label.to_string())
     };
     Output { topic: Arc::from(LABELS), partition: 0, key: None, value: Some(value), headers: Headers::new() }

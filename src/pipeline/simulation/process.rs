@@ -19,10 +19,10 @@ use crate::pipeline::score::finish;
 use crate::pipeline::stage::Stage;
 use crate::pipeline::{Assembly, DeadLetterLimit, Settings, Topics, Witness};
 use crate::rule::{Bound, Rule, SubjectPattern};
-use crate::sample::{Policy, Quota, Strategy};
+use crate::sample::Policy;
 use crate::stream::{Delivery, Intake, Lease, Output, Position, Record};
 use crate::telemetry::{LogSettings, Metrics};
-use crate::time::{ManualClock, Timestamp};
+use crate::time::{Clock as _, ManualClock, Timestamp};
 use crate::web::{Board, WebSettings};
 use crate::window::IndexSettings;
 
@@ -136,8 +136,8 @@ fn scorer(version: &str, mood: &Arc<Mutex<Mood>>) -> Arc<dyn Scorer> {
 }
 
 impl Site {
-    pub(super) fn new(delivery: Delivery, clock: Arc<ManualClock>, limit: DeadLetterLimit) -> Self {
-        let (log, settings) = (Log::new(), Arc::new(settings(delivery, limit)));
+    pub(super) fn new(delivery: Delivery, clock: Arc<ManualClock>, limit: DeadLetterLimit, sample: Policy) -> Self {
+        let (log, settings) = (Log::new(), Arc::new(settings(delivery, limit, sample)));
         let topics = Topics::of(PIPELINE);
         for (topic, partitions) in [
             (&Arc::from(NEWS), 2),
@@ -232,7 +232,13 @@ impl Site {
             quotas: self.settings.sample.quotas(),
             challenger: Challenger::nobody(self.clock.clone()),
         };
-        let writing = Box::new(move |segment| worker.write(segment));
+        let (disk, clock) = (self.disk.clone(), self.clock.clone());
+        let writing = Box::new(move |segment| {
+            let (refused, began) = (disk.refusals(), clock.monotonic());
+            let written = worker.write(segment);
+            let was_patient = disk.refusals() - refused >= TRIES && clock.monotonic() - began >= TRYING;
+            written.map_err(|why| if was_patient { format!("sim: {why}") } else { why })
+        });
         let actors: [Box<dyn Actor>; 3] = [
             Box::new(self.member(0, score, instance, (None, scoring))),
             Box::new(self.member(1, signal, instance, (Some(back), Box::new(|()| ())))),
@@ -265,11 +271,14 @@ impl Site {
 
 /// A limit on dead letters that some seeds meet.
 pub(super) const TIGHT: DeadLetterLimit = DeadLetterLimit { window_records: 8, share_max: 0.5 };
+/// How often a disk must have refused a segment before its process may stop for that, and over how long.
+const TRIES: usize = 8;
+const TRYING: Duration = Duration::from_secs(30);
 /// Offsets before a committed position that score and archive read once more: a window of records and their markers.
 const TAIL: usize = 2 * TIGHT.window_records;
 
 /// Short horizons, so that a simulated quarter of an hour is longer than everything that is looked back at.
-fn settings(delivery: Delivery, dead_letters: DeadLetterLimit) -> Settings {
+fn settings(delivery: Delivery, dead_letters: DeadLetterLimit, sample: Policy) -> Settings {
     let source =
         |topic: &str| SourceSettings { topic: Arc::from(topic), kind: Arc::from("news"), fields: FieldMap::default() };
     let rule = |name: &str, pattern: &str, bound, over| Rule {
@@ -301,11 +310,7 @@ fn settings(delivery: Delivery, dead_letters: DeadLetterLimit) -> Settings {
             rule("mood", "market", Bound::Below(0.0), 30),
         ],
         archive: ArchiveSettings { segment_rows: 8, segment_age: Duration::from_secs(5), ..ArchiveSettings::default() },
-        // Everything either way, so that the archive must hold each record; decided one by one, or by segments.
-        sample: match delivery {
-            Delivery::ExactlyOnce => Policy::Mixed([Quota { strategy: Strategy::Random, share: 1.0 }].into()),
-            Delivery::AtLeastOnce => Policy::All,
-        },
+        sample,
         dead_letters,
         web: WebSettings::default(),
         log: LogSettings::default(),

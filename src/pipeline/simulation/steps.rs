@@ -31,6 +31,7 @@ impl World {
     /// The time in which everything may go wrong.
     pub(super) fn suffer(&mut self, plan: &Plan) {
         let trouble = [0.004, 0.015, 0.05][Dice::new(plan.seed ^ 0xfa17).below(3)];
+        let trouble = if plan.is_calm { 0.0 } else { trouble };
         for step in (0..plan.steps).filter(|step| !plan.muted.contains(step)) {
             let mut dice = dice(plan, step);
             if dice.chance(trouble) {
@@ -266,10 +267,12 @@ impl World {
             &[Call::Produce, Call::Flush, Call::CommitOffsets]
         };
         let call = *dice.pick(calls);
+        let can_be_done = matches!(call, Call::SendOffsets | Call::Commit | Call::Abort | Call::CommitOffsets);
         // Nobody may stop for what can be tried again: only a `sim:` excuses that.
         let (passing, why) = (|| "it failed this time".to_owned(), || "sim: it failed".to_owned());
         let (fault, done) = match dice.below(10) {
-            0..4 => (Fault::Retriable(passing()), false),
+            // It timed out: it was done, or is when it is asked for again.
+            0..4 => (Fault::Retriable(passing()), can_be_done && dice.chance(0.5)),
             // What cannot be aborted is fatal.
             4..7 if !matches!(call, Call::Begin | Call::Abort) => (Fault::Abortable(passing()), false),
             7 if call == Call::SendOffsets => (Fault::FencedMember(passing()), false),
@@ -280,6 +283,7 @@ impl World {
             _ => (Fault::Retriable(passing()), false),
         };
         self.note(|_| format!("FAULT {call:?} of {} in process {id} will fail: {fault:?} ({done})", STAGES[stage]));
+        self.trouble(stage);
         self.residents[&id].process.actors[stage].script().push(Scripted { call, fault, done });
     }
 
@@ -307,11 +311,16 @@ impl World {
             return self.pass(span);
         }
         let resident = self.residents.get_mut(&id).unwrap();
-        resident.repeated |= resident.process.actors[stage].repeats_live();
-        let repeated = resident.process.actors[stage].repeat();
+        let actor = &mut resident.process.actors[stage];
+        let (is_live, repeated) = (actor.repeats_live(), actor.repeat());
         self.note(|_| format!("FAULT {} of process {id} gets records twice", STAGES[stage]));
-        if let Err(why) = repeated {
-            self.halt(id, stage, &why);
+        match repeated {
+            // It may refuse these, there and then.
+            Err(why) if is_live && why.contains("went back") => {
+                _ = self.kill(id, &format!("{} halted: {why}", STAGES[stage]));
+            }
+            Err(why) => self.halt(id, stage, &why),
+            Ok(_) => {}
         }
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
+use super::feeding::Feeder;
 use super::member::DEADLINE;
 use super::posts::inputs;
 use super::process::{Process, STAGES, Site, TIGHT};
 use super::{Plan, START};
 use crate::pipeline::DeadLetterLimit;
 use crate::pipeline::dice::Dice;
+use crate::sample::{Policy, Quota, Strategy};
 use crate::stream::{Delivery, Output, Partition, Position};
 use crate::time::{Clock as _, ManualClock, Timestamp};
 
@@ -34,8 +36,6 @@ pub(super) struct Resident {
     pub(super) must_join: [bool; 3],
     /// Asked to stop.
     pub(super) stopping: bool,
-    /// Something was repeated to it: it may refuse that and halt.
-    pub(super) repeated: bool,
     /// Another process was started under its instance: the older one is fenced, and halts.
     outdone: bool,
 }
@@ -64,10 +64,15 @@ pub(super) struct World {
     /// Processes that died, and when: their members stay until the session is over.
     ghosts: BTreeMap<ProcessId, Timestamp>,
     pub(super) waiting: Vec<Output>,
+    pub(super) feeder: Feeder,
     next_process: ProcessId,
     next_instance: usize,
     pub(super) versions: usize,
-    positions: BTreeMap<(usize, Partition), Position>,
+    pub(super) positions: BTreeMap<(usize, Partition), Position>,
+    /// Commits that were under way for a partition when it was given to somebody.
+    pub(super) outliving: BTreeMap<(usize, Partition), usize>,
+    /// What befell each stage so far: who died, who had to join anew, calls that broke.
+    pub(super) troubles: [usize; 3],
     pub(super) trace: Option<Vec<String>>,
     /// What must never happen, and did.
     pub(super) outrage: Option<String>,
@@ -78,12 +83,18 @@ impl World {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(START)));
         let at_least_once = Dice::new(plan.seed ^ 0xa110).chance(0.2);
         let delivery = if at_least_once { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
-        let is_limited = Dice::new(plan.seed ^ 0xdead).chance(0.25);
+        let is_limited = !plan.is_calm && Dice::new(plan.seed ^ 0xdead).chance(0.25);
+        // Everything either way, so that the archive must hold each record; decided one by one, or by segments.
+        let is_mixed = Dice::new(plan.seed ^ 0x5a3e).chance(0.5);
+        let quota = Quota { strategy: Strategy::Random, share: 1.0 };
+        let sample = if is_mixed { Policy::Mixed([quota].into()) } else { Policy::All };
         let limit = if is_limited { TIGHT } else { DeadLetterLimit::default() };
         let mut waiting = inputs(plan.seed, plan.posts, is_limited);
         waiting.reverse();
+        let site = Site::new(delivery, clock.clone(), limit, sample);
         let mut world = Self {
-            site: Site::new(delivery, clock, limit),
+            feeder: Feeder::new(&site.log, clock, plan.seed, !is_limited),
+            site,
             residents: BTreeMap::new(),
             groups: Default::default(),
             ghosts: BTreeMap::new(),
@@ -92,10 +103,17 @@ impl World {
             next_instance: 0,
             versions: 1,
             positions: BTreeMap::new(),
+            outliving: BTreeMap::new(),
+            troubles: [0; 3],
             trace: None,
             outrage: None,
         };
-        world.start(None);
+        let first = world.start(None);
+        if let Some(resident) = world.residents.get_mut(&first) {
+            resident.must_join = [false; 3];
+            resident.process.actors.iter_mut().for_each(|actor| actor.port().rejoin());
+        }
+        world.troubles = [0; 3];
         world
     }
 
@@ -109,14 +127,6 @@ impl World {
             let line = format!("{:>9.3} s  {}", since.as_secs_f64(), line(self));
             self.trace.iter_mut().for_each(|trace| trace.push(line.clone()));
         }
-    }
-
-    /// Appends the next input.
-    pub(super) fn append(&mut self) -> bool {
-        let Some(input) = self.waiting.pop() else { return false };
-        let position = self.site.log.append(&input, self.now()).unwrap();
-        self.note(|_| format!("append {}/{} up to {position}", input.topic, input.partition));
-        true
     }
 
     /// Starts a process, under the instance of one that died or a new one.
@@ -136,7 +146,6 @@ impl World {
             unaware: [false; 3],
             must_join: [false; 3],
             stopping: false,
-            repeated: false,
             outdone: false,
         };
         self.residents.insert(id, resident);
@@ -150,6 +159,7 @@ impl World {
         let resident = self.residents.remove(&id)?;
         let now = self.now();
         self.ghosts.insert(id, now);
+        (0..3).for_each(|stage| self.trouble(stage));
         self.note(|_| format!("process {id} dies: {why}"));
         Some(resident.process.instance.clone())
     }
@@ -160,7 +170,6 @@ impl World {
         let good = ["sim:", DEADLINE];
         let excused = good.iter().any(|reason| why.contains(reason))
             || self.is_over_the_limit(stage, why)
-            || (is(|resident| resident.repeated) && why.contains("went back"))
             || (is(|resident| resident.outdone) && why.contains("another producer has this transactional id"));
         if !excused {
             let line = format!("{} of process {id} halted without a reason that the world gave: {why}", STAGES[stage]);
@@ -215,6 +224,7 @@ impl World {
 
     fn next_generation(&mut self, stage: usize) {
         self.site.log.next_generation(&Site::group(stage));
+        self.trouble(stage);
         for resident in self.residents.values_mut().filter(|resident| !resident.unaware[stage]) {
             resident.must_join[stage] = true;
         }
@@ -230,6 +240,10 @@ impl World {
     }
 
     fn give(&mut self, stage: usize, partition: Partition, to: ProcessId) {
+        // Of what happened until now others are the cause.
+        self.look_at_positions();
+        let commits = self.residents.values().filter(|it| it.process.actors[stage].commits_for(&partition)).count();
+        self.outliving.insert((stage, partition.clone()), commits);
         if let Some(resident) = self.residents.get_mut(&to) {
             resident.process.actors[stage].source().assign(partition.clone());
             self.groups[stage].owner.insert(partition.clone(), to);
@@ -356,24 +370,5 @@ impl World {
     /// Whether a member is on its way out, or a partition.
     pub(super) fn is_settled(&self) -> bool {
         self.ghosts.is_empty() && self.groups.iter().all(|group| group.moving.is_empty())
-    }
-
-    /// Committed positions never go back. At least once, they may: nothing ties a commit to the generation in which its
-    /// leases were looked at, so that one which outlives its revoke lands behind that of the next owner.
-    pub(super) fn look_at_positions(&mut self) {
-        if self.site.delivery == Delivery::AtLeastOnce {
-            return;
-        }
-        for (stage, name) in STAGES.iter().enumerate() {
-            let group = Site::group(stage);
-            for partition in self.site.inputs(stage).iter().flat_map(|topic| self.site.log.partitions(topic)) {
-                let committed = self.site.log.committed(&group, &partition);
-                let before = self.positions.insert((stage, partition.clone()), committed);
-                if before.is_some_and(|before| before > committed) {
-                    let line = format!("{name} went back in {partition} from {before:?} to {committed}");
-                    self.outrage.get_or_insert(line);
-                }
-            }
-        }
     }
 }
