@@ -27,19 +27,26 @@ const NEWS: [&str; 6] = [
 const TICKERS: [&str; 5] = ["$AAA", "$BBB", "$CCC", "$DDD", "no one"];
 
 /// So many inputs, for topics with two partitions. Where a limit is to be met, a stretch of them is of a producer that
-/// changed its format.
+/// changed its format, and mostly writes to one partition.
 pub(super) fn inputs(seed: u64, count: usize, is_limited: bool) -> Vec<Output> {
     let mut dice = Dice::new(seed ^ 0x5eed);
     let mut changed = Dice::new(seed ^ 0xbad);
     let begin = changed.below(count);
     let mut dressed = Dice::new(seed ^ 0xc10e);
     let bad = if is_limited { begin..begin + count / 3 } else { 0..0 };
+    let at = (Arc::from(*changed.pick(&[super::NEWS, super::SOCIAL])), changed.below(2) as i32);
+    let (one_place, share) = (changed.chance(0.7), *changed.pick(&[0.5, 0.7]));
     let mut all = Vec::new();
     for number in 0..count {
         let mut input = input(&mut dice, number);
         dress(&mut input, &mut dressed, number);
-        if bad.contains(&number) && changed.chance(0.7) {
-            input.value = Some(Bytes::from_static(BROKEN));
+        if bad.contains(&number) {
+            if one_place && &*input.topic != LABELS {
+                (input.topic, input.partition) = at.clone();
+            }
+            if changed.chance(share) {
+                input.value = Some(Bytes::from_static(BROKEN));
+            }
         }
         all.push(input);
     }

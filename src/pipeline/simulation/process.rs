@@ -292,9 +292,12 @@ fn settings(delivery: Delivery, dead_letters: DeadLetterLimit, sample: Policy) -
         keep_firing: Duration::from_secs(over / 5),
         severity: Severity::Warning,
     };
+    // Where a limit is to be met, what comes before it is committed before.
+    let is_tight = dead_letters == TIGHT;
+    let commit_interval = if is_tight { Duration::ZERO } else { KafkaSettings::default().commit_interval };
     Settings {
         name: Arc::from(PIPELINE),
-        kafka: KafkaSettings { delivery, ..KafkaSettings::default() },
+        kafka: KafkaSettings { delivery, commit_interval, ..KafkaSettings::default() },
         sources: vec![source(NEWS), source(SOCIAL)],
         model: ModelSettings { pool_posts_max: 6, ..ModelSettings::default() },
         instruments: None,

@@ -168,8 +168,9 @@ impl World {
     pub(super) fn halt(&mut self, id: ProcessId, stage: usize, why: &str) {
         let is = |state: fn(&Resident) -> bool| self.residents.get(&id).is_some_and(state);
         let good = ["sim:", DEADLINE];
+        let is_over = self.is_over_the_limit(stage, why);
         let excused = good.iter().any(|reason| why.contains(reason))
-            || self.is_over_the_limit(stage, why)
+            || is_over
             || (is(|resident| resident.outdone) && why.contains("another producer has this transactional id"));
         if !excused {
             let line = format!("{} of process {id} halted without a reason that the world gave: {why}", STAGES[stage]);
@@ -177,7 +178,11 @@ impl World {
         }
         // Names in the making are numbered over all simulations of this test.
         let told = why.split("_tmp/").next().unwrap_or(why);
-        self.kill(id, &format!("{} halted: {told}", STAGES[stage]));
+        let instance = self.kill(id, &format!("{} halted: {told}", STAGES[stage]));
+        if is_over {
+            // As an orchestrator does, again and again: nothing is drained by that.
+            self.start(instance);
+        }
     }
 
     /// Everyone joins the next generation; partitions are dealt anew, those that move are revoked first.
