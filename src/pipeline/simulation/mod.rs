@@ -84,9 +84,11 @@ impl Plan {
     }
 }
 
-/// Seeds that found something once: dead labels lost behind a foreign segment (761, 1020, 1165), an index record too
-/// many or too few after a restart before the first tick (1630, 2011), a revoke that somebody was said to wait for long
-/// after the partition had come back (5553, 9300, 20746).
+/// Seeds that found something once. They are other schedules since, so each cause has a test of its own too: dead labels
+/// lost behind a foreign segment (761, 1020, 1165; `labels_that_are_dead_become_letters_though_another_writer_…`), an index
+/// record too many or too few after a restart before the first tick (1630, 2011;
+/// `a_log_that_is_cut_anywhere_gives_what_it_gives_uncut`), a revoke that somebody was said to wait for long after the
+/// partition had come back (5553, 9300, 20746; `nobody_waits_for_a_partition_that_came_back_before_it_was_settled`).
 const REGRESSIONS: &[u64] = &[761, 1020, 1165, 1630, 2011, 5553, 9300, 20_746];
 
 /// The seeds that fail, and why; the first few of them are enough.
