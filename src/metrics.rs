@@ -123,7 +123,8 @@ pub const LAG: Family = gauge(
     "Records between the committed position and the end of a partition.",
     &["stage", "topic", "partition"],
 );
-/// Seconds a commit took, by stage and outcome (`committed`, `fenced`, `halted`).
+/// Seconds a commit took, by stage and outcome (`committed`; `fenced`; `dropped`: its partitions went before it;
+/// `halted`).
 pub const COMMIT: Family = histogram(
     "bellwether_commit_seconds",
     "Time from closing an epoch to the end of its commit.",

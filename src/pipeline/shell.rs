@@ -162,6 +162,9 @@ impl Committer {
             let outcome = epoch.commit(&mut *self.port, self.delivery, Patience::default(), &*self.clock);
             let took = self.clock.monotonic().saturating_sub(began);
             match &outcome {
+                Outcome::Committed(offsets) if offsets.is_empty() => {
+                    self.witness.not_committed(self.name, "dropped", took);
+                }
                 Outcome::Committed(_) => {
                     self.witness.committed(self.name, epoch.rows().map(|row| &row.note), took);
                 }

@@ -6,23 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, never};
+use crossbeam_channel::{Sender, bounded, never};
 
+use crate::event::Reason;
 use crate::memory::{Log, Script, Transactions};
 use crate::pipeline::archive::ArchiveNote;
 use crate::pipeline::shell::{Shell, SourceControl, named};
 use crate::pipeline::stage::{Effect, Event, Stage};
 use crate::pipeline::witness::Witness;
-use crate::stream::{Command, Delivery, Partition};
+use crate::stream::{Command, Delivery, Feed, Headers, Intake, Lease, Ledger, Partition, Position, Record, Row};
 use crate::time::{Clock as _, ManualClock, SystemClock, Timestamp};
 
-/// Hands one job out, and ends when it is told to.
-#[derive(Default)]
-struct OneJob {
-    begun: bool,
-}
+/// Wants one thing done, and ends when it is told to.
+struct Once(Option<Effect<(), ArchiveNote>>);
 
-impl Stage for OneJob {
+impl Stage for Once {
     type Job = ();
     type Done = ();
     type Note = ArchiveNote;
@@ -30,8 +28,7 @@ impl Stage for OneJob {
     fn on(&mut self, event: Event<()>, _now: Timestamp) -> Vec<Effect<(), ArchiveNote>> {
         match event {
             Event::Finish => vec![Effect::Finished],
-            _ if !std::mem::replace(&mut self.begun, true) => vec![Effect::Work(())],
-            _ => Vec::new(),
+            _ => self.0.take().into_iter().collect(),
         }
     }
 
@@ -66,28 +63,43 @@ fn wait_until(is_so: impl Fn() -> bool) {
     }
 }
 
-#[test]
-fn who_waits_two_minutes_for_a_job_is_not_ready_until_it_comes_back() {
-    let clock = Arc::new(ManualClock::default());
+/// What a shell hangs on.
+struct Ends {
+    _feeder: Sender<Feed>,
+    /// Ends it when it is dropped.
+    stop: Sender<()>,
+    /// How often its source was looked at.
+    looks: Arc<AtomicUsize>,
+}
+
+/// The shell of a stage that wants this done.
+fn shell(first: Effect<(), ArchiveNote>, clock: &Arc<ManualClock>) -> (Shell<Once>, Ends) {
     clock.move_to(Timestamp::parse("2026-03-02T13:40:00Z").unwrap());
-    let (witness, looks) = (Witness::alone(clock.clone()), Arc::new(AtomicUsize::new(0)));
-    let board = witness.board.clone();
-    let (_feeder, feed) = bounded(1);
+    let looks = Arc::new(AtomicUsize::new(0));
+    let (feeder, feed) = bounded(1);
     let (stop, shutdown) = bounded::<()>(0);
-    let (answer, held) = bounded::<()>(0);
     let port = Transactions::new(Log::new(), Arc::from("group"), "stage", clock.clone(), Script::default());
     let shell = Shell {
         name: "archive",
-        core: OneJob::default(),
+        core: Once(Some(first)),
         feed,
         source: Box::new(Quiet(looks.clone())),
         port: Box::new(port),
         delivery: Delivery::ExactlyOnce,
         clock: clock.clone(),
-        witness,
+        witness: Witness::alone(clock.clone()),
         shutdown,
         ending: never(),
     };
+    (shell, Ends { _feeder: feeder, stop, looks })
+}
+
+#[test]
+fn who_waits_two_minutes_for_a_job_is_not_ready_until_it_comes_back() {
+    let clock = Arc::new(ManualClock::default());
+    let (shell, ends) = shell(Effect::Work(()), &clock);
+    let board = shell.witness.board.clone();
+    let (answer, held) = bounded::<()>(0);
     let stage = named("stage", move || {
         shell.run(|jobs, done| {
             let work = move || {
@@ -102,9 +114,9 @@ fn who_waits_two_minutes_for_a_job_is_not_ready_until_it_comes_back() {
     let stage = stage.unwrap();
     let look_after = |span: Duration| {
         // The look that is under way is of the moment before.
-        let seen = looks.load(Ordering::SeqCst);
+        let seen = ends.looks.load(Ordering::SeqCst);
         clock.pause(span);
-        wait_until(|| looks.load(Ordering::SeqCst) > seen);
+        wait_until(|| ends.looks.load(Ordering::SeqCst) > seen);
         board.readiness()
     };
     wait_until(|| board.readiness().is_ok());
@@ -113,6 +125,29 @@ fn who_waits_two_minutes_for_a_job_is_not_ready_until_it_comes_back() {
     assert!(said.contains("none of 1 jobs has come back for 12"), "{said}");
     answer.send(()).unwrap();
     wait_until(|| look_after(Duration::from_secs(2)).is_ok());
-    drop(stop);
+    drop(ends.stop);
+    assert_eq!(stage.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn an_epoch_whose_partitions_went_before_its_commit_counts_as_dropped() {
+    let (clock, partition) = (Arc::new(ManualClock::default()), Partition::new(&Arc::from("scored"), 0));
+    let lease = Lease::grant(partition.clone());
+    let (mut intake, mut ledger) = (Intake::default(), Ledger::default());
+    intake.assign(lease.clone(), Position::at(0));
+    ledger.assign(lease.clone(), Position::at(0));
+    let (appended_at, headers) = (Timestamp::default(), Headers::new());
+    let record = Record { partition, offset: 0, appended_at, key: None, value: None, headers };
+    let note = || ArchiveNote::Dead(Reason::Malformed, String::new());
+    let rows = intake.take(&lease, vec![record]).unwrap().live.map(|_| Row { outputs: Vec::new(), note: note() });
+    ledger.add(rows).unwrap();
+    let epoch = ledger.close().unwrap();
+    lease.turn_off();
+    let (shell, ends) = shell(Effect::Commit(epoch), &clock);
+    let metrics = shell.witness.metrics.clone();
+    let stage = named("stage", move || shell.run(|_, _| Ok(Vec::new()))).unwrap();
+    let counted = "bellwether_commit_seconds_count{outcome=\"dropped\",stage=\"archive\"} 1";
+    wait_until(|| metrics.render().contains(counted));
+    drop(ends.stop);
     assert_eq!(stage.join().unwrap(), Ok(()));
 }

@@ -24,7 +24,7 @@ fn a_process_that_sleeps_before_it_sends_its_positions_commits_nothing_of_that_t
     let load = trial.load(500);
     for round in 0..figures.times {
         follower.wait_more(50);
-        let before = (fenced(&running), lost(&running));
+        let before = (refused(&running), lost(&running));
         let asleep = Asleep::put(&trial, &mut running, false);
         let done = || trial.committed("score", &trial.input("news")).into_iter().sum::<i64>();
         let done_before = done();
@@ -34,7 +34,7 @@ fn a_process_that_sleeps_before_it_sends_its_positions_commits_nothing_of_that_t
         figures.span("awake, until its transaction was over", asleep.wake(&running));
         assert_eq!(asleep.shown(&trial), 0, "it committed what another had done: {}", running.said());
         wait_for("it hears that it is out", || (lost(&running) > before.1).then_some(()));
-        assert!(fenced(&running) > before.0, "its commit was not fenced: {}", running.said());
+        assert!(refused(&running) > before.0, "its commit was not refused: {}", running.said());
         let mut both = [running, other];
         share(&mut both);
         let [woken, mut other] = both;
@@ -92,9 +92,11 @@ fn lost(running: &Running) -> f64 {
     running.metric_or_zero("bellwether_rebalances_total", "kind=\"lost\",stage=\"score\"")
 }
 
-/// How often it was told so when it wanted to commit.
-fn fenced(running: &Running) -> f64 {
-    running.metric_or_zero("bellwether_commit_seconds_count", "outcome=\"fenced\",stage=\"score\"")
+/// How often it was told so by the broker when it wanted to commit, or saw by itself that it was too late.
+fn refused(running: &Running) -> f64 {
+    let commits = |outcome| format!("outcome=\"{outcome}\",stage=\"score\"");
+    let count = |outcome| running.metric_or_zero("bellwether_commit_seconds_count", &commits(outcome));
+    count("fenced") + count("dropped")
 }
 
 /// A process that sleeps in a transaction of its score stage.
