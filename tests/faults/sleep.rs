@@ -35,11 +35,7 @@ fn a_process_that_sleeps_before_it_sends_its_positions_commits_nothing_of_that_t
         assert_eq!(asleep.shown(&trial), 0, "it committed what another had done: {}", running.said());
         wait_for("it hears that it is out", || (lost(&running) > before.1).then_some(()));
         assert!(refused(&running) > before.0, "its commit was not refused: {}", running.said());
-        let mut both = [running, other];
-        share(&mut both);
-        let [woken, mut other] = both;
-        running = woken;
-        other.stop();
+        running = alone_again(running, other);
     }
     let sent = load.stop();
     running.stop();
@@ -64,15 +60,20 @@ fn a_process_that_sleeps_after_it_sent_its_positions_commits_that_transaction_an
         assert_eq!(taken, 0.0, "another went on before it was decided where: {}", other.said());
         figures.span("awake, until its transaction was over", asleep.wake(&running));
         assert_eq!(asleep.shown(&trial), asleep.written(), "it stands: {}", running.said());
-        let mut both = [running, other];
-        share(&mut both);
-        let [woken, mut other] = both;
-        running = woken;
-        other.stop();
+        running = alone_again(running, other);
     }
     let sent = load.stop();
     running.stop();
     figures.settle(&trial, sent);
+}
+
+/// Who was woken gets its share back, and then all: the other one goes.
+fn alone_again(woken: Running, other: Running) -> Running {
+    let mut both = [woken, other];
+    share(&mut both);
+    let [woken, mut other] = both;
+    other.stop();
+    woken
 }
 
 /// A pipeline and its only process. Few records at a time wait in its clients, so that a transaction is open for a while
