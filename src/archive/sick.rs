@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, AsArray as _, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt as _};
@@ -49,8 +49,6 @@ pub(crate) struct Stored {
     pub(crate) partition: String,
     /// Where its span begins and ends.
     pub(crate) span: Range<i64>,
-    /// The ids of its rows (the post's, for labels).
-    pub(crate) ids: Vec<String>,
     /// Its rows.
     pub(crate) rows: Vec<StoredRow>,
 }
@@ -112,15 +110,12 @@ fn read(path: &Path, file: Bytes) -> Stored {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let notes = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
     let until = notes.iter().find(|note| note.key == "bellwether.span.until").unwrap().value.clone().unwrap();
-    let (mut ids, mut rows) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for batch in reader.build().unwrap() {
         let batch = batch.unwrap();
-        let column = batch.column_by_name("id").or_else(|| batch.column_by_name("post_id")).unwrap();
-        let column = column.as_any().downcast_ref::<StringArray>().unwrap();
-        ids.extend((0..column.len()).map(|row| column.value(row).to_owned()));
         rows.extend((0..batch.num_rows()).map(|row| row_of(&batch, row)));
     }
-    Stored { partition: partition.to_owned(), span: from.parse().unwrap()..until.parse().unwrap(), ids, rows }
+    Stored { partition: partition.to_owned(), span: from.parse().unwrap()..until.parse().unwrap(), rows }
 }
 
 fn row_of(batch: &RecordBatch, row: usize) -> StoredRow {

@@ -109,7 +109,7 @@ struct Came {
     /// Its event time, where it was not stale.
     at: Option<Timestamp>,
     post: Arc<str>,
-    room: u32,
+    room: usize,
 }
 
 /// The bounds of a book.
@@ -170,7 +170,7 @@ impl Book {
         let replaced = if stale { None } else { versions.current.replace(place) };
         let (post, room) = (mention.post_id.clone(), room(&mention));
         self.order.push_back(Came { came: now, offset, at: (!stale).then_some(at), post, room });
-        self.room += room as usize;
+        self.room += room;
         self.soonest = self.soonest.into_iter().chain([self.forgotten_at(now)]).min();
         if let Some(replaced) = replaced {
             self.take(replaced);
@@ -318,7 +318,7 @@ impl Book {
     /// The record that came first leaves, in time or for want of room.
     fn drop_first(&mut self) {
         let Some(Came { came, offset, at, post, room }) = self.order.pop_front() else { return };
-        self.room = self.room.saturating_sub(room as usize);
+        self.room = self.room.saturating_sub(room);
         let place = at.map(|at| Place { at, offset });
         if let Some(versions) = self.posts.get_mut(&post) {
             versions.came.retain(|(later, _)| *later > came);
@@ -334,8 +334,8 @@ impl Book {
 }
 
 /// The room that a mention takes, in mentions of [`MENTION_BYTES`].
-fn room(mention: &Mention) -> u32 {
+fn room(mention: &Mention) -> usize {
     let Mention { post_id, excerpt, url, source, .. } = mention;
     let texts = post_id.len() + excerpt.len() + url.as_ref().map_or(0, |url| url.len()) + source.len();
-    1 + u32::try_from(texts.saturating_sub(TEXTS_BYTES).div_ceil(MENTION_BYTES)).unwrap_or(u32::MAX / 2)
+    1 + texts.saturating_sub(TEXTS_BYTES).div_ceil(MENTION_BYTES)
 }

@@ -15,7 +15,8 @@ pub struct IndexSettings {
     pub near_copy: f32,
     /// Mentions kept a subject; the lowest offsets leave first.
     pub mentions_max: usize,
-    /// Mentions kept a partition, all subjects together; the lowest offsets leave first.
+    /// Mentions of [`MENTION_BYTES`](crate::window::MENTION_BYTES) kept a partition, all subjects together; the lowest offsets
+    /// leave first. One with long names and links counts as several.
     pub partition_mentions_max: usize,
     /// Subjects kept a partition; the longest silent leave first.
     pub subjects_max: usize,

@@ -359,7 +359,8 @@ mod tests {
             assert_eq!(told.len(), failures);
             assert!(told.iter().all(|why| why.contains("no space is left")), "{told:?}");
             assert_eq!(waited, Duration::from_millis(250) * ((1 << failures) - 1), "each wait is twice the last");
-            assert_eq!(disk.segments().first().unwrap().ids, ["p0", "p1", "p2"]);
+            let rows = &disk.segments()[0].rows;
+            assert_eq!(rows.iter().map(|row| &*row["post_id"]).collect::<Vec<_>>(), ["p0", "p1", "p2"]);
         }
     }
 
@@ -390,7 +391,7 @@ mod tests {
         assert_eq!(told.len(), 1);
         let segments = disk.segments();
         assert_eq!(
-            segments.iter().map(|segment| (segment.span.clone(), segment.ids.len())).collect::<Vec<_>>(),
+            segments.iter().map(|segment| (segment.span.clone(), segment.rows.len())).collect::<Vec<_>>(),
             [(0..3, 3)]
         );
     }

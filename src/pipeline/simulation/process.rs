@@ -21,9 +21,9 @@ use crate::pipeline::{Assembly, DeadLetterLimit, Settings, Topics, Witness};
 use crate::rule::{Bound, Rule, SubjectPattern};
 use crate::sample::Policy;
 use crate::stream::{Delivery, Intake, Lease, Output, Position, Record};
-use crate::telemetry::{LogSettings, Metrics};
+use crate::telemetry::LogSettings;
 use crate::time::{Clock as _, ManualClock, Timestamp};
-use crate::web::{Board, WebSettings};
+use crate::web::WebSettings;
 use crate::window::IndexSettings;
 
 /// The stages by number.
@@ -153,16 +153,7 @@ impl Site {
         }
         let csv = "id,name,aliases\nXNAS:AAA,Aaa,\nXNAS:BBB,Bbb,\nXNYS:CCC,Ccc,\nXNYS:DDD,Ddd,\n";
         let linker = Arc::new(Linker::new(&Instruments::parse(csv).unwrap()));
-        let (metrics, board) = (Metrics::new().unwrap(), Arc::new(Board::new(PIPELINE)));
-        let witness = Witness {
-            metrics,
-            board,
-            clock: clock.clone(),
-            tape: None,
-            tape_waits: false,
-            waiting: Arc::default(),
-            drift: Arc::default(),
-        };
+        let witness = Witness::alone(clock.clone());
         Self { log, clock, disk: SickDisk::default(), delivery, settings, limit, linker, witness }
     }
 
