@@ -7,7 +7,7 @@
 //! While such a transaction hides the committed position, what lies before the last one that is known is read back
 //! already, as far as it comes until it is decided: the position can only grow, and the alerts are looked at once more then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +21,8 @@ use crate::time::Clock;
 /// Offsets before the committed position in which its log time is looked for: ticks come every few seconds, so records
 /// are among them and not markers alone.
 const TAIL: i64 = 200;
+/// How far the records of a tail are looked for, in offsets for each of them: markers and what was given up have some too.
+const TAIL_REACH: i64 = 100;
 /// How long a transaction that hides committed positions is waited for before anything is read ahead: that of an owner who
 /// lives ends at once.
 const AT_ONCE: Duration = Duration::from_millis(200);
@@ -57,7 +59,7 @@ type Ends = fn(&Scout, &Partition, &Deadline) -> Result<Bounds, KafkaError>;
 pub(super) struct Placement {
     pub(super) scout: Scout,
     pub(super) read_back: Option<ReadBack>,
-    /// Offsets before the committed position from which is read where nothing is read back.
+    /// Records before the committed position that are read once more where nothing is read back.
     pub(super) tail: usize,
     /// How long one placement may take: longer than a dead owner's transaction stays open.
     pub(super) patience: Duration,
@@ -197,13 +199,39 @@ impl Placement {
                 let start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
                 (start, self.restore(back, partition.number, (Scout::bounds, &|| true), deadline)?)
             }
-            None => {
-                let tail = i64::try_from(self.tail).unwrap_or(i64::MAX);
-                (committed.saturating_sub(tail).max(bounds.low), Vec::new())
-            }
+            None => (self.tail_from(partition, (bounds.low, committed), deadline)?, Vec::new()),
         };
         let (start, committed, end) = (Position::at(start), Position::at(committed), Position::at(bounds.high));
         Ok(Placed { lease, start, committed, end, restored })
+    }
+
+    /// Where the last records before the committed position begin. They are counted, a longer stretch of the log each time.
+    fn tail_from(
+        &self,
+        partition: &Partition,
+        (low, committed): (i64, i64),
+        deadline: &Deadline,
+    ) -> Result<i64, KafkaError> {
+        let tail = i64::try_from(self.tail).unwrap_or(i64::MAX);
+        let low = low.max(committed.saturating_sub(tail.saturating_mul(TAIL_REACH)));
+        // With each record may stand the marker of a transaction.
+        let (mut start, mut stretch, mut missing) = (committed, tail.saturating_mul(2), self.tail);
+        while missing > 0 && start > low {
+            let from = start.saturating_sub(stretch).max(low);
+            let span = Span { from: Position::at(from), until: Position::at(start) };
+            let mut last = VecDeque::new();
+            self.scout.each(partition, span, deadline, |record| {
+                if last.len() == missing {
+                    last.pop_front();
+                }
+                last.push_back(record.offset);
+                true
+            })?;
+            missing -= last.len();
+            start = last.front().filter(|_| missing == 0).copied().unwrap_or(from);
+            stretch = stretch.saturating_mul(2);
+        }
+        Ok(start)
     }
 
     /// The first of these partitions whose next position is not on the log.

@@ -39,7 +39,7 @@ pub struct SourceConfig {
     pub topics: Vec<Arc<str>>,
     /// What is read back when a partition begins.
     pub read_back: Option<ReadBack>,
-    /// A partition is read from so many offsets before its committed position, where nothing else is read back.
+    /// A partition is read from so many records before its committed position, where nothing else is read back.
     pub tail: usize,
     /// Whether [`Feed::End`] is wanted for the end that each partition has when it is assigned.
     pub until_end: bool,

@@ -57,10 +57,10 @@ impl Source {
         Self { log, group, read_back, tail: 0, owned, placing, leaving, waiting, paused: false }
     }
 
-    /// Reads each partition from so many offsets before its committed position, where no alerts are.
+    /// Reads each partition from so many records before its committed position, where no alerts are.
     #[must_use]
-    pub fn with_tail(mut self, offsets: usize) -> Self {
-        self.tail = offsets;
+    pub fn with_tail(mut self, records: usize) -> Self {
+        self.tail = records;
         self
     }
 
@@ -199,8 +199,9 @@ impl Source {
             from = self.replay_from(back, partition, committed);
         }
         if self.read_back.is_none() {
-            let offsets = i64::try_from(self.tail).unwrap_or(i64::MAX);
-            from = Position::at(committed.offset().saturating_sub(offsets).max(0));
+            let records = self.log.read(partition, Position::at(0), usize::MAX);
+            let done = records.iter().map(|record| Position::at(record.offset)).filter(|at| *at < committed);
+            from = done.rev().take(self.tail).last().unwrap_or(committed);
         }
         let next = self.owned.get(partition).map_or(from, |ahead| ahead.next);
         self.begin(&placing.lease, (next, None), Assignment { lease: placing.lease.clone(), committed, restored });

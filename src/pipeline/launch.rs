@@ -113,8 +113,7 @@ impl Launch {
             group: format!("{name}.{}", stage.as_str()),
             topics,
             read_back,
-            // With each record may stand the marker of a transaction.
-            tail: self.assembly.settings.dead_letters.window_records.saturating_mul(2),
+            tail: self.assembly.settings.dead_letters.window_records,
             until_end: self.until_end && stage == StageName::Score,
             client_id: format!("{name}.{}.{}", stage.as_str(), self.instance),
             clock: self.assembly.clock.clone(),

@@ -483,6 +483,35 @@ fn a_partition_is_read_from_before_its_committed_position_where_that_is_wanted()
 }
 
 #[test]
+fn what_was_given_up_takes_no_place_among_the_records_that_are_read_again() {
+    let corner = Corner::new("tail-given-up");
+    let topic = corner.topic("in", 1, Upkeep::Input);
+    corner.write(&topic, numbered(0..5));
+    corner.open_transaction(&topic, 0, &["given up"; 40]).abort_transaction(SOON).unwrap();
+    corner.transaction(&topic, 0, &["value-5"]);
+    corner.transaction(&topic, 0, &["value-6", "value-7"]);
+    let committed = Position::at(5 + 41 + 2 + 3);
+    let with_tail = |tail| Reader::start(SourceConfig { tail, ..corner.config(&[&topic]) });
+    let first = with_tail(0);
+    assert_eq!(first.assigned().committed, Position::at(0));
+    let mut port = Producer::offsets_only(&corner.settings, first.source().membership(), corner.clock.clone());
+    port.commit_offsets(&[(Partition::new(&topic, 0), committed)]).unwrap();
+    first.stop();
+    for (wanted, from) in [(1, 7), (3, 5), (4, 4), (7, 1), (8, 0), (9, 0)] {
+        let reader = with_tail(wanted);
+        let assignment = reader.assigned();
+        assert_eq!(assignment.committed, committed);
+        let values = reader
+            .records(8 - from)
+            .1
+            .into_iter()
+            .map(|record| String::from_utf8_lossy(&record.value.unwrap()).into_owned());
+        assert_eq!(values.collect::<Vec<_>>(), numbered(from..8).collect::<Vec<_>>(), "{wanted}");
+        reader.stop();
+    }
+}
+
+#[test]
 fn the_lag_grows_while_reading_is_paused() {
     let corner = Corner::new("paused-lag");
     let input = corner.topic("in", 1, Upkeep::Input);

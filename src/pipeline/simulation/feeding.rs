@@ -17,16 +17,12 @@ pub(super) struct Feeder {
     dice: Dice,
     /// What the open transaction has written.
     open: Option<Vec<Output>>,
-    /// Whether it ever gives one up, and has more than one record in one. Not where a limit on dead letters is met: as many
-    /// offsets are read once more as the records of a window have with a marker each, and records of transactions that
-    /// were given up would take their place.
-    gives_up: bool,
 }
 
 impl Feeder {
-    pub(super) fn new(log: &Log, clock: Arc<dyn Clock>, seed: u64, gives_up: bool) -> Self {
+    pub(super) fn new(log: &Log, clock: Arc<dyn Clock>, seed: u64) -> Self {
         let port = Transactions::new(log.clone(), Arc::from(OUTSIDE), OUTSIDE, clock, Script::default());
-        Self { port, dice: Dice::new(seed ^ 0xfeed), open: None, gives_up }
+        Self { port, dice: Dice::new(seed ^ 0xfeed), open: None }
     }
 }
 
@@ -61,15 +57,14 @@ impl World {
         self.note(|_| format!("append {}/{} in a transaction: {produced:?}", input.topic, input.partition));
         open.push(input);
         match produced {
-            Ok(()) if self.feeder.gives_up => self.feeder.open = Some(open),
-            Ok(()) => self.end_inputs(open),
+            Ok(()) => self.feeder.open = Some(open),
             // It was open for too long.
             Err(_) => self.give_up(open),
         }
     }
 
     fn end_inputs(&mut self, open: Vec<Output>) {
-        if self.feeder.gives_up && self.feeder.dice.chance(0.3) {
+        if self.feeder.dice.chance(0.3) {
             return self.give_up(open);
         }
         let committed = self.feeder.port.commit();

@@ -17,6 +17,7 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     reason = "tests"
 )]
@@ -50,11 +51,13 @@ const COUNTS: Counts = Counts { scored: 2, mentions: 3, dead_letters: 2 };
 const START: i64 = 1_772_458_200_000;
 
 /// A simulation: all that is needed to run it again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Plan {
     seed: u64,
     posts: usize,
     steps: usize,
+    /// How often inputs come where they may: at once, or spread over all steps.
+    pace: f64,
     /// Nothing goes wrong.
     is_calm: bool,
     /// Steps that are left out.
@@ -66,7 +69,10 @@ impl Plan {
         let mut dice = crate::pipeline::dice::Dice::new(seed);
         let (posts, steps) = (30 + dice.below(90), 400 + dice.below(1_600));
         let is_calm = crate::pipeline::dice::Dice::new(seed ^ 0xca14).chance(0.12);
-        Self { seed, posts, steps, is_calm, muted: BTreeSet::new() }
+        // Where they are spread there is something in every window of the index, and alerts go on and off.
+        let is_spread = crate::pipeline::dice::Dice::new(seed ^ 0x9ace).chance(0.7);
+        let pace = if is_spread { steps::INPUTS_A_STEP.recip() * posts as f64 / steps as f64 } else { 1.0 };
+        Self { seed, posts, steps, pace, is_calm, muted: BTreeSet::new() }
     }
 
     /// Runs it; an error says what is not as it must be.

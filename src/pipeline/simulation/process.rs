@@ -248,7 +248,7 @@ impl Site {
         let (group, script) = (Self::group(stage), Script::default());
         let id = Self::id(STAGES[stage], instance);
         Member {
-            source: Source::new(self.log.clone(), group.clone(), back).with_tail(TAIL),
+            source: Source::new(self.log.clone(), group.clone(), back).with_tail(TIGHT.window_records),
             port: Transactions::new(self.log.clone(), group, &id, self.clock.clone(), script.clone()),
             core,
             script,
@@ -265,8 +265,6 @@ pub(super) const TIGHT: DeadLetterLimit = DeadLetterLimit { window_records: 8, s
 /// How often a disk must have refused a segment before its process may stop for that, and over how long.
 const TRIES: usize = 8;
 const TRYING: Duration = Duration::from_secs(30);
-/// Offsets before a committed position that score and archive read once more: a window of records and their markers.
-const TAIL: usize = 2 * TIGHT.window_records;
 
 /// Short horizons, so that a simulated quarter of an hour is longer than everything that is looked back at.
 fn settings(delivery: Delivery, dead_letters: DeadLetterLimit, sample: Policy) -> Settings {

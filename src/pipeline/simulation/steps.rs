@@ -20,6 +20,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// What is done before somebody dies in a commit, so that there is one.
 const BUSY: usize = 20;
 
+/// How many inputs come with a step, about, where they come as often as they may.
+pub(super) const INPUTS_A_STEP: f64 = 0.15;
+
 /// The dice of one step.
 fn dice(plan: &Plan, step: usize) -> Dice {
     let mut dice = Dice::new(plan.seed.wrapping_mul(0x9e37_79b9) ^ (step as u64) << 20);
@@ -37,7 +40,7 @@ impl World {
             if dice.chance(trouble) {
                 self.fault(&mut dice);
             } else {
-                self.step(&mut dice);
+                self.step(&mut dice, plan.pace);
             }
             self.look_at_positions();
             if self.outrage.is_some() {
@@ -47,9 +50,9 @@ impl World {
     }
 
     /// An ordinary step.
-    fn step(&mut self, dice: &mut Dice) {
+    fn step(&mut self, dice: &mut Dice, pace: f64) {
         match dice.below(40) {
-            0..3 => (0..=dice.below(4)).for_each(|_| _ = self.append()),
+            0..3 if dice.chance(pace) => (0..=dice.below(4)).for_each(|_| _ = self.append()),
             3..5 => self.pass(Duration::from_millis(1 + dice.below(400) as u64)),
             5 => self.pass(Duration::from_millis(1 + dice.below(4_000) as u64)),
             6..8 => _ = self.settle(),
@@ -262,7 +265,17 @@ impl World {
     fn broken_call(&mut self, id: ProcessId, stage: usize, dice: &mut Dice) {
         let exactly = self.site.delivery == Delivery::ExactlyOnce;
         let calls: &[Call] = if exactly {
-            &[Call::Begin, Call::Produce, Call::ReadMetadata, Call::SendOffsets, Call::Commit, Call::Abort]
+            // Most can go wrong where it is decided.
+            &[
+                Call::Begin,
+                Call::Produce,
+                Call::ReadMetadata,
+                Call::SendOffsets,
+                Call::Commit,
+                Call::Commit,
+                Call::Commit,
+                Call::Abort,
+            ]
         } else {
             &[Call::Produce, Call::Flush, Call::CommitOffsets]
         };
@@ -270,7 +283,7 @@ impl World {
         let can_be_done = matches!(call, Call::SendOffsets | Call::Commit | Call::Abort | Call::CommitOffsets);
         // Nobody may stop for what can be tried again: only a `sim:` excuses that.
         let (passing, why) = (|| "it failed this time".to_owned(), || "sim: it failed".to_owned());
-        let (fault, done) = match dice.below(10) {
+        let (fault, done) = match dice.below(12) {
             // It timed out: it was done, or is when it is asked for again.
             0..4 => (Fault::Retriable(passing()), can_be_done && dice.chance(0.5)),
             // What cannot be aborted is fatal.
@@ -278,7 +291,10 @@ impl World {
             7 if call == Call::SendOffsets => (Fault::FencedMember(passing()), false),
             // Given up without an answer: a new client begins, and it may have been done.
             8 if call == Call::Commit => (Fault::FencedMember(passing()), dice.chance(0.5)),
-            7 | 8 if matches!(call, Call::Commit | Call::CommitOffsets) => (Fault::Unknown(why()), dice.chance(0.5)),
+            // Nobody can know what became of it.
+            7 | 8 | 10 | 11 if matches!(call, Call::Commit | Call::CommitOffsets) => {
+                (Fault::Unknown(why()), dice.chance(0.5))
+            }
             9 => (Fault::Fatal(why()), false),
             _ => (Fault::Retriable(passing()), false),
         };

@@ -93,7 +93,7 @@ impl World {
         waiting.reverse();
         let site = Site::new(delivery, clock.clone(), limit, sample);
         let mut world = Self {
-            feeder: Feeder::new(&site.log, clock, plan.seed, !is_limited),
+            feeder: Feeder::new(&site.log, clock, plan.seed),
             site,
             residents: BTreeMap::new(),
             groups: Default::default(),
