@@ -201,6 +201,22 @@ fn a_transaction_that_was_ended_without_us_is_reset_and_never_tried_again_from_m
 }
 
 #[test]
+fn whatever_is_heard_to_be_undone_while_an_epoch_is_given_up_is_reset_with_it() {
+    let mut world = world();
+    let mut epoch = world.ledger.close().unwrap();
+    let undone = |number| {
+        let partitions = vec![Partition::new(&topic("posts"), number)];
+        Fault::Undone { partitions, why: "no marker came".to_owned() }
+    };
+    world.fail(Call::Produce, abortable(), false);
+    world.fail(Call::Abort, undone(1), false);
+    world.fail(Call::Abort, undone(2), false);
+    let all = (0..3).map(|number| Partition::new(&topic("posts"), number)).collect();
+    assert_eq!(world.commit(&mut epoch, Delivery::ExactlyOnce), Outcome::Fenced(all));
+    assert_eq!((world.committed(), world.script.left()), (0, 0));
+}
+
+#[test]
 fn a_fatal_fault_halts() {
     let mut world = world();
     let mut epoch = world.ledger.close().unwrap();
@@ -210,14 +226,20 @@ fn a_fatal_fault_halts() {
 
 #[test]
 fn patience_is_bounded() {
-    let mut world = world();
-    let mut epoch = world.ledger.close().unwrap();
-    for _ in 0..100 {
-        world.fail(Call::Commit, retriable(), false);
+    for fault in [retriable, abortable] {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        for _ in 0..100 {
+            world.fail(Call::Commit, fault(), false);
+        }
+        let outcome = world.commit(&mut epoch, Delivery::ExactlyOnce);
+        assert!(
+            matches!(&outcome, Outcome::Halt(why) if why.starts_with("the commit deadline passed")),
+            "{outcome:?} after {:?}",
+            fault()
+        );
+        assert_eq!(world.committed(), 0);
     }
-    let outcome = world.commit(&mut epoch, Delivery::ExactlyOnce);
-    assert!(matches!(&outcome, Outcome::Halt(why) if why.starts_with("the commit deadline passed")), "{outcome:?}");
-    assert_eq!(world.committed(), 0);
 }
 
 #[test]

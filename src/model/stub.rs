@@ -49,6 +49,8 @@ pub struct StubScorer {
     sentiment: Calibration,
     topic: Calibration,
     lexicon: HashMap<u32, [f32; 7]>,
+    /// What makes a version's words and answers its own.
+    salt: u32,
     failing: HashSet<u64>,
     stats: Mutex<ScoreStats>,
 }
@@ -63,16 +65,19 @@ impl StubScorer {
             languages: vec!["en".to_owned()],
             sentiment: Calibration::new("sentiment", &SENTIMENTS, 1.0, 0.0),
             topic: Calibration::new("topic", &topics, 1.0, 0.0),
-            lexicon: lexicon(),
+            lexicon: lexicon(0),
+            salt: 0,
             failing: HashSet::new(),
             stats: Mutex::default(),
         }
     }
 
-    /// The same under another version, to see a reload.
+    /// The same under another version, to see a reload: it is a little more or less sure, and has ids of its own for words.
     #[must_use]
     pub fn with_version(mut self, version: &str) -> Self {
         self.id.version = Arc::from(version);
+        self.salt = word_id(version, 0);
+        self.lexicon = lexicon(self.salt);
         self
     }
 
@@ -102,7 +107,8 @@ impl StubScorer {
             return Err(ScoreFailure::Inference("the stub was told to fail on it".to_owned()));
         }
         // A quiet text is neutral (0.8), one good word tips it (0.7), many words leave no doubt.
-        let mut logits = [0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        let surety = f32::from(self.salt.to_le_bytes()[0]) / 1_000.0;
+        let mut logits = [0.0, 2.0 + surety, 0.0, 0.0, 0.0, 0.0, 1.0];
         for weights in text.ids.iter().filter_map(|id| self.lexicon.get(id)) {
             for (logit, weight) in logits.iter_mut().zip(weights) {
                 *logit += weight;
@@ -134,7 +140,7 @@ impl Scorer for StubScorer {
 
     fn encode(&self, cleaned: &str) -> Result<Encoded, ScoreFailure> {
         let words = cleaned.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        let ids = words.take(WORDS_MAX).map(|word| word_id(&word.to_lowercase())).collect();
+        let ids = words.take(WORDS_MAX).map(|word| word_id(&word.to_lowercase(), self.salt)).collect();
         Ok(Encoded { ids, hash: text_hash(cleaned) })
     }
 
@@ -160,15 +166,15 @@ impl Scorer for StubScorer {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half of a hash is a hash")]
-fn word_id(word: &str) -> u32 {
-    text_hash(word) as u32
+fn word_id(word: &str, salt: u32) -> u32 {
+    text_hash(word) as u32 ^ salt
 }
 
 /// Word → what it adds to the seven logits: three of sentiment, four of topic.
-fn lexicon() -> HashMap<u32, [f32; 7]> {
+fn lexicon(salt: u32) -> HashMap<u32, [f32; 7]> {
     let mut weights: HashMap<u32, [f32; 7]> = HashMap::new();
     let mut add = |word: &str, place: usize| {
-        if let Some(weight) = weights.entry(word_id(word)).or_default().get_mut(place) {
+        if let Some(weight) = weights.entry(word_id(word, salt)).or_default().get_mut(place) {
             *weight += 3.0;
         }
     };
@@ -211,6 +217,17 @@ mod tests {
         assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
         assert_eq!(stub.take_stats().cache_misses, 3);
         assert_eq!(stub.take_stats(), ScoreStats::default());
+    }
+
+    #[test]
+    fn a_version_answers_in_its_own_way_and_not_what_another_was_asked() {
+        let [one, two] = ["1", "2"].map(|version| StubScorer::new().with_version(version));
+        let text = "Acme beats forecasts, record profit";
+        let (of_one, of_two) = (verdict(&one, text).unwrap(), verdict(&two, text).unwrap());
+        assert_eq!(of_one.sentiment.label(), of_two.sentiment.label());
+        assert_ne!(of_one, of_two);
+        let mixed = two.score(&[one.encode(text).unwrap()]).remove(0).unwrap();
+        assert_ne!(mixed, of_two);
     }
 
     #[test]

@@ -20,6 +20,13 @@ fn a_revoke_waits_until_it_is_settled_and_fences_what_comes_later() {
         Producer::exactly_once(&corner.settings, &id, membership, &Reach::default(), corner.clock.clone()).unwrap();
     zombie.begin().unwrap();
     zombie.read_metadata().unwrap();
+    let mut settle = |at: &Partition| {
+        settling.begin().unwrap();
+        settling.read_metadata().unwrap();
+        settling.send_offsets(&[(at.clone(), Position::at(0))]).unwrap();
+        settling.commit().unwrap();
+    };
+    settle(leases[0].partition());
 
     let second = corner.read(&[&input]);
     let (moved, settled) = loop {
@@ -32,10 +39,7 @@ fn a_revoke_waits_until_it_is_settled_and_fences_what_comes_later() {
     assert!(lease.is_live(), "what is begun may still be committed");
     assert!(second.feeds.recv_timeout(Duration::from_secs(1)).is_err(), "it was given on before it was settled");
     // Metadata that is read now is good; that of before the rebalance is not.
-    settling.begin().unwrap();
-    settling.read_metadata().unwrap();
-    settling.send_offsets(&[(moved[0].clone(), Position::at(0))]).unwrap();
-    settling.commit().unwrap();
+    settle(&moved[0]);
     settled.send(()).unwrap();
     let taken = second.assigned();
     assert_eq!(*taken.lease.partition(), moved[0]);

@@ -12,7 +12,7 @@ use crate::archive::StoredRow;
 use crate::codec::{decode_label, decode_scored};
 use crate::event::{Label, ScoredPost};
 use crate::pipeline::Topics;
-use crate::sample::Policy;
+use crate::sample::{Choice, Policy};
 use crate::stream::{Partition, Position, Record};
 
 /// The spans of each partition touch, from the first record to the committed position, and hold the records in them once,
@@ -33,7 +33,13 @@ pub(super) fn archived(site: &Site, again: usize, topics: &Topics, dead: &[Recor
                 next = segment.span.end;
                 let within = records.iter().filter(|record| segment.span.contains(&record.offset));
                 let expected: Vec<StoredRow> = within.filter_map(|record| row(site, &partition, record)).collect();
-                if let Some(difference) = difference(&expected, &segment.rows) {
+                let differs = match &site.settings.sample {
+                    Policy::Mixed(quotas) if &**topic != LABELS && quotas.iter().any(|quota| quota.share < 1.0) => {
+                        drawn
+                    }
+                    Policy::All | Policy::Hash(_) | Policy::Mixed(_) => difference,
+                };
+                if let Some(difference) = differs(&expected, &segment.rows) {
                     return Err(format!("segment {:?} of {name}: {difference}", segment.span));
                 }
             }
@@ -69,17 +75,30 @@ fn difference(expected: &[StoredRow], found: &[StoredRow]) -> Option<String> {
     Some(format!("{columns} is {:?} instead of {:?} in {found:?}", found.get(columns), expected.get(columns)))
 }
 
-/// The row of a record; none of one that cannot be read.
+/// The weaker rule where the first writer of a segment draws rows: each is that of its record, in their order and once.
+fn drawn(expected: &[StoredRow], found: &[StoredRow]) -> Option<String> {
+    let whole = |row: &StoredRow| {
+        let mut row = row.clone();
+        row.remove("sample_probability");
+        row
+    };
+    let mut rest = expected.iter().map(whole);
+    let stray = found.iter().map(whole).find(|row| !rest.any(|other| other == *row));
+    stray.map(|row| format!("{row:?} is of no record, or out of order"))
+}
+
+/// The row of a record; none of one that cannot be read, or that is left out.
 fn row(site: &Site, partition: &Partition, record: &Record) -> Option<StoredRow> {
     if &*partition.topic == LABELS {
         return decode_label(record).ok().map(|label| of_label(&label, record));
     }
-    let reason = match &site.settings.sample {
-        Policy::All => "all",
-        Policy::Hash(_) => "hash",
-        Policy::Mixed(_) => "random",
+    let post = decode_scored(record).ok()?;
+    let (reason, probability) = match site.settings.sample.decide(&post.post_id) {
+        Choice::Keep(kept) => (kept.reason, kept.probability),
+        Choice::Leave => return None,
+        Choice::Later => ("random", 1.0),
     };
-    decode_scored(record).ok().map(|post| of_post(&post, reason))
+    Some(of_post(&post, (reason, probability)))
 }
 
 fn of_label(label: &Label, record: &Record) -> StoredRow {
@@ -91,7 +110,7 @@ fn of_label(label: &Label, record: &Record) -> StoredRow {
     columns.map(str::to_owned).into_iter().zip([post_id, task, class, annotator, at.to_string(), note]).collect()
 }
 
-fn of_post(post: &ScoredPost, reason: &str) -> StoredRow {
+fn of_post(post: &ScoredPost, (reason, probability): (&str, f64)) -> StoredRow {
     let (sentiment, topic, model, origin) = (&post.sentiment, &post.topic, &post.model, &post.origin);
     let subjects = post.subjects.iter().map(|link| format!("{}={}", link.subject.as_str(), link.relevance));
     let columns = [
@@ -126,7 +145,7 @@ fn of_post(post: &ScoredPost, reason: &str) -> StoredRow {
         ("origin_partition", origin.partition.to_string()),
         ("origin_offset", origin.offset.to_string()),
         ("sample_reason", reason.to_owned()),
-        ("sample_probability", "1".to_owned()),
+        ("sample_probability", probability.to_string()),
         ("challenger_version", maybe::<String>(None)),
         ("challenger_sentiment_probabilities", String::new()),
         ("challenger_topic_probabilities", String::new()),

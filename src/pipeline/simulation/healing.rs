@@ -90,8 +90,8 @@ impl World {
         }
         let mut all = || -> Result<(), String> {
             for _ in 0..EXHAUSTED {
-                let polled = actor.poll(64)?;
-                let worked = actor.work();
+                let polled = actor.fetch(64) | actor.take()?;
+                let worked = actor.work(true);
                 let handed = actor.hand_in(0)?;
                 let committed = actor.commit(usize::MAX)?;
                 actor.turn()?;

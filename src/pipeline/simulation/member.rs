@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::committing::{Ask, Committing};
 use crate::memory::{Script, Source, Transactions};
 use crate::pipeline::settling::Settling;
+use crate::pipeline::shell::FEED_QUEUE;
 use crate::pipeline::stage::{Effect, Event, Stage, WORK_MAX};
 use crate::stream::{Delivery, Feed, Lease, Outcome, Partition, Record};
 use crate::time::Clock;
@@ -16,24 +16,24 @@ pub(super) const DEADLINE: &str = "commit deadline passed";
 
 /// What the simulation does with a stage, whichever it is. An error is the stage's reason to halt.
 pub(super) trait Actor {
-    /// Hands over what the source has, at most `count` records; false when it has nothing.
-    fn poll(&mut self, count: usize) -> Result<bool, String>;
+    /// Puts what the source has into the queue, at most `count` records; false when it has nothing, or there is no room.
+    fn fetch(&mut self, count: usize) -> bool;
+    /// Hands over what is first in the queue; false when it is empty.
+    fn take(&mut self) -> Result<bool, String>;
     /// Hands the last records over once more, under the lease that they were read under.
     fn repeat(&mut self) -> Result<bool, String>;
     /// Whether the lease of those records is still on.
     fn repeats_live(&self) -> bool;
     /// Lets the commit that is under way go on until it is about to make such a call; whether it is.
     fn commit_until(&mut self, call: fn(&Ask) -> bool) -> bool;
-    /// Does the oldest job that waits.
-    fn work(&mut self) -> bool;
+    /// Does a half of the oldest job that waits for it, the second one where that is wanted.
+    fn work(&mut self, second: bool) -> bool;
     /// Hands in a job that is done, in any order.
     fn hand_in(&mut self, number: usize) -> Result<bool, String>;
     /// Lets the commit that is under way make up to `calls` calls, or ends it.
     fn commit(&mut self, calls: usize) -> Result<bool, String>;
     /// Time passes.
     fn turn(&mut self) -> Result<(), String>;
-    /// The clock of the machine is set back; the brokers' goes on.
-    fn set_back(&mut self, span: Duration);
     /// Take nothing new.
     fn finish(&mut self) -> Result<(), String>;
     fn is_finished(&self) -> bool;
@@ -46,7 +46,9 @@ pub(super) trait Actor {
     fn script(&self) -> &Script;
 }
 
-pub(super) type Work<S> = Box<dyn FnMut(<S as Stage>::Job) -> <S as Stage>::Done>;
+/// Does the first half of a job, and returns the second.
+pub(super) type Work<S> = Box<dyn FnMut(<S as Stage>::Job) -> Half<S>>;
+type Half<S> = Box<dyn FnOnce() -> <S as Stage>::Done>;
 
 /// The parts of a member.
 pub(super) struct Member<S: Stage> {
@@ -62,26 +64,27 @@ pub(super) struct Member<S: Stage> {
 
 /// What is under way.
 pub(super) struct State<S: Stage> {
+    feeds: VecDeque<Feed>,
     jobs: VecDeque<S::Job>,
+    halves: VecDeque<Half<S>>,
     done: VecDeque<S::Done>,
     commit: Option<Committing>,
     settling: Settling,
     last: Option<(Lease, Vec<Record>)>,
     finished: bool,
-    /// How far the machine's clock is behind the brokers'.
-    behind: Duration,
 }
 
 impl<S: Stage> Default for State<S> {
     fn default() -> Self {
         Self {
+            feeds: VecDeque::new(),
             jobs: VecDeque::new(),
+            halves: VecDeque::new(),
             done: VecDeque::new(),
             commit: None,
             settling: Settling::default(),
             last: None,
             finished: false,
-            behind: Duration::ZERO,
         }
     }
 }
@@ -94,11 +97,11 @@ impl<S: Stage> Member<S> {
                 self.state.last = Some((lease.clone(), records.clone()));
             }
         }
-        for effect in self.core.on(event, self.clock.now().minus(self.state.behind)) {
+        for effect in self.core.on(event, self.clock.now()) {
             match effect {
                 Effect::Work(job) => {
                     self.state.jobs.push_back(job);
-                    let under_way = self.state.jobs.len() + self.state.done.len();
+                    let under_way = self.state.jobs.len() + self.state.halves.len() + self.state.done.len();
                     assert!(under_way <= WORK_MAX, "{under_way} jobs are under way");
                 }
                 Effect::Commit(epoch) => {
@@ -122,8 +125,15 @@ impl<S: Stage> Member<S> {
 }
 
 impl<S: Stage> Actor for Member<S> {
-    fn poll(&mut self, count: usize) -> Result<bool, String> {
-        match self.source.poll(count) {
+    fn fetch(&mut self, count: usize) -> bool {
+        let feed = if self.state.feeds.len() < FEED_QUEUE { self.source.poll(count) } else { None };
+        let any = feed.is_some();
+        self.state.feeds.extend(feed);
+        any
+    }
+
+    fn take(&mut self) -> Result<bool, String> {
+        match self.state.feeds.pop_front() {
             Some(feed) => self.event(Event::Feed(feed)).map(|()| true),
             None => Ok(false),
         }
@@ -132,10 +142,6 @@ impl<S: Stage> Actor for Member<S> {
     fn repeat(&mut self) -> Result<bool, String> {
         let Some((lease, records)) = self.state.last.clone() else { return Ok(false) };
         self.event(Event::Feed(Feed::Records { lease, records })).map(|()| true)
-    }
-
-    fn set_back(&mut self, span: Duration) {
-        self.state.behind += span;
     }
 
     fn repeats_live(&self) -> bool {
@@ -154,9 +160,16 @@ impl<S: Stage> Actor for Member<S> {
         false
     }
 
-    fn work(&mut self) -> bool {
-        let Some(job) = self.state.jobs.pop_front() else { return false };
-        self.state.done.push_back((self.work)(job));
+    fn work(&mut self, second: bool) -> bool {
+        let State { jobs, halves, done, .. } = &mut self.state;
+        match jobs.pop_front() {
+            Some(job) if !second || halves.is_empty() => halves.push_back((self.work)(job)),
+            other => {
+                other.into_iter().for_each(|job| jobs.push_front(job));
+                let Some(half) = halves.pop_front() else { return false };
+                done.push_back(half());
+            }
+        }
         true
     }
 

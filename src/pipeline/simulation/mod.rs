@@ -7,8 +7,9 @@
 //! are changed; files that are torn; a clock that jumps; records that come twice. Then everything is healed, worked off,
 //! and judged (`oracle`, `archived`).
 //!
-//! A failure prints its seed and the shortest schedule to which it could be cut. `SIMULATION_SEEDS=a..b` runs others,
-//! `scripts/simulate.sh COUNT` runs many; `scripts/planted.sh` shows that planted bugs are found.
+//! A failure prints its seed and the shortest schedule to which it could be cut, which `SIMULATION_PLAN` runs again.
+//! `SIMULATION_SEEDS=a..b` runs others, `scripts/simulate.sh COUNT` runs many; `scripts/planted.sh` shows that planted bugs
+//! are found.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -41,6 +42,7 @@ use std::collections::BTreeSet;
 use world::World;
 
 use crate::pipeline::assemble::Counts;
+use crate::time::{Clock as _, SystemClock};
 
 const PIPELINE: &str = "sim";
 const NEWS: &str = "posts.news";
@@ -73,6 +75,29 @@ impl Plan {
         let is_spread = crate::pipeline::dice::Dice::new(seed ^ 0x9ace).chance(0.7);
         let pace = if is_spread { steps::INPUTS_A_STEP.recip() * posts as f64 / steps as f64 } else { 1.0 };
         Self { seed, posts, steps, pace, is_calm, muted: BTreeSet::new() }
+    }
+
+    /// As text, for `SIMULATION_PLAN`: seed, steps, inputs and the steps that are left out.
+    fn text(&self) -> String {
+        let mut stretches: Vec<(usize, usize)> = Vec::new();
+        for step in &self.muted {
+            match stretches.last_mut() {
+                Some((_, until)) if *until == *step => *until = step + 1,
+                _ => stretches.push((*step, step + 1)),
+            }
+        }
+        let muted: Vec<String> = stretches.iter().map(|(from, until)| format!("{from}..{until}")).collect();
+        format!("{}:{}:{}:{}", self.seed, self.steps, self.posts, muted.join(","))
+    }
+
+    /// The plan of a text.
+    fn read(text: &str) -> Self {
+        let parts: Vec<&str> = text.split(':').collect();
+        let number =
+            |at: usize| parts[at].parse::<usize>().expect("SIMULATION_PLAN reads SEED:STEPS:INPUTS:FROM..UNTIL,…");
+        let stretches = parts[3].split(',').filter_map(|stretch| stretch.split_once(".."));
+        let muted = stretches.flat_map(|(from, until)| from.parse().unwrap()..until.parse().unwrap()).collect();
+        Self { steps: number(1), posts: number(2), muted, ..Self::of(number(0) as u64) }
     }
 
     /// Runs it; an error says what is not as it must be.
@@ -117,11 +142,16 @@ fn hold(failures: &[(u64, String)]) {
 
 #[test]
 fn nothing_is_lost_and_nothing_comes_twice_whatever_breaks() {
+    if let Ok(text) = std::env::var("SIMULATION_PLAN") {
+        let (result, trace) = Plan::read(&text).run(true);
+        panic!("{}\nends with: {result:?}", trace.join("\n"));
+    }
     let asked = std::env::var("SIMULATION_SEEDS").ok();
     let seeds = asked
         .as_deref()
         .and_then(|range| range.split_once(".."))
         .map_or(0..1_000, |(from, until)| from.parse().unwrap()..until.parse().unwrap());
+    let (began, count) = (SystemClock::new(), seeds.end - seeds.start);
     let halves = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     let mut failed: Vec<(u64, String)> = std::thread::scope(|scope| {
         let part = |part| seeds.clone().filter(move |seed| seed % halves == part);
@@ -130,6 +160,7 @@ fn nothing_is_lost_and_nothing_comes_twice_whatever_breaks() {
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     failed.sort();
+    println!("{count} seeds took {:.0?}", began.monotonic());
     hold(&failed);
 }
 

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use super::archived::archived;
 use super::posts::{POISON, POISONED};
 use super::process::Site;
+use super::steps::AHEAD_MAX_US;
 use super::{COUNTS, PIPELINE};
-use crate::codec::{decode_alert, decode_mention, decode_post, decode_scored};
-use crate::event::{Action, Alert, Index, MentionRecord, Origin, Reason};
+use crate::codec::{Envelope, decode_mention, decode_post, decode_scored};
+use crate::event::{Action, MentionRecord, Origin, Reason};
 use crate::pipeline::Topics;
 use crate::pipeline::signal::{Finding, PartitionState, SignalSettings};
 use crate::stream::{Delivery, Output, Partition, Position, Record, partition_for};
@@ -124,8 +125,11 @@ fn scored_or_dead(site: &Site, again: usize, scored: &[Record], dead: &[Record])
     let mut found = tally(scored.iter().map(|record| text(record, "ce_id")));
     for letter in dead {
         let (id, stage) = place_of(letter);
-        if stage != "score" {
-            continue;
+        match &stage[..] {
+            "score" => {}
+            // They are held against the labels.
+            "archive" => continue,
+            _ => return Err(format!("a dead letter of {id} by {stage:?}: {letter:?}")),
         }
         let Some((record, source)) = inputs.get(&id) else { return Err(format!("a dead letter of {id}")) };
         match decode_post(record, source) {
@@ -236,7 +240,7 @@ fn ticked(site: &Site, again: usize, topics: &Topics, healing: Timestamp) -> Ver
         }
         for tick in &ticks {
             match decode_mention(tick).map_err(|letter| letter.message)? {
-                MentionRecord::Tick(tick) if tick.at <= site.clock.now() => {}
+                MentionRecord::Tick(tick) if tick.at.micros() <= site.clock.now().micros() + AHEAD_MAX_US => {}
                 other => return Err(format!("{partition} has a tick of another time: {other:?}")),
             }
         }
@@ -249,9 +253,10 @@ fn ticked(site: &Site, again: usize, topics: &Topics, healing: Timestamp) -> Ver
     Ok(())
 }
 
-/// Index and alerts are what one reader makes of the mentions who never stopped.
+/// Index and alerts are, byte for byte, what one reader makes of the mentions who never stopped.
 fn signalled(site: &Site, again: usize, topics: &Topics) -> Verdict {
     let settings = Arc::new(SignalSettings::of(&site.settings));
+    let envelope = Envelope { source: Arc::from(format!("bellwether/{PIPELINE}")) };
     for partition in site.log.partitions(&topics.mentions) {
         let mut state = PartitionState::new(settings.clone());
         let (mut indices, mut alerts) = (Vec::new(), Vec::new());
@@ -259,46 +264,45 @@ fn signalled(site: &Site, again: usize, topics: &Topics) -> Verdict {
             let mention: MentionRecord = decode_mention(&record).map_err(|letter| letter.message)?;
             for finding in state.fold(mention, &origin(&record), record.appended_at, true) {
                 match finding {
-                    Finding::Index(index) => indices.push(index),
-                    Finding::Alert(alert) => alerts.push(*alert),
+                    Finding::Index(index) => {
+                        indices.push((index.id.clone(), envelope.index(&index).to(&topics.index, partition.number)));
+                    }
+                    Finding::Alert(alert) => {
+                        alerts.push((alert.id.clone(), envelope.alert(&alert).to(&topics.alerts, partition.number)));
+                    }
                 }
             }
         }
-        let there = |topic: &Arc<str>| {
-            let at = crate::stream::Partition::new(topic, partition.number);
-            site.log.read(&at, Position::at(0), usize::MAX)
-        };
-        let found: Vec<Index> = there(&topics.index).iter().map(index_of).collect();
-        equal(&format!("index/{}", partition.number), again, &indices, &found, |index| &index.id)?;
-        let found: Result<Vec<Alert>, _> = there(&topics.alerts).iter().map(decode_alert).collect();
-        let found = found.map_err(|letter| letter.message)?;
-        equal(&format!("alerts/{}", partition.number), again, &alerts, &found, |alert| &alert.id)?;
+        for (topic, expected) in [(&topics.index, &indices), (&topics.alerts, &alerts)] {
+            let at = Partition::new(topic, partition.number);
+            equal(&at.to_string(), again, expected, &site.log.read(&at, Position::at(0), usize::MAX))?;
+        }
     }
     Ok(())
 }
 
-fn index_of(record: &Record) -> Index {
-    serde_json::from_slice(record.value.as_deref().unwrap_or_default()).unwrap()
-}
-
-fn equal<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    again: usize,
-    expected: &[T],
-    found: &[T],
-    id: fn(&T) -> &String,
-) -> Verdict {
-    let ids = |all: &[T]| tally(all.iter().map(|one| id(one).clone()));
-    same(what, again, ids(expected), &ids(found))?;
-    let by_id: BTreeMap<&String, &T> = expected.iter().map(|one| (id(one), one)).collect();
-    if let Some(one) = found.iter().find(|one| by_id.get(id(one)).is_none_or(|other| other != one)) {
-        return Err(format!("{what}: {one:?}\n  instead of {:?}", by_id.get(id(one))));
+fn equal(what: &str, again: usize, expected: &[(String, Output)], found: &[Record]) -> Verdict {
+    let found: Vec<(String, &Record)> = found.iter().map(|record| (text(record, "ce_id"), record)).collect();
+    same(
+        what,
+        again,
+        tally(expected.iter().map(|(id, _)| id.clone())),
+        &tally(found.iter().map(|(id, _)| id.clone())),
+    )?;
+    let by_id: BTreeMap<&String, &Output> = expected.iter().map(|(id, output)| (id, output)).collect();
+    let is = |(id, record): &&(String, &Record)| {
+        by_id.get(id).is_some_and(|output| {
+            (&output.key, &output.value, &output.headers) == (&record.key, &record.value, &record.headers)
+        })
+    };
+    if let Some((id, record)) = found.iter().find(|one| !is(one)) {
+        return Err(format!("{what}: {record:?}\n  instead of {:?}", by_id.get(id)));
     }
     // Of a compacted topic the last one stays. What came again counts where it came first.
     let mut seen = BTreeSet::new();
-    let mut first = found.iter().filter(|one| seen.insert(id(one)));
-    match expected.iter().zip(&mut first).find(|(one, other)| id(one) != id(other)) {
-        Some((one, other)) => Err(format!("{what}: {} stands where {} should", id(other), id(one))),
+    let mut first = found.iter().filter(|(id, _)| seen.insert(id));
+    match expected.iter().zip(&mut first).find(|((one, _), (other, _))| one != other) {
+        Some(((one, _), (other, _))) => Err(format!("{what}: {other} stands where {one} should")),
         None => Ok(()),
     }
 }

@@ -1,5 +1,8 @@
 //! A process of the simulation: the three stages as `run` assembles them, on the in-process log.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,15 +17,15 @@ use crate::event::{ModelId, Severity, Verdict};
 use crate::kafka::KafkaSettings;
 use crate::memory::{Log, ReadBack, Script, Source, Transactions};
 use crate::model::{Encoded, ModelSettings, ScoreFailure, ScoreStats, Scorer, Slot, StubScorer, divide};
-use crate::pipeline::archive::{Challenger, Seat, Worker};
-use crate::pipeline::score::finish;
+use crate::pipeline::archive::{ArchiveCore, Challenger, Seat, Worker};
+use crate::pipeline::score::{ScoreCore, finish};
 use crate::pipeline::stage::Stage;
 use crate::pipeline::{Assembly, DeadLetterLimit, Settings, Topics, Witness};
 use crate::rule::{Bound, Rule, SubjectPattern};
 use crate::sample::Policy;
 use crate::stream::{Delivery, Intake, Lease, Output, Position, Record};
 use crate::telemetry::LogSettings;
-use crate::time::{Clock as _, ManualClock, Timestamp};
+use crate::time::{Clock, ManualClock, Timestamp};
 use crate::web::WebSettings;
 use crate::window::IndexSettings;
 
@@ -40,6 +43,35 @@ pub(super) enum Mood {
     Cramped(usize),
     /// It does not come back with an answer before then.
     Stalled(Timestamp),
+    /// Its next run fails, and none after that.
+    Faltering,
+}
+
+/// The clock of a process's machine. Its waiting and measuring are the world's, its wall clock may be wrong.
+pub(super) struct MachineClock {
+    world: Arc<ManualClock>,
+    ahead_us: AtomicI64,
+}
+
+impl MachineClock {
+    /// Sets it so far ahead of the world's; less than nothing is behind.
+    pub(super) fn set(&self, ahead_us: i64) {
+        self.ahead_us.store(ahead_us, Ordering::Relaxed);
+    }
+}
+
+impl Clock for MachineClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.world.now().micros() + self.ahead_us.load(Ordering::Relaxed))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.world.monotonic()
+    }
+
+    fn pause(&self, span: Duration) {
+        self.world.pause(span);
+    }
 }
 
 /// The stub with moods.
@@ -71,7 +103,8 @@ impl Scorer for Moody {
             Mood::Broken => {
                 pool.iter().map(|_| Err(ScoreFailure::Broken("sim: the device is gone".to_owned()))).collect()
             }
-            Mood::Cramped(rows_max) => self.in_halves(pool, rows_max),
+            Mood::Cramped(rows_max) => self.in_halves(pool, |rows, _| rows > rows_max),
+            Mood::Faltering => self.in_halves(pool, |_, runs| runs == 1),
         }
     }
 
@@ -81,12 +114,15 @@ impl Scorer for Moody {
 }
 
 impl Moody {
-    fn in_halves(&self, pool: &[Encoded], rows_max: usize) -> Vec<Result<Verdict, ScoreFailure>> {
+    /// Runs it as batches, of which some fail: by their rows and by how many ran, this one among them.
+    fn in_halves(&self, pool: &[Encoded], fails: impl Fn(usize, usize) -> bool) -> Vec<Result<Verdict, ScoreFailure>> {
         let rows: Vec<usize> = (0..pool.len()).collect();
         let mut verdicts: Vec<_> = rows.iter().map(|_| Err(ScoreFailure::Inference("not done".to_owned()))).collect();
+        let mut runs = 0;
         let mut run = |batch: &[usize]| {
-            if batch.len() > rows_max {
-                return Err(ScoreFailure::Inference("out of memory".to_owned()));
+            runs += 1;
+            if fails(batch.len(), runs) {
+                return Err(ScoreFailure::Inference("this run failed".to_owned()));
             }
             let texts: Vec<Encoded> = batch.iter().map(|row| pool[*row].clone()).collect();
             self.stub.score(&texts).into_iter().collect()
@@ -114,6 +150,7 @@ pub(super) struct Process {
     pub(super) actors: [Box<dyn Actor>; 3],
     pub(super) instance: String,
     pub(super) mood: Arc<Mutex<Mood>>,
+    pub(super) clock: Arc<MachineClock>,
     slot: Arc<Slot>,
 }
 
@@ -177,7 +214,7 @@ impl Site {
         format!("{PIPELINE}.{stage}.{instance}")
     }
 
-    fn assembly(&self, slot: Arc<Slot>) -> Assembly {
+    fn assembly(&self, slot: Arc<Slot>, clock: Arc<dyn Clock>) -> Assembly {
         Assembly {
             settings: self.settings.clone(),
             instruments: Arc::default(),
@@ -187,13 +224,13 @@ impl Site {
             seat: Seat::default(),
             champion: None,
             witness: self.witness.clone(),
-            clock: self.clock.clone(),
+            clock,
         }
     }
 
     /// What a model of this version that is well makes at `now` of one record alone.
     pub(super) fn outputs_of(&self, record: Record, version: &str, now: Timestamp) -> Vec<Output> {
-        let assembly = self.assembly(Arc::new(Slot::new(scorer(version, &Arc::default()))));
+        let assembly = self.assembly(Arc::new(Slot::new(scorer(version, &Arc::default()))), self.clock.clone());
         let lease = Lease::grant(record.partition.clone());
         let mut intake = Intake::default();
         intake.assign(lease.clone(), Position::at(record.offset));
@@ -207,42 +244,50 @@ impl Site {
     pub(super) fn start(&self, instance: &str) -> Process {
         let mood = Arc::default();
         let slot = Arc::new(Slot::new(scorer("1", &mood)));
-        let assembly = self.assembly(slot.clone());
+        let clock = Arc::new(MachineClock { world: self.clock.clone(), ahead_us: AtomicI64::new(0) });
+        let assembly = self.assembly(slot.clone(), clock.clone());
         let interval = self.settings.kafka.commit_interval;
         let routes = assembly.routes(COUNTS);
         let score = assembly.score_core(COUNTS, interval, false).unwrap();
-        let (preparer, clock, to) = (assembly.preparer(), self.clock.clone(), routes.clone());
-        let scoring = Box::new(move |pool| finish(preparer.prepare(pool), &to, &*clock));
+        let (preparer, machine, to) = (assembly.preparer(), clock.clone(), routes.clone());
+        // The model may change between the two halves.
+        let scoring: Work<ScoreCore> = Box::new(move |pool| {
+            let (prepared, machine, to) = (preparer.prepare(pool), machine.clone(), to.clone());
+            Box::new(move || finish(prepared, &to, &*machine))
+        });
         let signal = assembly.signal_core(COUNTS, interval, false);
         let back = ReadBack { look_back: assembly.signal_settings().look_back(), alerts: routes.topics.alerts.clone() };
         let archive = assembly.archive_core(COUNTS, self.settings.archive.segment_age, false);
-        let mut worker = Worker {
+        let worker = Rc::new(RefCell::new(Worker {
             store: self.disk.store(),
-            clock: self.clock.clone(),
+            clock: clock.clone(),
             on_failure: Box::new(|_| {}),
             quotas: self.settings.sample.quotas(),
-            challenger: Challenger::nobody(self.clock.clone()),
-        };
-        let (disk, clock) = (self.disk.clone(), self.clock.clone());
-        let writing = Box::new(move |segment| {
-            let (refused, began) = (disk.refusals(), clock.monotonic());
-            let written = worker.write(segment);
-            let was_patient = disk.refusals() - refused >= TRIES && clock.monotonic() - began >= TRYING;
-            written.map_err(|why| if was_patient { format!("sim: {why}") } else { why })
+            challenger: Challenger::nobody(clock.clone()),
+        }));
+        let (disk, world) = (self.disk.clone(), self.clock.clone());
+        let writing: Work<ArchiveCore> = Box::new(move |segment| {
+            let (worker, disk, world) = (worker.clone(), disk.clone(), world.clone());
+            Box::new(move || {
+                let (refused, began) = (disk.refusals(), world.monotonic());
+                let written = worker.borrow_mut().write(segment);
+                let was_patient = disk.refusals() - refused >= TRIES && world.monotonic() - began >= TRYING;
+                written.map_err(|why| if was_patient { format!("sim: {why}") } else { why })
+            })
         });
         let actors: [Box<dyn Actor>; 3] = [
-            Box::new(self.member(0, score, instance, (None, scoring))),
-            Box::new(self.member(1, signal, instance, (Some(back), Box::new(|()| ())))),
-            Box::new(self.member(2, archive, instance, (None, writing))),
+            Box::new(self.member(0, score, (instance, &clock), (None, scoring))),
+            Box::new(self.member(1, signal, (instance, &clock), (Some(back), Box::new(|()| Box::new(|| ()))))),
+            Box::new(self.member(2, archive, (instance, &clock), (None, writing))),
         ];
-        Process { actors, instance: instance.to_owned(), mood, slot }
+        Process { actors, instance: instance.to_owned(), mood, clock, slot }
     }
 
     fn member<S: Stage>(
         &self,
         stage: usize,
         core: S,
-        instance: &str,
+        (instance, clock): (&str, &Arc<MachineClock>),
         (back, work): (Option<ReadBack>, Work<S>),
     ) -> Member<S> {
         let (group, script) = (Self::group(stage), Script::default());
@@ -253,7 +298,7 @@ impl Site {
             core,
             script,
             work,
-            clock: self.clock.clone(),
+            clock: clock.clone(),
             delivery: self.delivery,
             state: State::default(),
         }

@@ -14,8 +14,10 @@ use crate::pipeline::dice::Dice;
 use crate::stream::{Delivery, Fault};
 use crate::time::Clock as _;
 
-/// How far a clock is set back: further than a simulation lasts.
-const DAY: Duration = Duration::from_secs(86_400);
+/// How far a clock is set back, in microseconds: further than a simulation lasts.
+const DAY_US: i64 = 86_400_000_000;
+/// How far one may be ahead: an hour.
+pub(super) const AHEAD_MAX_US: i64 = 3_600_000_000;
 
 /// What is done before somebody dies in a commit, so that there is one.
 const BUSY: usize = 20;
@@ -87,8 +89,9 @@ impl World {
         let what = dice.below(6);
         let count = 1 + dice.below(8);
         let done = match what {
-            0 | 1 => actor.poll(count),
-            2 => Ok(!stalls && actor.work()),
+            0 => Ok(actor.fetch(count)),
+            1 => actor.take(),
+            2 => Ok(!stalls && actor.work(count > 4)),
             3 => actor.hand_in(count),
             4 if count > 4 => actor.commit(1 + dice.below(60)),
             4 => actor.commit(count),
@@ -96,7 +99,7 @@ impl World {
         };
         match done {
             Ok(true) => {
-                let what = ["polls", "polls", "works", "hands in", "commits on", "turns"][what];
+                let what = ["polls", "takes", "works", "hands in", "commits on", "turns"][what];
                 self.note(|_| format!("{} of process {id} {what}", STAGES[stage]));
             }
             Ok(false) => {}
@@ -158,9 +161,10 @@ impl World {
             7 if all.len() > 1 => self.stop(id),
             8..12 => self.broken_call(id, stage, dice),
             12 => {
-                let mood = match dice.below(10) {
+                let mood = match dice.below(12) {
                     0..3 => Mood::Broken,
-                    3..7 => Mood::Cramped(1 + dice.below(2)),
+                    3..6 => Mood::Cramped(1 + dice.below(2)),
+                    6..9 => Mood::Faltering,
                     // Past what a revoke, a session or a transaction waits for, or not.
                     _ => Mood::Stalled(self.now().plus(Duration::from_secs(1 + dice.below(20) as u64))),
                 };
@@ -318,11 +322,11 @@ impl World {
         if dice.chance(0.5) {
             let span = Duration::from_secs(dice.below(300) as u64);
             self.note(|_| format!("FAULT the clock jumps by {span:?}"));
-            // Every third jump ends with one machine's clock set right, which is backwards.
-            if span.as_secs().is_multiple_of(3) {
-                self.note(|_| format!("FAULT the clock of process {id} is set back by a day"));
-                let actors = &mut self.residents.get_mut(&id).unwrap().process.actors;
-                actors.iter_mut().for_each(|actor| actor.set_back(DAY));
+            // Sometimes the clock of one machine is wrong from then on, or set right, in either direction.
+            if dice.chance(0.5) {
+                let ahead_us = *dice.pick(&[-DAY_US, AHEAD_MAX_US, AHEAD_MAX_US / 12, 0]);
+                self.note(|_| format!("FAULT the clock of process {id} is {} s ahead", ahead_us / 1_000_000));
+                self.residents[&id].process.clock.set(ahead_us);
             }
             return self.pass(span);
         }

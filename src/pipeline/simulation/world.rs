@@ -84,10 +84,14 @@ impl World {
         let at_least_once = Dice::new(plan.seed ^ 0xa110).chance(0.2);
         let delivery = if at_least_once { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
         let is_limited = !plan.is_calm && Dice::new(plan.seed ^ 0xdead).chance(0.25);
-        // Everything either way, so that the archive must hold each record; decided one by one, or by segments.
-        let is_mixed = Dice::new(plan.seed ^ 0x5a3e).chance(0.5);
-        let quota = Quota { strategy: Strategy::Random, share: 1.0 };
-        let sample = if is_mixed { Policy::Mixed([quota].into()) } else { Policy::All };
+        // Mostly everything, so that the archive must hold each record; decided one by one, or by segments.
+        let mixed = |share| Policy::Mixed([Quota { strategy: Strategy::Random, share }].into());
+        let sample = match Dice::new(plan.seed ^ 0x5a3e).below(6) {
+            0 | 1 => Policy::All,
+            2 | 3 => mixed(1.0),
+            4 => Policy::Hash(0.5),
+            _ => mixed(0.5),
+        };
         let limit = if is_limited { TIGHT } else { DeadLetterLimit::default() };
         let mut waiting = inputs(plan.seed, plan.posts, is_limited);
         waiting.reverse();
