@@ -1,10 +1,16 @@
 //! The model is swapped under load, and a champion that cannot be loaded is refused.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::time::Instant;
 
+use serde_json::{Value, json};
+
 use super::{Figures, finish, times, trial};
-use crate::trial::{Models, Running, text, wait_for};
+use crate::trial::{Models, Running, Trial, text, wait_for};
+
+/// How far a text's confidence may be from what it is in another batch.
+const ROUNDING: f64 = 1e-4;
 
 /// What the process may take more after many swaps than after the first few.
 const GROWTH_MAX: f64 = 40.0 * 1024.0 * 1024.0;
@@ -17,6 +23,8 @@ fn answers(running: &Running, version: &str) -> bool {
 fn a_champion_that_changes_under_load_is_swapped_in_and_no_post_is_lost_or_scored_twice() {
     let count = times("swaps", 8);
     let models = Models::with(&["1", "2"]);
+    // A little less sure of everything, and not so much that its golden answers would refuse it.
+    models.edit_all("2", "\"temperature\": 1.0", "\"temperature\": 1.02");
     // Windows that are full before the memory is first looked at: what grows after that is the swaps' doing.
     let trial = trial("swaps").set("model.directory", models.directory()).set("index.partition_mentions_max", "1000");
     let mut running = trial.run_as("only");
@@ -46,7 +54,45 @@ fn a_champion_that_changes_under_load_is_swapped_in_and_no_post_is_lost_or_score
     let outcome = trial.sums();
     let versions: BTreeSet<String> = outcome.scored.iter().map(|post| text(&post["model"]["version"])).collect();
     assert_eq!(versions, BTreeSet::from(["1".to_owned(), "2".to_owned()]), "each record names who scored it");
+    is_named_rightly(&trial, &models, &outcome.scored);
     figures.settle(&trial, sent);
+}
+
+/// Each post is as sure as the version that it names, and not as the other one.
+fn is_named_rightly(trial: &Trial, models: &Models, scored: &[Value]) {
+    let asked: Vec<&Value> = scored.iter().filter(|post| post["sentiment"]["reason"].is_null()).collect();
+    let rows: String = asked.iter().map(|post| format!("{}\n", json!({ "text": post["text"] }))).collect();
+    let file = trial.path("rows.jsonl");
+    std::fs::write(&file, rows).unwrap();
+    let [first, second] = ["1", "2"].map(|version| {
+        let model = models.tiny().join(version);
+        let (mut score, _) =
+            trial.bare(&["score", "--model", model.to_str().unwrap(), "--device", "cpu", file.to_str().unwrap()]);
+        let output = score.stdout(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(|line| sureness(&serde_json::from_str(line).unwrap()))
+            .collect::<Vec<f64>>()
+    });
+    assert_eq!((first.len(), second.len()), (asked.len(), asked.len()));
+    let mut told_apart = 0;
+    for ((post, first), second) in asked.iter().zip(first).zip(second) {
+        let (own, other) = if post["model"]["version"] == "1" { (first, second) } else { (second, first) };
+        if (own - other).abs() > 10.0 * ROUNDING {
+            told_apart += 1;
+            assert!(
+                (sureness(post) - own).abs() < ROUNDING,
+                "{post} should be {own}, and {other} if it were the other's"
+            );
+        }
+    }
+    assert!(told_apart > asked.len() / 2, "the versions differ on {told_apart} of {} posts only", asked.len());
+}
+
+fn sureness(post: &Value) -> f64 {
+    post["sentiment"]["confidence"].as_f64().unwrap()
 }
 
 #[test]
