@@ -177,7 +177,9 @@ fn capacities(source: &str) -> Vec<&str> {
     let mut calls = Vec::new();
     for word in ["bounded(", "bounded::<", "sync_channel(", "sync_channel::<"] {
         for (at, _) in code.match_indices(word) {
-            let opened = at + code[at..].find('(').unwrap() + 1;
+            // Behind the type, where one is named: it may have brackets of its own.
+            let opening = if word.ends_with('<') { ">(" } else { "(" };
+            let opened = at + code[at..].find(opening).unwrap() + opening.len();
             let mut open = 1;
             let closed = code[opened..].find(|c| {
                 open += i32::from(c == '(') - i32::from(c == ')');
@@ -191,7 +193,7 @@ fn capacities(source: &str) -> Vec<&str> {
 
 #[test]
 fn each_channel_has_a_bound_that_is_named() {
-    assert_eq!(capacities("a(bounded(1), sync_channel::<u8>(rows.len()))"), ["1", "rows.len()"]);
+    assert_eq!(capacities("a(bounded(1), bounded::<()>(0), sync_channel::<u8>(rows.len()))"), ["1", "0", "rows.len()"]);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("GUARANTEES.md")).unwrap();
     let named: BTreeSet<&str> = bounds(&page).into_iter().map(|(name, _, _)| name).collect();
