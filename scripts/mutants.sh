@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Changes the code of the guarantee (src/stream, segments, leases) in every small way that cargo-mutants knows, one at a
-# time, and looks whether a test of the library notices: mutants.sh [ARGUMENT of cargo mutants...]
+# Changes the code of the guarantee (src/stream, segments and their rows, leases) in every small way that cargo-mutants
+# knows, one at a time, and looks whether a test of the library notices: mutants.sh [ARGUMENT of cargo mutants...]
 # What survives and is not in tests/mutants.md, with the reason, fails.
 # Takes long: each change is compiled and tested. No part of `make test`.
 set -euo pipefail
@@ -36,9 +36,9 @@ mutate() {
         <(sed -nE 's/^- `(.*)`$/\1/p' tests/mutants.md | sort))
 }
 mutate mutants-stream --file 'src/stream/*.rs' --exclude 'src/stream/tests.rs' --file src/pipeline/flow.rs \
-    --file 'src/pipeline/archive/*.rs' --cargo-arg=--lib "$@" \
+    --file src/memory/source.rs --file 'src/pipeline/archive/*.rs' --cargo-arg=--lib "$@" \
     -- -- stream:: memory:: flow_tests:: limit archive:: simulation::
 # The archive is tested on a real folder, by tests/archive.rs.
-mutate mutants-archive --file src/archive/segment.rs --file src/archive/store.rs \
+mutate mutants-archive --file src/archive/segment.rs --file src/archive/columns.rs --file src/archive/store.rs \
     --cargo-arg=--lib --cargo-arg=--test=promises "$@" -- -- archive:: simulation:: --skip duckdb
 exit "$failed"

@@ -128,8 +128,7 @@ fn memory(output: &mut Output, settings: &Settings) -> Result<(), Failure> {
     output.line(format!("a process that runs all of it takes {} MiB of memory at most:", total(&parts) >> 20))?;
     for Part { name, bounded_by, bytes } in parts {
         let mib = bytes.div_ceil(1 << 20);
-        let line = format!("  {mib:>6} MiB  {name:<38}  {bounded_by}");
-        output.line(line.trim_end())?;
+        output.line(format!("  {mib:>6} MiB  {name:<38}  {bounded_by}"))?;
     }
     let (partitions, more) = (settings.kafka.partitions, input_partition_bytes(settings).div_ceil(1 << 20));
     output.line(format!(

@@ -102,16 +102,16 @@ impl Place {
         manifest(&self.settings.model).map(|known| known.tasks.into()).unwrap_or_default()
     }
 
-    /// A desk that knows every mark.
-    fn desk(&self, sweep: &Sweep) -> Result<Desk, Failure> {
-        let mut desk = Desk::new(&self.settings, self.tasks());
-        each(sweep, None, &mut |record| desk.mark(record))?;
-        Ok(desk)
+    /// A desk that knows every mark of letters from these topics, or from all where none is named.
+    fn desk(&self, sweep: &Sweep, topics: &[Arc<str>]) -> Result<Desk, Failure> {
+        let mut desk = Desk::new(&self.settings, self.tasks()).only(topics);
+        let marked = sweep.run(None, &mut |record| Ok(desk.mark(record)?));
+        marked.map(|()| desk).map_err(broken_off)
     }
 
     fn list(&self, asked: &ListLetters) -> Result<(), Failure> {
         let (filter, sweep) = (self.filter(&asked.choice), self.sweep()?);
-        let desk = self.desk(&sweep)?;
+        let desk = self.desk(&sweep, &filter.topics)?;
         let (mut newest, mut foreign) = (VecDeque::new(), 0);
         let mut counts: BTreeMap<(Arc<str>, &str), BTreeMap<&str, u64>> = BTreeMap::new();
         each(&sweep, filter.since, &mut |record| match read_letter(record) {
@@ -149,10 +149,9 @@ impl Place {
             return Err(Failure::usage(message, "write topic+partition+offset, as `dead-letters list` does"));
         };
         let sweep = self.sweep()?;
-        let mut desk = Desk::new(&self.settings, self.tasks());
+        let desk = self.desk(&sweep, std::slice::from_ref(&origin.topic))?;
         let mut found = None;
         each(&sweep, None, &mut |record| {
-            desk.mark(record);
             if found.is_none()
                 && let LetterRecord::Letter(letter) = read_letter(record)
                 && letter.origin() == origin
@@ -203,7 +202,7 @@ impl Place {
         };
         let port = port.as_mut().map(|port| port as &mut dyn Transaction);
         let mut each = |take: &mut dyn FnMut(&Record) -> Result<(), ReplayError>| sweep.run(None, take);
-        replay(&mut replayer, &mut each, port, &*self.clock, &mut tell).map_err(sending)?;
+        replay(&mut replayer, &mut each, port, &*self.clock, &mut tell).map_err(broken_off)?;
         written?;
         let report = Report { dry_run: asked.dry_run, counts: replayer.counts() };
         if asked.json {
@@ -224,10 +223,10 @@ fn each(sweep: &Sweep, since: Option<Timestamp>, take: &mut dyn FnMut(&Record)) 
     swept.map_err(|error| Failure::of(error.into()))
 }
 
-fn sending(error: ReplayError) -> Failure {
+fn broken_off(error: ReplayError) -> Failure {
     match error {
         ReplayError::Kafka(error) => Failure::of(error.into()),
-        ReplayError::Sending(_) => Failure::unavailable(error.to_string(), ""),
+        ReplayError::Sending(_) | ReplayError::Marks(_) => Failure::unavailable(error.to_string(), ""),
     }
 }
 

@@ -20,6 +20,9 @@ use crate::kafka::{KafkaError, KafkaSettings};
 use crate::stream::Feed;
 use crate::time::Clock;
 
+/// Orders of a stage that wait for the polling thread; who has more to say waits.
+const ORDERS: usize = 64;
+
 /// State that a stage gets back when a partition begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadBack {
@@ -89,7 +92,7 @@ impl Source {
         seat.subscribe(&consumer)?;
         let consumer = Arc::new(consumer);
         let membership = Membership::new(&consumer, board, &group);
-        let (orders, inbox) = bounded(64);
+        let (orders, inbox) = bounded(ORDERS);
         let (wait, prefetched) = (client::fetch_wait(&settings), client::prefetched_max(&settings));
         let stalls = Stalls::new(wait, prefetched, clock.monotonic());
         let poller = Poller::new(seat, (consumer, config), membership.clone(), inbox, stalls);

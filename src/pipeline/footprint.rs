@@ -1,7 +1,7 @@
 //! How much memory a process may need: every queue, buffer, cache and table that grows with the input, with its bound.
 //!
-//! The bounds themselves stand where they are kept; here they are added up, and `check` prints the sum. Figures are upper
-//! ends, for posts of any shape, not what a quiet pipeline takes.
+//! The bounds themselves stand where they are kept, and all of them in one table in GUARANTEES.md; here they are added up,
+//! and `check` prints the sum. Figures are upper ends, for posts of any shape, not what a quiet pipeline takes.
 
 use crate::clean::EXCERPT_CHARS_MAX;
 use crate::codec::NAMES_BYTES_MAX;
@@ -41,7 +41,7 @@ const SAMPLE_RECORDS: u64 = 3;
 pub struct Part {
     /// What it holds.
     pub name: &'static str,
-    /// The keys that bound it; empty where none does.
+    /// The keys that bound it, or that it is fixed.
     pub bounded_by: &'static str,
     /// Bytes, at most.
     pub bytes: u64,
@@ -83,7 +83,7 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
     let challenger = u64::from(model.challenger_share > 0.0);
     let bundles = if model.version.is_some() { 1 } else { 2 };
     vec![
-        part("the process with ONNX Runtime", "", PROCESS_BYTES),
+        part("the process with ONNX Runtime", "fixed", PROCESS_BYTES),
         part(
             "the model's sessions, the next one's, a challenger",
             "model.sessions",
@@ -93,13 +93,13 @@ pub fn footprint(settings: &Settings, graph_bytes: u64, instruments: usize, core
         part("records read ahead, three stages", "kafka.record_bytes_max", 3 * (source + scout)),
         part("posts being scored", "model.pool_bytes_max, pool_posts_max", pools),
         part("epochs of scored posts and mentions", "model.pool_posts_max", score),
-        part("epochs of indices and alerts", "", signal),
+        part("epochs of indices and alerts", "fixed, kafka.record_bytes_max", signal),
         part("mentions in windows", "index.partition_mentions_max, kafka.partitions", windows),
         part("subjects, and their alerts read back", "instruments.file, rules", desks),
         part("which of the last records were dead", "dead_letters.window_records", fates),
         part("open segments", "archive.segment_bytes", segments),
-        part("records on their way to the brokers", "", producers),
-        part("metrics, page and log", "", TOLD_BYTES),
+        part("records on their way to the brokers", "fixed", producers),
+        part("metrics, page and log", "fixed", TOLD_BYTES),
     ]
 }
 

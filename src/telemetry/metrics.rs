@@ -3,7 +3,7 @@
 //! Label sets are bounded: a family takes at most `SERIES_MAX` series, more are counted into the label value `other`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
@@ -90,13 +90,14 @@ impl Metrics {
         });
     }
 
-    /// Takes a series out of a gauge: the partition is not ours any more.
+    /// Takes a series out of a gauge, and makes room for another: the partition is not ours any more.
     pub fn forget(&self, family: &Family, labels: &[&str]) {
-        self.with(family, labels, |series, labels| {
-            if let Series::Gauge(gauge) = series {
-                drop(gauge.remove_label_values(labels));
-            }
-        });
+        let Some(registered) = self.0.families.get(family.name) else { return };
+        if let Series::Gauge(gauge) = &registered.series
+            && registered.seen().remove(&owned(labels))
+        {
+            drop(gauge.remove_label_values(labels));
+        }
     }
 
     /// Everything in Prometheus' text format.
@@ -120,11 +121,18 @@ impl Metrics {
 }
 
 impl Registered {
+    fn seen(&self) -> MutexGuard<'_, HashSet<Vec<String>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn admits(&self, labels: &[&str]) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let key: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        let (mut seen, key) = (self.seen(), owned(labels));
         seen.contains(&key) || (seen.len() < SERIES_MAX && seen.insert(key))
     }
+}
+
+fn owned(labels: &[&str]) -> Vec<String> {
+    labels.iter().map(|label| (*label).to_owned()).collect()
 }
 
 fn register(registry: &Registry, family: &Family) -> Result<Series, prometheus::Error> {
@@ -153,7 +161,7 @@ fn register(registry: &Registry, family: &Family) -> Result<Series, prometheus::
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::metrics::{DEAD_LETTERS, INFERENCE, READY};
+    use crate::metrics::{DEAD_LETTERS, INFERENCE, LAG, READY};
 
     #[test]
     fn what_is_counted_is_rendered() {
@@ -175,5 +183,34 @@ mod tests {
             metrics.add(&DEAD_LETTERS, &["score", &number.to_string()], 1);
         }
         assert!(metrics.render().contains("bellwether_dead_letters_total{reason=\"other\",stage=\"other\"} 50"));
+    }
+
+    #[test]
+    fn what_is_forgotten_makes_room() {
+        let metrics = Metrics::new().unwrap();
+        // Partitions come and go, one at a time.
+        for number in 0..SERIES_MAX + 50 {
+            metrics.set(&LAG, &["score", "posts", &number.to_string()], 1.0);
+            metrics.forget(&LAG, &["score", "posts", &number.to_string()]);
+        }
+        metrics.set(&LAG, &["score", "posts", "7"], 3.0);
+        let page = metrics.render();
+        let lags: Vec<&str> = page.lines().filter(|line| line.starts_with(LAG.name)).collect();
+        assert_eq!(lags, [r#"bellwether_consumer_lag_records{partition="7",stage="score",topic="posts"} 3"#]);
+    }
+
+    #[test]
+    fn nothing_is_forgotten_for_a_series_that_never_was_or_that_counts() {
+        let metrics = Metrics::new().unwrap();
+        for number in 0..=SERIES_MAX {
+            metrics.set(&LAG, &["score", "posts", &number.to_string()], 2.0);
+        }
+        metrics.forget(&LAG, &["score", "posts", &SERIES_MAX.to_string()]);
+        metrics.add(&DEAD_LETTERS, &["score", "malformed"], 3);
+        metrics.forget(&DEAD_LETTERS, &["score", "malformed"]);
+        let page = metrics.render();
+        assert_eq!(page.lines().filter(|line| line.starts_with(LAG.name)).count(), SERIES_MAX + 1);
+        assert!(page.contains(r#"bellwether_consumer_lag_records{partition="other",stage="other",topic="other"} 2"#));
+        assert!(page.contains(r#"bellwether_dead_letters_total{reason="malformed",stage="score"} 3"#));
     }
 }

@@ -3,7 +3,8 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::map_response;
@@ -31,8 +32,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-/// Every route; each takes GET alone.
-pub(super) fn routes(parts: Parts) -> Router {
+/// Every route; each takes GET alone. Where `is_full` says so, an answer is the last one on its connection.
+pub(super) fn routes(parts: Parts, is_full: impl Fn() -> bool + Clone + Send + Sync + 'static) -> Router {
     Router::new()
         .route("/", get(|| async { embedded("text/html; charset=utf-8", PAGE) }))
         .route("/page.js", get(|| async { embedded("text/javascript; charset=utf-8", SCRIPT) }))
@@ -43,7 +44,7 @@ pub(super) fn routes(parts: Parts) -> Router {
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .fallback(|| async { (StatusCode::NOT_FOUND, "nothing is here; the page is at /") })
-        .layer(map_response(with_headers))
+        .layer(map_response(move |response: Response| with_headers(response, is_full())))
         .with_state(parts)
 }
 
@@ -66,7 +67,10 @@ async fn readyz(State(parts): State<Parts>) -> (StatusCode, String) {
     }
 }
 
-async fn with_headers(mut response: Response) -> Response {
+async fn with_headers(mut response: Response, is_last: bool) -> Response {
+    if is_last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

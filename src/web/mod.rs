@@ -9,10 +9,12 @@
 //! | `/readyz` | 200, or 503 with which stage does not work and why |
 //!
 //! What posts say is untrusted: the page inserts it as text only, and its Content-Security-Policy allows nothing but
-//! its own script and style. There is no login, so the default is to listen on this machine alone.
+//! its own script and style. There is no login, so the default is to listen on this machine alone. Connections are
+//! counted, and none stays open without asking (`door`).
 
 mod answer;
 mod board;
+mod door;
 mod lines;
 mod server;
 mod settings;

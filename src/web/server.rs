@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::routes;
+use super::door::Door;
 use super::{Board, WebSettings};
 use crate::time::Clock;
 
@@ -114,7 +115,9 @@ async fn serve(
     parts: Parts,
     shutdown: CancellationToken,
 ) -> Result<(), WebError> {
-    let serving = axum::serve(listener, routes(parts)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let door = Door::new(listener);
+    let routes = routes(parts, door.is_full());
+    let serving = axum::serve(door, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         ended = async { serving.await } => ended.map_err(|source| WebError::Serve { address, source }),
         () = grace(shutdown) => Ok(()),

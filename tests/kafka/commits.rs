@@ -175,6 +175,35 @@ fn a_transaction_that_the_broker_gave_up_is_begun_anew_from_what_is_committed() 
 }
 
 #[test]
+fn of_two_with_one_id_the_younger_is_fenced_by_an_older_one_whose_transaction_the_broker_gave_up() {
+    let mut corner = Corner::new("overslept");
+    corner.settings.transaction_timeout = Duration::from_secs(3);
+    let (input, out) = (corner.topic("in", 1, Upkeep::Input), corner.topic("out", 1, Upkeep::Retained));
+    let reader = corner.read(&[&input]);
+    reader.assigned();
+    let mut old = exactly_once(&corner, &reader, "a");
+    old.begin().unwrap();
+    old.produce(&Corner::output(&out, "asleep")).unwrap();
+    wait_until("the broker gives the transaction up", || corner.end(&out) == 2);
+    let mut new = exactly_once(&corner, &reader, "a");
+    let tell = |port: &mut KafkaTransaction, what: &str| {
+        port.begin()?;
+        port.produce(&Corner::output(&out, what.to_owned()))?;
+        port.commit()
+    };
+    tell(&mut new, "younger").unwrap();
+    // It wakes, takes what the younger one did for what the broker does, and begins anew.
+    let fault = old.commit().unwrap_err();
+    assert!(matches!(fault, Fault::FencedMember(_)), "{fault:?}");
+    old.abort().unwrap();
+    let fault = tell(&mut new, "fenced").unwrap_err();
+    assert!(matches!(fault, Fault::Fatal(_)), "{fault:?}");
+    tell(&mut old, "older").unwrap();
+    reader.stop();
+    assert_eq!(corner.contents(&out), ["younger", "older"]);
+}
+
+#[test]
 fn a_second_producer_with_the_same_id_fences_the_first() {
     let corner = Corner::new("twins");
     let input = corner.topic("in", 1, Upkeep::Input);

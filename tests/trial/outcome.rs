@@ -142,6 +142,26 @@ impl Outcome {
             self.lost.add(id, format!("{id} is not in the archive"));
         }
         self.judge_ids("the archive", rows().map(|(id, _)| id.clone()));
+        self.judge_places(segments);
+    }
+
+    /// Each place of the scored posts is one row, in the segment whose span has it: what was told twice is two rows, and
+    /// nothing else is. (Spans that touch have no place twice.)
+    fn judge_places(&mut self, segments: &[Segment]) {
+        let place = |post: &Value| {
+            let at = text(&post["stands_at"]);
+            let (partition, offset) = at.split_once('@').unwrap();
+            (partition.parse::<i32>().unwrap(), offset.parse::<i64>().unwrap())
+        };
+        let stands: BTreeMap<(i32, i64), String> =
+            self.scored.iter().map(|post| (place(post), text(&post["id"]))).collect();
+        for Segment { partition: (topic, number), from, until, ids, .. } in segments {
+            let there: Vec<&String> = stands.range((*number, *from)..(*number, *until)).map(|(_, id)| id).collect();
+            if !there.iter().copied().eq(ids) {
+                let what = format!("begins a segment to {until} with rows for {ids:?}, where {there:?} stand");
+                self.invented.add_place(&(topic.clone(), *number, *from), &what);
+            }
+        }
     }
 
     /// Each label is one row, or one dead letter with its bytes where it is none, and spans that touch.

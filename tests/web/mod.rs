@@ -5,9 +5,11 @@ mod browser;
 mod scene;
 
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bellwether::time::{Clock, Timestamp};
 use bellwether::web::{Board, DeadLetterLine, Parts, Running, Server, WebError, WebSettings};
@@ -280,7 +282,6 @@ fn an_address_that_is_still_taken_for_a_moment_is_waited_for() {
 
 #[test]
 fn a_reader_that_hangs_does_not_hold_the_end_up() {
-    use std::io::Write;
     let mut site = Site::new(Arc::new(Board::new("market")));
     let running = site.running.take().unwrap();
     let mut reader = std::net::TcpStream::connect(running.address).unwrap();
@@ -289,6 +290,115 @@ fn a_reader_that_hangs_does_not_hold_the_end_up() {
     site.shutdown.cancel();
     let ended = site.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), running.task).await });
     ended.expect("it ends within its grace").unwrap().unwrap();
+}
+
+/// As many as the server lets in at once.
+const CONNECTIONS: usize = 64;
+
+/// A connection that asks with `text` and reads nothing yet.
+fn caller(address: SocketAddr, text: &str) -> TcpStream {
+    let mut caller = TcpStream::connect(address).unwrap();
+    caller.write_all(text.as_bytes()).unwrap();
+    caller
+}
+
+/// What comes within `limit`, up to the end of the connection; whether that came, too.
+fn answer(caller: &mut TcpStream, limit: Duration) -> (String, bool) {
+    let until = Instant::now() + limit;
+    let (mut text, mut part) = (Vec::new(), [0; 4_096]);
+    let has_ended = loop {
+        caller
+            .set_read_timeout(Some(until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))))
+            .unwrap();
+        match caller.read(&mut part) {
+            Ok(0) => break true,
+            Ok(count) => text.extend(&part[..count]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break false,
+            // Shown out while something of it was not read yet.
+            Err(_) => break true,
+        }
+    };
+    (String::from_utf8(text).unwrap(), has_ended)
+}
+
+const PROBE: &str = "GET /livez HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
+
+const QUESTION: &str = "GET /livez HTTP/1.1\r\nHost: here\r\n\r\n";
+
+#[test]
+fn who_comes_beyond_the_bound_is_served_once_another_connection_closes() {
+    let site = Site::new(Arc::new(Board::new("market")));
+    let address = site.running.as_ref().unwrap().address;
+    let mut inside: Vec<TcpStream> = (0..CONNECTIONS).map(|_| caller(address, "")).collect();
+    let mut next = caller(address, PROBE);
+    assert_eq!(answer(&mut next, Duration::from_secs(1)), (String::new(), false), "there was room for one more");
+    drop(inside.pop());
+    let (text, has_ended) = answer(&mut next, Duration::from_secs(5));
+    assert!(text.starts_with("HTTP/1.1 200 OK") && has_ended, "{text}");
+}
+
+#[test]
+fn who_asks_all_the_time_makes_room_where_there_is_none_left() {
+    let site = Site::new(Arc::new(Board::new("market")));
+    let address = site.running.as_ref().unwrap().address;
+    let mut busy = caller(address, QUESTION);
+    let (text, has_ended) = answer(&mut busy, Duration::from_secs(1));
+    assert!(text.starts_with("HTTP/1.1 200 OK") && !has_ended && !text.contains("close"), "{text}");
+    let _others: Vec<TcpStream> = (1..CONNECTIONS).map(|_| caller(address, "")).collect();
+    let mut next = caller(address, PROBE);
+    assert_eq!(answer(&mut next, Duration::from_secs(1)), (String::new(), false), "there was room for one more");
+    busy.write_all(QUESTION.as_bytes()).unwrap();
+    let (text, has_ended) = answer(&mut busy, Duration::from_secs(5));
+    assert!(text.starts_with("HTTP/1.1 200 OK") && has_ended && text.contains("connection: close"), "{text}");
+    let (text, has_ended) = answer(&mut next, Duration::from_secs(5));
+    assert!(text.starts_with("HTTP/1.1 200 OK") && has_ended, "{text}");
+}
+
+#[test]
+fn connections_that_ask_nothing_or_too_slowly_do_not_shut_probes_out() {
+    let site = Site::new(Arc::new(Board::new("market")));
+    let address = site.running.as_ref().unwrap().address;
+    let kinds = ["", "GET /livez HT", "GET /livez HTTP/1.1\r\nHost: "];
+    let mut idle: Vec<TcpStream> =
+        (0..CONNECTIONS).map(|number| caller(address, kinds[number % kinds.len()])).collect();
+    let mut slow = idle.swap_remove(2);
+    let dripping = std::thread::spawn(move || {
+        let began = Instant::now();
+        // A header that never ends is no request.
+        while slow.write_all(b"x").is_ok() && began.elapsed() < Duration::from_secs(40) {
+            drop(answer(&mut slow, Duration::from_millis(500)));
+        }
+        began.elapsed()
+    });
+    let (text, has_ended) = answer(&mut caller(address, PROBE), Duration::from_secs(25));
+    assert!(text.starts_with("HTTP/1.1 200 OK") && has_ended, "{text}");
+    assert!(dripping.join().unwrap() < Duration::from_secs(30), "one byte after the other kept it open");
+    assert!(idle.iter_mut().all(|stream| answer(stream, Duration::from_secs(20)).1), "somebody stays for good");
+}
+
+#[test]
+fn who_asks_again_and_again_stays_and_who_does_not_read_goes() {
+    let board = scene::busy();
+    let site = Site::new(board);
+    let address = site.running.as_ref().unwrap().address;
+    let deaf = std::thread::spawn(move || {
+        // Its answers fill every buffer between, and then it is shown out in the middle of one.
+        let mut deaf = caller(address, "");
+        deaf.set_write_timeout(Some(Duration::from_secs(40))).unwrap();
+        let began = Instant::now();
+        while deaf.write_all(b"GET /live HTTP/1.1\r\nHost: here\r\n\r\n").is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(60));
+        }
+        began.elapsed()
+    });
+    let mut patient = caller(address, "");
+    for _ in 0..14 {
+        patient.write_all(QUESTION.as_bytes()).unwrap();
+        let (text, has_ended) = answer(&mut patient, Duration::from_secs(1));
+        assert!(text.starts_with("HTTP/1.1 200 OK") && !has_ended, "{text}");
+    }
+    let took = deaf.join().unwrap();
+    assert!(took < Duration::from_secs(35), "it went after {took:?}");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What would become of a dead letter now, under the present pipeline file.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::codec::SourceSettings;
 use crate::codec::{Letter, LetterRecord, decode_label, decode_mention, decode_scored, read_letter};
 use crate::event::{Origin, Reason};
 use crate::model::{Task, objection};
+use crate::pipeline::letters::TooManyMarks;
+use crate::pipeline::letters::marks::Marks;
 use crate::pipeline::score::read_post;
 use crate::pipeline::{Settings, Topics};
 use crate::stream::Record;
@@ -50,7 +51,9 @@ pub struct Desk {
     topics: Topics,
     value_bytes_max: usize,
     tasks: Arc<[Task]>,
-    replayed: BTreeSet<Origin>,
+    /// Marks of letters from other topics are looked past; of all where there are none.
+    only: Vec<Arc<str>>,
+    pub(super) replayed: Marks,
 }
 
 impl Desk {
@@ -62,24 +65,36 @@ impl Desk {
             topics: Topics::of(&settings.name),
             value_bytes_max: settings.kafka.record_bytes_max,
             tasks,
-            replayed: BTreeSet::new(),
+            only: Vec::new(),
+            replayed: Marks::default(),
         }
     }
 
+    /// The same for letters from these topics alone, or from all where none is named.
+    #[must_use]
+    pub fn only(self, topics: &[Arc<str>]) -> Self {
+        Self { only: topics.to_vec(), ..self }
+    }
+
     /// Remembers a mark; any other record of the topic is looked past.
-    pub fn mark(&mut self, record: &Record) {
-        if let LetterRecord::Replay(replay) = read_letter(record) {
-            self.replayed(replay.origin);
+    ///
+    /// # Errors
+    /// [`TooManyMarks`].
+    pub fn mark(&mut self, record: &Record) -> Result<(), TooManyMarks> {
+        match read_letter(record) {
+            LetterRecord::Replay(replay) if self.only.is_empty() || self.only.contains(&replay.origin.topic) => {
+                self.replayed(&replay.origin)
+            }
+            LetterRecord::Replay(_) | LetterRecord::Letter(_) | LetterRecord::Foreign => Ok(()),
         }
     }
 
     /// Remembers that a letter was replayed.
-    pub fn replayed(&mut self, mut origin: Origin) {
-        // One name for all of them, and not a copy a mark.
-        if let Some(known) = self.replayed.first().filter(|known| known.topic == origin.topic) {
-            origin.topic = known.topic.clone();
-        }
-        self.replayed.insert(origin);
+    ///
+    /// # Errors
+    /// [`TooManyMarks`].
+    pub fn replayed(&mut self, origin: &Origin) -> Result<(), TooManyMarks> {
+        self.replayed.insert(origin)
     }
 
     /// What would become of a letter.

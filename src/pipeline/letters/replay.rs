@@ -8,7 +8,7 @@ use crate::event::{Reason, Replay};
 use crate::kafka::KafkaError;
 use crate::model::Task;
 use crate::pipeline::Settings;
-use crate::pipeline::letters::{Desk, LetterFilter, Outlook};
+use crate::pipeline::letters::{Desk, LetterFilter, Outlook, TooManyMarks};
 use crate::stream::{Output, Patience, Record, Transaction, Undecided, commit_alone, partition_for};
 use crate::time::Clock;
 
@@ -28,12 +28,15 @@ pub enum ReplayError {
         "sending broke off: {0}; run it again: it reads on the topic which letters were sent, and sends none of them twice"
     )]
     Sending(#[from] Undecided),
+    /// It is not known any more what was sent.
+    #[error(transparent)]
+    Marks(#[from] TooManyMarks),
 }
 
 /// Chooses letters and makes the records of a replay.
 #[derive(Debug)]
 pub struct Replayer {
-    desk: Desk,
+    pub(super) desk: Desk,
     filter: LetterFilter,
     envelope: Envelope,
     partitions: BTreeMap<Arc<str>, i32>,
@@ -53,7 +56,7 @@ impl Replayer {
         partitions: BTreeMap<Arc<str>, i32>,
     ) -> Self {
         Self {
-            desk: Desk::new(settings, tasks),
+            desk: Desk::new(settings, tasks).only(&filter.topics),
             filter,
             envelope: Envelope { source: Arc::from(format!("bellwether/{}", settings.name)) },
             partitions,
@@ -71,19 +74,25 @@ impl Replayer {
     }
 
     /// Remembers the marks among the records of the topic; all of them come before the first [`Replayer::take`].
-    pub fn mark(&mut self, record: &Record) {
-        self.desk.mark(record);
+    ///
+    /// # Errors
+    /// [`TooManyMarks`].
+    pub fn mark(&mut self, record: &Record) -> Result<(), TooManyMarks> {
+        self.desk.mark(record)
     }
 
     /// Takes the next record of the topic. A letter that is meant comes back with its outlook; one that is readable
     /// has been put among the outputs.
-    pub fn take(&mut self, record: &Record, clock: &dyn Clock) -> Option<(Letter, Outlook)> {
+    ///
+    /// # Errors
+    /// [`TooManyMarks`]: that one was not put there.
+    pub fn take(&mut self, record: &Record, clock: &dyn Clock) -> Result<Option<(Letter, Outlook)>, TooManyMarks> {
         let letter = match read_letter(record) {
             LetterRecord::Letter(letter) if self.filter.takes(&letter) => *letter,
-            LetterRecord::Letter(_) | LetterRecord::Replay(_) => return None,
+            LetterRecord::Letter(_) | LetterRecord::Replay(_) => return Ok(None),
             LetterRecord::Foreign => {
                 self.count("foreign");
-                return None;
+                return Ok(None);
             }
         };
         let outlook = match self.desk.outlook(&letter) {
@@ -91,11 +100,13 @@ impl Replayer {
             Outlook::Readable if !self.partitions.contains_key(&letter.record.partition.topic) => Outlook::Unread,
             outlook => outlook,
         };
-        self.count(outlook.as_str());
         if outlook == Outlook::Readable {
+            // A letter may stand twice (at least once): from here on this one is replayed.
+            self.desk.replayed(&letter.origin())?;
             self.put(&letter, clock);
         }
-        Some((letter, outlook))
+        self.count(outlook.as_str());
+        Ok(Some((letter, outlook)))
     }
 
     fn count(&mut self, word: &'static str) {
@@ -115,10 +126,8 @@ impl Replayer {
             partition_for(key.as_deref().unwrap_or(place.as_bytes()), count)
         };
         let record = again.to(&origin.topic, partition);
-        let mark = self.envelope.replay(&Replay::of(origin.clone(), clock.now()));
+        let mark = self.envelope.replay(&Replay::of(origin, clock.now()));
         let mark = mark.to(&letter.partition.topic, letter.partition.number);
-        // A letter may stand twice (at least once): from here on this one is replayed.
-        self.desk.replayed(origin);
         self.letters += 1;
         self.bytes += record.size() + mark.size();
         self.outputs.extend([record, mark]);
@@ -151,16 +160,13 @@ pub fn replay(
     clock: &dyn Clock,
     tell: &mut dyn FnMut(&Letter, &Outlook),
 ) -> Result<(), ReplayError> {
-    sweep(&mut |record| {
-        replayer.mark(record);
-        Ok(())
-    })?;
+    sweep(&mut |record| Ok(replayer.mark(record)?))?;
     let mut send = |outputs: Vec<Output>| match &mut port {
         Some(port) if !outputs.is_empty() => commit_alone(&mut **port, &outputs, Patience::default(), clock),
         Some(_) | None => Ok(()),
     };
     sweep(&mut |record| {
-        if let Some((letter, outlook)) = replayer.take(record, clock) {
+        if let Some((letter, outlook)) = replayer.take(record, clock)? {
             tell(&letter, &outlook);
         }
         replayer.full().map_or(Ok(()), &mut send).map_err(ReplayError::from)

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::marks::STRETCHES_MAX;
 use super::*;
 use crate::codec::{Envelope, FieldMap, LetterRecord, SourceSettings, read_letter};
-use crate::event::{DeadLetter, Reason};
+use crate::event::{DeadLetter, Origin, Reason};
 use crate::kafka::KafkaSettings;
 use crate::memory::{Call, Log, Script, Scripted, Transactions};
 use crate::model::Task;
 use crate::pipeline::dice::Dice;
+use crate::pipeline::score::read_post;
 use crate::pipeline::{DeadLetterLimit, Settings, Topics};
 use crate::stream::{Fault, Headers, Partition, Position, Record, Transaction};
 use crate::time::{ManualClock, Timestamp};
@@ -97,7 +99,16 @@ fn replayer(filter: LetterFilter) -> Replayer {
 
 /// One replay by one process; `poll` records between two looks at the log stand for how far it comes.
 fn once(log: &Log, script: &Script, filter: LetterFilter) -> Result<BTreeMap<&'static str, u64>, ReplayError> {
-    let clock = Arc::new(ManualClock::default());
+    once_at(log, script, filter, Timestamp::default())
+}
+
+fn once_at(
+    log: &Log,
+    script: &Script,
+    filter: LetterFilter,
+    moment: Timestamp,
+) -> Result<BTreeMap<&'static str, u64>, ReplayError> {
+    let clock = Arc::new(ManualClock::new(moment));
     let mut port =
         Transactions::new(log.clone(), Arc::from("nobody"), "test.dead-letters", clock.clone(), script.clone());
     let mut replayer = replayer(filter);
@@ -145,6 +156,24 @@ fn what_a_mended_mapping_reads_is_sent_to_where_it_came_from_once() {
     let second = once(&log, &Script::default(), LetterFilter::default()).unwrap();
     assert_eq!(second, BTreeMap::from([("replayed", 20), ("refused", 20)]));
     assert_eq!(sent(&log), (even(), 20));
+}
+
+#[test]
+fn what_is_sent_again_is_of_that_moment_and_a_new_letter_where_it_cannot_be_read_once_more() {
+    let (log, moment) = (empty(), Timestamp::from_millis(5_000));
+    on_log(&log, &letter(1_000, Reason::MissingField), 1_000);
+    once_at(&log, &Script::default(), LetterFilter::default(), moment).unwrap();
+    let again = all(&log, &Arc::from(POSTS)).remove(0);
+    let post = read_post(&again, &settings().sources, 1_000).unwrap();
+    assert!(post.appended_at >= moment, "{}", post.appended_at);
+    assert_eq!((post.published_at, post.revision), (post.appended_at, post.appended_at));
+    // Whoever reads it by another mapping makes a letter of it, which has no mark.
+    on_log(&log, &DeadLetter { record: again.clone(), ..letter(1_000, Reason::MissingField) }, 1_000);
+    let counts = once(&log, &Script::default(), LetterFilter::default()).unwrap();
+    assert_eq!(counts, BTreeMap::from([("readable", 1), ("replayed", 1)]));
+    let second = all(&log, &Arc::from(POSTS)).remove(1);
+    let last = second.headers.iter().filter(|(name, _)| *name == "bellwether.replayed").last().unwrap();
+    assert_eq!(last.1, Some(format!("{}+{}+{}", POSTS, again.partition.number, again.offset).as_bytes()));
 }
 
 #[test]
@@ -286,5 +315,40 @@ fn a_replay_that_another_one_overtook_sends_nothing_more() {
     );
     let why = result.unwrap_err().to_string();
     assert!(why.contains("another producer has this transactional id") && why.contains("run it again"), "{why}");
+    assert_eq!(sent(&log), (even(), 20));
+}
+
+#[test]
+fn a_replay_that_cannot_remember_what_was_sent_sends_nothing() {
+    let log = letters();
+    once(&log, &Script::default(), LetterFilter::default()).unwrap();
+    on_log(&log, &letter(LETTERS, Reason::MissingField), 1_000);
+    let topic = Topics::of("test").dead_letters;
+    let clock = Arc::new(ManualClock::default());
+    let again = |replayer: &mut Replayer| {
+        let mut sweep =
+            |take: &mut dyn FnMut(&Record) -> Result<(), ReplayError>| all(&log, &topic).iter().try_for_each(take);
+        let nobody = Arc::from("nobody");
+        let mut port = Transactions::new(log.clone(), nobody, "test.dead-letters", clock.clone(), Script::default());
+        replay(replayer, &mut sweep, Some(&mut port), &*clock, &mut |_, _| ())
+    };
+    let crowd = |replayer: &mut Replayer, count: usize| {
+        for number in 0..count as i64 {
+            let origin = Origin { topic: Arc::from("others"), partition: 0, offset: 2 * number };
+            replayer.desk.replayed(&origin).unwrap();
+        }
+    };
+    // No room for a mark that stands there; and room for those, and none for one more.
+    for room in [0, 20] {
+        let mut full = replayer(LetterFilter::default());
+        crowd(&mut full, STRETCHES_MAX - room);
+        let why = again(&mut full).unwrap_err().to_string();
+        assert!(why.contains("more than 1000000 stretches") && why.contains("--topic"), "{why}");
+        assert_eq!(sent(&log), (even(), 20), "{room}");
+    }
+    // Marks of other topics take no room where one is named.
+    let mut named = replayer(LetterFilter { topics: vec![Arc::from("others")], ..LetterFilter::default() });
+    crowd(&mut named, STRETCHES_MAX);
+    again(&mut named).unwrap();
     assert_eq!(sent(&log), (even(), 20));
 }
