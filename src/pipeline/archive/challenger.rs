@@ -183,9 +183,10 @@ mod tests {
         let answers = challenger.ask(&posts);
         let count = answers.iter().flatten().count();
         assert!((70..130).contains(&count), "{count}");
-        assert!(
-            answers.iter().flatten().all(|answer| &*answer.version == "7" && answer.sentiment == posts[0].sentiment)
-        );
+        let first = answers.iter().flatten().next().unwrap();
+        assert_eq!((&*first.version, &first.sentiment.label), ("7", &posts[0].sentiment.label));
+        assert_ne!(first.sentiment, posts[0].sentiment, "it has an answer of its own");
+        assert!(answers.iter().flatten().all(|answer| answer == first));
         assert_eq!(challenger.ask(&posts), answers);
         let asked = format!("bellwether_challenger_posts_total{{outcome=\"asked\"}} {}", 2 * count);
         assert!(shown(&metrics, &asked), "{}", metrics.render());
