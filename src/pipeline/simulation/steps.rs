@@ -86,20 +86,21 @@ impl World {
         }
         let stalls = resident.process.stalls(stage, self.site.clock.now());
         let actor = &mut resident.process.actors[stage];
-        let what = dice.below(6);
+        let what = dice.below(9);
         let count = 1 + dice.below(8);
         let done = match what {
-            0 => Ok(actor.fetch(count)),
-            1 => actor.take(),
-            2 => Ok(!stalls && actor.work(count > 4)),
-            3 => actor.hand_in(count),
-            4 if count > 4 => actor.commit(1 + dice.below(60)),
-            4 => actor.commit(count),
+            0 | 1 => Ok(actor.fetch(count)),
+            2 | 3 => actor.take(),
+            4 | 5 => Ok(!stalls && actor.work(count > 4)),
+            6 => actor.hand_in(count),
+            7 if count > 4 => actor.commit(1 + dice.below(60)),
+            7 => actor.commit(count),
             _ => actor.turn().map(|()| true),
         };
         match done {
             Ok(true) => {
-                let what = ["polls", "takes", "works", "hands in", "commits on", "turns"][what];
+                let what =
+                    ["polls", "polls", "takes", "takes", "works", "works", "hands in", "commits on", "turns"][what];
                 self.note(|_| format!("{} of process {id} {what}", STAGES[stage]));
             }
             Ok(false) => {}
@@ -210,7 +211,16 @@ impl World {
             if std::mem::take(&mut resident.must_join[stage]) {
                 actor.port().rejoin();
             }
-            if let Err(why) = actor.turn() {
+            let mut busy = || {
+                for _ in 0..dice.below(8) {
+                    actor.fetch(8);
+                    actor.take()?;
+                    actor.work(true);
+                    actor.hand_in(0)?;
+                }
+                actor.turn()
+            };
+            if let Err(why) = busy() {
                 self.halt(id, stage, &why);
             } else if actor.commit_until(|_| true) {
                 actor.commit_until(call);
