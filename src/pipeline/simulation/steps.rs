@@ -203,32 +203,50 @@ impl World {
         self.site.log.hold_markers(dice.chance(0.7));
         self.pass(self.site.settings.kafka.commit_interval);
         for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
+            self.be_busy(id, stage, dice.below(8));
             let Some(resident) = self.residents.get_mut(&id) else { continue };
-            if resident.paused.is_some() || resident.unaware[stage] {
-                continue;
-            }
+            let is_there = resident.paused.is_none() && !resident.unaware[stage];
             let actor = &mut resident.process.actors[stage];
-            if std::mem::take(&mut resident.must_join[stage]) {
-                actor.port().rejoin();
-            }
-            let mut busy = || {
-                for _ in 0..dice.below(8) {
-                    actor.fetch(8);
-                    actor.take()?;
-                    actor.work(true);
-                    actor.hand_in(0)?;
-                }
-                actor.turn()
-            };
-            if let Err(why) = busy() {
-                self.halt(id, stage, &why);
-            } else if actor.commit_until(|_| true) {
+            if is_there && actor.commit_until(|_| true) {
                 actor.commit_until(call);
                 self.kill(id, "FAULT SIGKILL in a commit");
             }
         }
         self.start(None);
         self.pass(SESSION);
+        // While it is not decided what the dead have committed.
+        for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
+            self.be_busy(id, stage, dice.below(8));
+            if let Some(resident) = self.residents.get_mut(&id).filter(|it| it.paused.is_none() && dice.chance(0.5))
+                && let Err(why) = resident.process.actors[stage].commit(1 + dice.below(60))
+            {
+                self.halt(id, stage, &why);
+            }
+        }
+    }
+
+    /// A stage of somebody who is there does as much at once.
+    fn be_busy(&mut self, id: ProcessId, stage: usize, rounds: usize) {
+        let Some(resident) = self.residents.get_mut(&id) else { return };
+        if resident.paused.is_some() || resident.unaware[stage] {
+            return;
+        }
+        let actor = &mut resident.process.actors[stage];
+        if std::mem::take(&mut resident.must_join[stage]) {
+            actor.port().rejoin();
+        }
+        let mut busy = || {
+            for _ in 0..rounds {
+                actor.fetch(8);
+                actor.take()?;
+                actor.work(true);
+                actor.hand_in(0)?;
+            }
+            actor.turn()
+        };
+        if let Err(why) = busy() {
+            self.halt(id, stage, &why);
+        }
     }
 
     /// Partitions go to somebody else while a commit of theirs is about to make a call; the revoke does not wait for it,
