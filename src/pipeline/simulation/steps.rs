@@ -200,10 +200,13 @@ impl World {
         // The stage that reads its state back has most to get wrong.
         let stage = if dice.chance(0.5) { 1 } else { stage };
         (0..BUSY).for_each(|_| self.act(dice));
+        for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
+            self.be_busy(id, stage, dice.below(8));
+        }
         self.site.log.hold_markers(dice.chance(0.7));
         self.pass(self.site.settings.kafka.commit_interval);
         for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
-            self.be_busy(id, stage, dice.below(8));
+            self.be_busy(id, stage, 0);
             let Some(resident) = self.residents.get_mut(&id) else { continue };
             let is_there = resident.paused.is_none() && !resident.unaware[stage];
             let actor = &mut resident.process.actors[stage];
