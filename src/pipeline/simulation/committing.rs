@@ -1,6 +1,7 @@
 //! A commit that is under way, call by call: the real [`Epoch::commit`] on a stack of its own, whose port leaves it to
 //! ask for each call, so that the order of everything is the simulation's to decide.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -114,6 +115,7 @@ pub(super) struct Committing {
     commit: Coroutine<Answer, Ask, Outcome>,
     waiting: Result<Ask, Outcome>,
     partitions: Vec<Partition>,
+    topics: BTreeSet<Arc<str>>,
     clock: Arc<dyn Clock>,
     began: Duration,
     waited_ms: Arc<AtomicU64>,
@@ -123,13 +125,14 @@ impl Committing {
     /// Starts it; it stands before its first call.
     pub(super) fn start<N: 'static>(mut epoch: Epoch<Row<N>>, delivery: Delivery, clock: Arc<dyn Clock>) -> Self {
         let partitions = epoch.parts().iter().map(|part| part.partition().clone()).collect();
+        let topics = epoch.rows().flat_map(|row| &row.outputs).map(|output| output.topic.clone()).collect();
         let (began, waited_ms) = (clock.monotonic(), Arc::default());
         let counting = Counting { clock: clock.clone(), waited_ms: Arc::clone(&waited_ms) };
         let mut commit = Coroutine::new(move |calls: &Yielder<Answer, Ask>, _: Answer| {
             epoch.commit(&mut Remote(calls), delivery, Patience::default(), &counting)
         });
         let waiting = next(&mut commit, Ok(()));
-        Self { commit, waiting, partitions, clock, began, waited_ms }
+        Self { commit, waiting, partitions, topics, clock, began, waited_ms }
     }
 
     /// Whether the world, and not the commit itself, let the time of its deadline pass.
@@ -141,6 +144,11 @@ impl Committing {
     /// Whether it is to commit positions of any of these.
     pub(super) fn concerns(&self, partitions: &[Partition]) -> bool {
         self.partitions.iter().any(|partition| partitions.contains(partition))
+    }
+
+    /// Whether it writes to this topic.
+    pub(super) fn writes_to(&self, topic: &str) -> bool {
+        self.topics.contains(topic)
     }
 
     /// The call that waits, or how the commit ended.

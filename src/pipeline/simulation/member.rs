@@ -39,6 +39,8 @@ pub(super) trait Actor {
     fn is_finished(&self) -> bool;
     /// Whether a commit of it is under way that is to commit a position of this partition.
     fn commits_for(&self, partition: &Partition) -> bool;
+    /// Whether the commit that is under way writes to this topic.
+    fn commits_to(&self, topic: &str) -> bool;
     /// The partitions of which the stage, or a job or commit of it, holds anything.
     fn held(&self) -> BTreeSet<Partition>;
     fn source(&mut self) -> &mut Source;
@@ -220,6 +222,10 @@ impl<S: Stage> Actor for Member<S> {
 
     fn commits_for(&self, partition: &Partition) -> bool {
         self.state.commit.as_ref().is_some_and(|commit| commit.concerns(std::slice::from_ref(partition)))
+    }
+
+    fn commits_to(&self, topic: &str) -> bool {
+        self.state.commit.as_ref().is_some_and(|commit| commit.writes_to(topic))
     }
 
     fn held(&self) -> BTreeSet<Partition> {

@@ -4,12 +4,13 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::Plan;
 use super::committing::Ask;
 use super::process::{Mood, STAGES};
 use super::world::{DRAIN, ProcessId, SESSION, World};
+use super::{PIPELINE, Plan};
 use crate::archive::Ailment;
 use crate::memory::{Call, Scripted};
+use crate::pipeline::Topics;
 use crate::pipeline::dice::Dice;
 use crate::stream::{Delivery, Fault};
 use crate::time::Clock as _;
@@ -21,6 +22,8 @@ pub(super) const AHEAD_MAX_US: i64 = 3_600_000_000;
 
 /// What is done before somebody dies in a commit, so that there is one.
 const BUSY: usize = 20;
+/// Seconds for which an alert is waited: as long as the longest rule looks back.
+const WAITING: usize = 40;
 
 /// How many inputs come with a step, about, where they come as often as they may.
 pub(super) const INPUTS_A_STEP: f64 = 0.15;
@@ -200,11 +203,15 @@ impl World {
         // The stage that reads its state back has most to get wrong.
         let stage = if dice.chance(0.5) { 1 } else { stage };
         (0..BUSY).for_each(|_| self.act(dice));
-        for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
-            self.be_busy(id, stage, dice.below(8));
+        if stage == 1 && dice.chance(0.7) {
+            self.wait_for_an_alert();
+        } else {
+            for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
+                self.be_busy(id, stage, dice.below(8));
+            }
+            self.pass(self.site.settings.kafka.commit_interval);
         }
         self.site.log.hold_markers(dice.chance(0.7));
-        self.pass(self.site.settings.kafka.commit_interval);
         for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
             self.be_busy(id, stage, 0);
             let Some(resident) = self.residents.get_mut(&id) else { continue };
@@ -224,6 +231,28 @@ impl World {
                 && let Err(why) = resident.process.actors[stage].commit(1 + dice.below(60))
             {
                 self.halt(id, stage, &why);
+            }
+        }
+    }
+
+    /// Score and signal stage go on until a commit is about to write an alert, which seldom comes.
+    fn wait_for_an_alert(&mut self) {
+        let alerts = Topics::of(PIPELINE).alerts;
+        for _ in 0..WAITING {
+            _ = self.append();
+            self.pass(Duration::from_secs(1));
+            for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
+                for stage in 0..2 {
+                    self.be_busy(id, stage, 2);
+                    let Some(resident) = self.residents.get_mut(&id).filter(|it| it.paused.is_none()) else { continue };
+                    let actor = &mut resident.process.actors[stage];
+                    if actor.commits_to(&alerts) {
+                        return;
+                    }
+                    if let Err(why) = actor.commit(usize::MAX) {
+                        self.halt(id, stage, &why);
+                    }
+                }
             }
         }
     }
