@@ -26,6 +26,7 @@
 mod archived;
 mod committing;
 mod drained;
+mod dying;
 mod feeding;
 mod healing;
 mod member;
