@@ -10,12 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError as Theirs, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer as _;
 
-use crate::kafka::aside::{aside, within};
+use crate::kafka::aside::{Call, within};
+use crate::kafka::client;
 use crate::kafka::deadline::Deadline;
 use crate::kafka::fault::{fault, refused_output};
 use crate::kafka::markers::{Markers, Reach, Unmarked};
@@ -38,6 +38,8 @@ pub struct KafkaTransaction {
     mint: Option<Mint>,
     /// A client in the place of `sender` that has not begun yet.
     successor: Option<Sender>,
+    /// How the successor begins.
+    beginning: Call<KafkaResult<()>>,
     /// When the present transaction began.
     begun_at: Duration,
     stands: Stands,
@@ -45,8 +47,7 @@ pub struct KafkaTransaction {
     membership: Membership,
     metadata: Option<ConsumerGroupMetadata>,
     offsets: Vec<(Partition, Position)>,
-    /// A call of `send_offsets` that has not answered yet.
-    sending: Option<Receiver<Sent>>,
+    sending: Call<Sent>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -82,13 +83,14 @@ impl KafkaTransaction {
             sender,
             mint: None,
             successor: None,
+            beginning: Call::default(),
             begun_at: Duration::ZERO,
             stands: Stands::Ended,
             markers,
             membership,
             metadata: None,
             offsets: Vec::new(),
-            sending: None,
+            sending: Call::default(),
             timeout,
             clock,
         }
@@ -108,16 +110,15 @@ impl KafkaTransaction {
         self.timeout / 2
     }
 
-    /// Begins to send positions. The call may be deaf to its own limit while no broker can be reached: whoever asks
-    /// again waits for the same call.
-    fn send(&mut self, offsets: &[(Partition, Position)]) -> Result<Receiver<Sent>, Fault> {
+    /// Begins to send positions.
+    fn send(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
         let Some(metadata) = self.metadata.take() else {
             return Err(Fault::Abortable("the group's metadata was not read".to_owned()));
         };
         let list = list(offsets)?;
         self.offsets = offsets.to_vec();
         let (sender, limit) = (self.sender()?.clone(), self.limit());
-        aside(move || (sender.send_offsets_to_transaction(&list, &metadata, limit), metadata))
+        self.sending.begin(move || (sender.send_offsets_to_transaction(&list, &metadata, limit), metadata))
     }
 
     /// What an error says about this member. A generation that has moved on while the member holds an assignment is a
@@ -177,26 +178,27 @@ impl KafkaTransaction {
 
     /// Begins with a new client under the same id; that ends what the old one may have left open.
     fn renew(&mut self) -> Result<(), Fault> {
-        let successor = match (self.successor.take(), &self.mint) {
-            (Some(successor), _) => successor,
+        let successor = match (&self.successor, &self.mint) {
+            (Some(successor), _) => successor.clone(),
             (None, Some(mint)) => mint.sender().map_err(|error| Fault::Fatal(error.to_string()))?,
             (None, None) => return Err(Fault::Fatal("this writer has no transactions".to_owned())),
         };
-        let (begins, limit) = (successor.clone(), self.limit());
-        match within(self.timeout, move || begins.init_transactions(limit))? {
+        self.successor = Some(successor.clone());
+        if !self.beginning.is_under_way() {
+            let (begins, limit) = (successor.clone(), self.limit());
+            self.beginning.begin(move || begins.init_transactions(limit))?;
+        }
+        match self.beginning.answer(self.timeout)? {
             Some(Ok(())) => {
-                let old = self.sender.replace(successor);
-                // Ending it waits for what it has not sent.
-                drop(aside(move || drop(old))?);
+                self.successor = None;
+                // Ending the old one waits for what it has not sent.
+                client::end_aside(self.sender.replace(successor));
                 tracing::warn!("a transaction was given up: a new producer begins where the log says");
                 Ok(())
             }
-            Some(Err(error)) if is_retriable(&error) => {
-                self.successor = Some(successor);
-                Err(Fault::Retriable(error.to_string()))
-            }
+            Some(Err(error)) if is_retriable(&error) => Err(Fault::Retriable(error.to_string())),
             Some(Err(error)) => Err(Fault::Fatal(error.to_string())),
-            None => Err(Fault::Fatal("beginning anew hangs".to_owned())),
+            None => Err(Fault::Retriable("no new producer has begun yet".to_owned())),
         }
     }
 
@@ -231,12 +233,12 @@ impl KafkaTransaction {
         }
         if let Some(metadata) = self.membership.any_metadata().filter(|_| !unmarked.positions.is_empty()) {
             self.metadata = Some(metadata);
-            let answered = self.send(&unmarked.positions)?;
-            match answered.recv_timeout(self.timeout) {
+            self.send(&unmarked.positions)?;
+            match self.sending.answer(self.timeout)? {
                 // Who is refused as a member has reached the group.
-                Ok((Err(error), _)) if !matches!(self.standing(&error), Standing::Member) => {}
-                Ok((result, _)) => result.map_err(|error| self.judge(&error))?,
-                Err(_) => return Err(self.unless_overdue(Fault::Retriable("no answer to positions yet".to_owned()))),
+                Some((Err(error), _)) if !matches!(self.standing(&error), Standing::Member) => {}
+                Some((result, _)) => result.map_err(|error| self.judge(&error))?,
+                None => return Err(self.unless_overdue(Fault::Retriable("no answer to positions yet".to_owned()))),
             }
         }
         tracing::info!(?unmarked, "laid markers");
@@ -276,7 +278,7 @@ impl KafkaTransaction {
 impl Transaction for KafkaTransaction {
     fn begin(&mut self) -> Result<(), Fault> {
         self.metadata = None;
-        self.sending = None;
+        self.sending = Call::default();
         self.begun_at = self.clock.monotonic();
         self.stands = Stands::Begun;
         let sender = self.sender()?;
@@ -310,23 +312,15 @@ impl Transaction for KafkaTransaction {
 
     fn send_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
         self.markers.sent(offsets);
-        let answered = match self.sending.take() {
-            Some(answered) => answered,
-            None => self.send(offsets)?,
+        if !self.sending.is_under_way() {
+            self.send(offsets)?;
+        }
+        let Some((result, metadata)) = self.sending.answer(self.timeout)? else {
+            let late = Fault::Retriable("no answer to the positions of the transaction yet".to_owned());
+            return Err(self.unless_overdue(late));
         };
-        let result = match answered.recv_timeout(self.timeout) {
-            Ok((result, metadata)) => {
-                // A retry within one transaction must bring the same metadata.
-                self.metadata = Some(metadata);
-                result
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                self.sending = Some(answered);
-                let late = Fault::Retriable("no answer to the positions of the transaction yet".to_owned());
-                return Err(self.unless_overdue(late));
-            }
-            Err(RecvTimeoutError::Disconnected) => return Err(Fault::Fatal("sending positions broke off".to_owned())),
-        };
+        // A retry within one transaction must bring the same metadata.
+        self.metadata = Some(metadata);
         result.map_err(|error| match self.standing(&error) {
             Standing::Member => self.judge(&error),
             // The next attempt reads metadata anew, and checks the leases after that.
