@@ -27,7 +27,7 @@ tests_of() {
         slow) echo faults::pace ;;
         flood) echo faults::overload::lag_grows ;;
         terms) echo faults::overload::sigterm ;;
-        grown) echo faults::topics::a_partition_that ;;
+        grown) echo faults::topics::a_partition_that faults::topics::a_topic_of ;;
         swaps) echo faults::swap ;;
         deleted) echo faults::topics::a_topic_that_is_deleted ;;
         *) die "unknown fault: $1" "name one of: $all" ;;
@@ -61,7 +61,7 @@ export ORT_DYLIB_PATH BELLWETHER_TEST_BINARY BELLWETHER_TEST_KAFKA TMPDIR BELLWE
 failed=()
 for part in $counts; do
     note "$part"
-    cargo test --locked --test promises "$(tests_of "${part%%=*}")" -- --test-threads 1 --nocapture >"$run/out" 2>&1 ||
+    cargo test --locked --test promises -- $(tests_of "${part%%=*}") --test-threads 1 --nocapture >"$run/out" 2>&1 ||
         { failed+=("$part"); cp "$run/out" ".test/faults-${part%%=*}.log"; grep -A 12 panicked "$run/out" >&2 || true; }
 done
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{ClientConfig, Message as _};
 use serde_json::{Value, json};
@@ -244,7 +244,18 @@ fn hostile_records_between_the_marks_of_transactions_are_each_a_post_or_a_dead_l
         let came = &outcome.inputs[&crate::trial::place_of_dead(dead)];
         assert_eq!(dead.payload(), came.payload());
         assert_eq!(dead.key(), came.key());
+        // As many headers as a letter has room for, in order, before those that say where it came from.
+        let (told, had) = (headers(dead), headers(came));
+        let kept = told.iter().zip(&had).take_while(|(told, had)| told == had).count();
+        let is_cut = told.iter().any(|(name, _)| name == "bellwether.headers-left-out");
+        assert!(kept == had.len() || is_cut, "{kept} of {} headers", had.len());
     }
+}
+
+/// Names and values, in order.
+fn headers(record: &OwnedMessage) -> Vec<(String, Option<Vec<u8>>)> {
+    let headers = record.headers().map(|headers| headers.iter()).into_iter().flatten();
+    headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
 }
 
 /// Sends records of a size that the broker takes for what they are when they are compressed, and waits for them.

@@ -40,7 +40,7 @@ impl Census {
     pub fn take(&mut self) -> Result<BTreeMap<Arc<str>, i32>, KafkaError> {
         let counts = self.count();
         self.errors = if counts.is_ok() { 0 } else { self.errors.saturating_add(1) };
-        if self.errors >= RENEWED_AFTER && self.errors.is_power_of_two() {
+        if self.errors >= RENEWED_AFTER && self.errors.is_power_of_two() && client::may_replace() {
             tracing::debug!(errors = self.errors, "a new client asks how many partitions the topics have");
             client::end_aside(std::mem::replace(&mut self.client, connect(&self.settings)?));
         }

@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -146,9 +147,34 @@ pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -
     layered(settings, &ours, &guarantee)
 }
 
+/// Clients of this process that were replaced and have not ended, at most (a scout's two are one). They may hang for long,
+/// and who makes no new one then hangs with them: as many as all stages make while they wait for a place on the log.
+const ENDING_MAX: usize = 400;
+
+static ENDING: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a client from its replacement to its end.
+struct Ending;
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        ENDING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether one more client may take the place of one that may hang.
+pub(super) fn may_replace() -> bool {
+    ENDING.load(Ordering::SeqCst) < ENDING_MAX
+}
+
 /// Ends what may hang: its end waits for what it still does.
 pub(super) fn end_aside(old: impl Send + 'static) {
-    let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || drop(old));
+    ENDING.fetch_add(1, Ordering::SeqCst);
+    let counted = Ending;
+    let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || {
+        drop(old);
+        drop(counted);
+    });
     drop(ending.inspect_err(|error| tracing::debug!(%error, "ending an old client")));
 }
 

@@ -53,6 +53,8 @@ pub(super) struct Markers {
     clock: Arc<dyn Clock>,
     present: Trace,
     last: Trace,
+    /// Markers are being laid: the transaction that is over next is no other.
+    is_laying: bool,
     /// Since when the group has not the positions of the last commit.
     missed_since: Option<Duration>,
     /// Who asks, while it has had no answer.
@@ -71,6 +73,11 @@ pub(super) struct Unmarked {
 impl Unmarked {
     pub(super) const fn is_empty(&self) -> bool {
         self.partitions.is_empty() && self.positions.is_empty()
+    }
+
+    /// Whether anything is seen to be open: of positions nobody is told.
+    pub(super) const fn is_seen(&self) -> bool {
+        !self.partitions.is_empty()
     }
 
     /// What a transaction that lays markers writes. Nobody reads it but who reads what is not committed.
@@ -97,6 +104,7 @@ impl Markers {
             clock: clock.clone(),
             present: Trace { written, positions, is_asked: false },
             last: Trace::default(),
+            is_laying: false,
             missed_since: None,
             scout: None,
         }
@@ -125,14 +133,20 @@ impl Markers {
         self.last = std::mem::take(&mut self.present);
     }
 
-    /// The present transaction was aborted, whatever had been asked for.
+    /// A transaction that lays markers begins.
+    pub(super) const fn laying(&mut self) {
+        self.is_laying = true;
+    }
+
+    /// The present transaction was aborted, whatever had been asked for; of one that lays markers that says nothing of what
+    /// they are laid behind.
     pub(super) const fn aborted(&mut self) {
-        self.present.is_asked = false;
+        self.present.is_asked &= std::mem::replace(&mut self.is_laying, false);
     }
 
     /// The present transaction is aborted, and nothing that has to be is without a marker.
     pub(super) fn settled(&mut self) {
-        self.missed_since = None;
+        (self.missed_since, self.is_laying) = (None, false);
         if !self.present.is_nowhere() {
             (self.present, self.last) = (Trace::default(), Trace::default());
         }
@@ -269,4 +283,24 @@ fn compare(
     let partitions: Vec<Partition> = positions.iter().map(|(at, _)| at.clone()).collect();
     let committed = scout.committed_so_far(&partitions, deadline)?;
     Ok(committed.into_iter().zip(positions.iter().map(|(_, position)| *position)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::SystemClock;
+
+    #[test]
+    fn the_end_of_a_transaction_that_lays_markers_does_not_say_that_no_commit_was_asked_for() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let mut markers = Markers::new(&KafkaSettings::default(), "group", &Reach::default(), &clock);
+        markers.written(&"out".into(), 0);
+        markers.asked();
+        // Its end came, or not: markers are laid, which fails at first.
+        markers.laying();
+        markers.aborted();
+        assert!(markers.present.is_asked, "what was committed would be given up");
+        markers.aborted();
+        assert!(!markers.present.is_asked, "an abort of its own says so");
+    }
 }

@@ -328,7 +328,7 @@ impl Poller {
 
     /// Another client takes the place. Its partitions come back to it, or go to another member.
     fn renew(&mut self, why: &str) {
-        if !self.renewals.may_renew() {
+        if !self.renewals.may_renew() || !client::may_replace() {
             return self.seat.desk().fail(format!("{CLIENTS_MAX} clients hang, one after the other: {why}"));
         }
         tracing::warn!(why, "the client hangs: a new one takes its place");

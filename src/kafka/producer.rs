@@ -93,6 +93,14 @@ impl Mint {
         Ok(config.create_with_context(Reports::default())?)
     }
 
+    /// A client in the place of one that was given up, if not too many of those have not ended.
+    pub(super) fn successor(&self) -> Result<Sender, Fault> {
+        if !client::may_replace() {
+            return Err(Fault::Retriable("too many clients that were given up have not ended".to_owned()));
+        }
+        self.sender().map_err(|error| Fault::Fatal(error.to_string()))
+    }
+
     /// A client that has begun: what an earlier one with this id had begun is decided.
     fn begun(&self, deadline: &Deadline, clock: &dyn Clock) -> Result<Sender, KafkaError> {
         let (sender, settings) = (self.sender()?, &self.settings);

@@ -34,15 +34,9 @@ const RENEWED_EVERY: Duration = Duration::from_secs(1);
 /// How long a client may bring nothing of what is there.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Old clients that have not ended yet, at most: as many as are made while one place on the log is waited for. An old one
-/// may hang for long, and who makes no new one then hangs with it.
-const ENDING_MAX: usize = 100;
-
 /// Who asks and reads.
 pub(super) struct Scout {
     config: ClientConfig,
-    /// Held by each thread that ends old clients.
-    ending: Arc<()>,
     clients: Mutex<Clients>,
     clock: Arc<dyn Clock>,
 }
@@ -83,7 +77,7 @@ impl Scout {
 
     fn of(config: ClientConfig, clock: Arc<dyn Clock>) -> Result<Self, KafkaError> {
         let clients = Mutex::new(Clients::make(&config, clock.monotonic())?);
-        Ok(Self { config, ending: Arc::default(), clients, clock })
+        Ok(Self { config, clients, clock })
     }
 
     fn clients(&self) -> Clients {
@@ -112,14 +106,13 @@ impl Scout {
 
     fn renew(&self) {
         let (now, mut clients) = (self.clock.monotonic(), self.clients.lock().unwrap_or_else(PoisonError::into_inner));
-        let too_many = Arc::strong_count(&self.ending) > ENDING_MAX;
-        if too_many || now.saturating_sub(clients.made_at) < RENEWED_EVERY {
+        if !client::may_replace() || now.saturating_sub(clients.made_at) < RENEWED_EVERY {
             return;
         }
         match Clients::make(&self.config, now) {
             Ok(new) => {
                 let old = std::mem::replace(&mut *clients, new);
-                client::end_aside((old, self.ending.clone()));
+                client::end_aside(old);
             }
             Err(error) => tracing::debug!(%error, "making new clients"),
         }

@@ -180,7 +180,7 @@ impl KafkaTransaction {
     fn renew(&mut self) -> Result<(), Fault> {
         let successor = match (&self.successor, &self.mint) {
             (Some(successor), _) => successor.clone(),
-            (None, Some(mint)) => mint.sender().map_err(|error| Fault::Fatal(error.to_string()))?,
+            (None, Some(mint)) => mint.successor()?,
             (None, None) => return Err(Fault::Fatal("this writer has no transactions".to_owned())),
         };
         self.successor = Some(successor.clone());
@@ -223,6 +223,7 @@ impl KafkaTransaction {
     /// A transaction that is to be aborted, behind what has no marker.
     fn lay(&mut self, unmarked: &Unmarked) -> Result<(), Fault> {
         self.begin()?;
+        self.markers.laying();
         for output in unmarked.outputs() {
             self.produce(&output)?;
         }
@@ -257,6 +258,10 @@ impl KafkaTransaction {
                 Fault::Fatal(why) => Fault::Fatal(why),
                 other => Fault::Retriable(other.to_string()),
             })?;
+            // The broker may leave this one out as well.
+            if unmarked.is_seen() && self.markers.unmarked(limit)?.is_seen() {
+                return Err(Fault::Retriable("a marker that was laid is not there yet".to_owned()));
+            }
         }
         self.markers.settled();
         Ok(())

@@ -103,6 +103,12 @@ impl Figures {
 
     /// A line of the report's table. What is lost, or stands twice, is counted by the records that it is about.
     fn tell(&self, outcome: &Outcome) {
+        let (records, lost, twice) = (outcome.inputs.len(), outcome.lost.records(), outcome.twice.records());
+        self.tell_sums(&format!("{records} | {lost} | {twice}"));
+    }
+
+    /// A line where the sums are another's, or none are taken.
+    fn tell_sums(&self, sums: &str) {
         let shown = |took: Duration| format!("{:.1}", took.as_secs_f64());
         let spans = self.spans.iter().map(|(name, all)| {
             let mut sorted = all.clone();
@@ -111,8 +117,7 @@ impl Figures {
             format!("{name}: {} s ({} s)", shown(median), shown(worst))
         });
         let said: Vec<String> = spans.chain(self.notes.iter().cloned()).collect();
-        let (records, lost, twice) = (outcome.inputs.len(), outcome.lost.records(), outcome.twice.records());
-        let line = format!("| {} | {} | {records} | {lost} | {twice} | {} |", self.fault, self.times, said.join("; "));
+        let line = format!("| {} | {} | {sums} | {} |", self.fault, self.times, said.join("; "));
         println!("{line}");
         if let Some(path) = std::env::var_os("BELLWETHER_FAULTS_REPORT") {
             let mut file = File::options().create(true).append(true).open(Path::new(&path)).unwrap();

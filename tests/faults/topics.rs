@@ -61,7 +61,8 @@ fn a_partition_that_an_input_gets_while_it_is_read_is_read_from_its_first_record
 
 #[test]
 fn a_topic_of_mentions_index_or_alerts_that_grows_stops_the_pipeline_and_so_does_every_start_after_it() {
-    for kind in ["mentions", "index", "alerts"] {
+    let mut figures = Figures::new("partition count of mentions, index or alerts raised", times("grown", 1));
+    for kind in ["mentions", "index", "alerts"].into_iter().cycle().take(3 * figures.times) {
         let trial = trial("regrown");
         trial.done(&["topics"]);
         let follower = Follower::start(&trial);
@@ -69,20 +70,24 @@ fn a_topic_of_mentions_index_or_alerts_that_grows_stops_the_pipeline_and_so_does
         let mut running = trial.run_as("only");
         follower.wait_more(50);
         trial.grow(&trial.own(kind), 3);
+        let grown = Instant::now();
         stops(&mut running, 64, &trial.own(kind), "partitions");
+        figures.span("until it stops", grown.elapsed());
         stops(&mut trial.run_as("only"), 64, "they must agree for the life of a pipeline", "new name");
         let sums = trial.sums();
         assert!(load.stop() > sums.scored.len() && sums.twice.is_empty(), "{}", sums.twice);
     }
+    figures.tell_sums("| | 0");
 }
 
 #[test]
 fn a_topic_that_is_deleted_stops_the_pipeline_with_its_name() {
-    for _ in 0..times("deleted", 1) {
+    let mut figures = Figures::new("a topic deleted", times("deleted", 1));
+    for _ in 0..figures.times {
         let trial = Trial::new("deleted");
         trial.done(&["topics"]);
         for role in ["index", "alerts", "dead-letters"] {
-            deleted(&trial, role);
+            figures.span("until it stops", deleted(&trial, role));
             // What stood there is gone, and nothing else.
             finish(&trial);
             let mut outcome = trial.sums();
@@ -96,16 +101,17 @@ fn a_topic_that_is_deleted_stops_the_pipeline_with_its_name() {
         for role in ["labels", "scored", "mentions", "in-news"] {
             let trial = Trial::new("deleted");
             trial.done(&["topics"]);
-            deleted(&trial, role);
+            figures.span("until it stops", deleted(&trial, role));
             let twice = trial.sums().twice;
             assert!(twice.is_empty(), "{role}: {twice}");
         }
     }
+    figures.tell_sums("| | 0");
 }
 
 /// Deletes a topic under a process that is at work: it ends and says why, and so does the next one until the topic is made
 /// anew, and what stood in another is there afterwards.
-fn deleted(trial: &Trial, role: &str) {
+fn deleted(trial: &Trial, role: &str) -> Duration {
     let topic = if role == "in-news" { trial.input("news") } else { trial.own(role) };
     let follower = Follower::start(trial);
     let load = trial.load(250);
@@ -118,13 +124,15 @@ fn deleted(trial: &Trial, role: &str) {
     trial.delete(&topic);
     let deleted = Instant::now();
     stops(&mut running, 69, &topic, "gone");
-    assert!(deleted.elapsed() < at_most(MISSED), "it ends only after {:?}", deleted.elapsed());
+    let took = deleted.elapsed();
+    assert!(took < at_most(MISSED), "it ends only after {took:?}");
     // Nor does a restart make it anew: that is for somebody to decide.
     stops(&mut trial.run_as("only"), 69, &topic, "missing topics");
     trial.done(&["topics"]);
     let now = trial.all_but(&topic);
     let gone: Vec<_> = others.iter().filter(|(place, stood)| now.get(place) != Some(stood)).collect();
     assert!(gone.is_empty(), "{role} was deleted, and with it {gone:?}");
+    took
 }
 
 #[test]
