@@ -75,11 +75,6 @@ impl Unmarked {
         self.partitions.is_empty() && self.positions.is_empty()
     }
 
-    /// Whether anything is seen to be open: of positions nobody is told.
-    pub(super) const fn is_seen(&self) -> bool {
-        !self.partitions.is_empty()
-    }
-
     /// What a transaction that lays markers writes. Nobody reads it but who reads what is not committed.
     pub(super) fn outputs(&self) -> impl Iterator<Item = Output> {
         self.partitions.iter().map(|at| Output {
