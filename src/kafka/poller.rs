@@ -328,7 +328,10 @@ impl Poller {
 
     /// Another client takes the place. Its partitions come back to it, or go to another member.
     fn renew(&mut self, why: &str) {
-        if !self.renewals.may_renew() || !client::may_replace() {
+        if !client::may_replace() {
+            return self.seat.desk().fail(format!("too many clients that were replaced have not ended: {why}"));
+        }
+        if !self.renewals.may_renew() {
             return self.seat.desk().fail(format!("{CLIENTS_MAX} clients hang, one after the other: {why}"));
         }
         tracing::warn!(why, "the client hangs: a new one takes its place");
