@@ -56,3 +56,5 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 fine_tune third 9 --answers "$run/teachers/answers.pt" "$@"
 trainer finish "$run/third" --out "${OUT:-models}" --name "${NAME:-finance-en}" --version "${VERSION:-1}"
 trainer compare "$run/third" --model "$version"
+note "what it was judged on, all of the validation cut: $version/reference.json, against which a pipeline holds its posts"
+"$bellwether" evaluate --model "$version" --data "$run/third/validation.jsonl" --reference

@@ -29,6 +29,7 @@ mutate() {
         --cargo-arg=--config=profile.dev.package.bellwether.debug=false "$@" || status=$?
     # 2: some survived, 3: some hung the tests, which is noticing.
     [[ $status =~ ^[023]$ ]] || failed=$status
+    note "$(cd ".test/$name/mutants.out" && wc -l caught.txt missed.txt timeout.txt unviable.txt | sed "s/ *\([0-9]*\) \(.*\)/\2 \1/" | paste -sd " ")"
     # By file and words, since lines move; as often as it is listed.
     [ ! -f ".test/$name/mutants.out/missed.txt" ] || while IFS= read -r mutant; do
         note "survived, and is not in tests/mutants.md: $mutant" && failed=1

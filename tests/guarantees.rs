@@ -138,6 +138,23 @@ fn each_bound_is_what_the_code_says() {
 }
 
 #[test]
+fn each_planted_bug_has_a_row_that_says_what_finds_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("GUARANTEES.md")).unwrap();
+    let planted = std::fs::read_to_string(root.join("tests/planted.toml")).unwrap();
+    let said = |line: &str, key: &str| line.strip_prefix(key)?.trim().strip_suffix('"').map(ToOwned::to_owned);
+    let all = |key: &str| planted.lines().filter_map(|line| said(line, key)).collect::<Vec<_>>();
+    let bugs: BTreeSet<(String, String)> = all("name = \"").into_iter().zip(all("breaks = \"")).collect();
+    let rows = rows(&page, "| planted bug | what it breaks | what finds it: the first seed, or that test |");
+    assert_eq!(rows.iter().map(|cells| (cells[0].to_owned(), cells[1].to_owned())).collect::<BTreeSet<_>>(), bugs);
+    for cells in &rows {
+        let finder = cells[2].trim();
+        let is_seed = finder.parse::<u32>().is_ok_and(|seed| seed < 1_000);
+        assert!(is_seed || page.contains(&format!("[{finder}](tests/kafka/")), "{} is found by {finder}", cells[0]);
+    }
+}
+
+#[test]
 fn each_key_that_bounds_something_is_one_and_each_part_of_the_memory_has_a_bound() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("GUARANTEES.md")).unwrap();

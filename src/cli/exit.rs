@@ -131,6 +131,7 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             | KafkaError::TopicsGone(_)
             | KafkaError::TimedOut { .. }
             | KafkaError::OutOfRange { .. }
+            | KafkaError::Forgotten { .. }
             | KafkaError::Refused { .. }
             | KafkaError::Overtaken { .. }
             | KafkaError::NoPartition(..) => Exit::Unavailable,

@@ -72,6 +72,18 @@ pub enum KafkaError {
         /// The end.
         high: i64,
     },
+    /// A group that has worked before has no position any more.
+    #[error(
+        "the group {group} has no committed position, but {trace} was made by it: brokers forget the positions of a group \
+         that nobody is in for `offsets.retention.minutes`, and to begin with the oldest record would make everything \
+         again; set the group's offsets yourself, or begin a pipeline with another name"
+    )]
+    Forgotten {
+        /// The group.
+        group: String,
+        /// What it made: a partition, or a file.
+        trace: String,
+    },
     /// The broker or the client refused a call.
     #[error("{what}: {why}")]
     Refused {

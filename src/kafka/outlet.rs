@@ -10,7 +10,7 @@ use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 use crate::kafka::KafkaError;
 use crate::stream::{Feed, Partition};
 
-/// Items between the polling thread and the stage's closure; each holds at most 500 records or about 4 MB.
+/// Items between the polling thread and the stage's closure; each holds at most 500 records, or 1 MiB and a record.
 pub(super) const QUEUE: usize = 4;
 
 /// What waits for the stage, in order.

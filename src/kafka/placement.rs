@@ -23,6 +23,8 @@ use crate::time::Clock;
 const TAIL: i64 = 200;
 /// How far the records of a tail are looked for, in offsets for each of them: markers and what was given up have some too.
 const TAIL_REACH: i64 = 100;
+/// Of the time for a placement this part is for the tails of all its partitions; then they are shorter.
+const TAIL_SHARE: u32 = 4;
 /// How long a transaction that hides committed positions is waited for before anything is read ahead: that of an owner who
 /// lives ends at once.
 const AT_ONCE: Duration = Duration::from_millis(200);
@@ -88,9 +90,10 @@ impl Placement {
             })?,
             (committed, _) => committed.unwrap_or_default(),
         };
+        let tail = Deadline::after(&self.clock, self.patience / TAIL_SHARE);
         let mut placed = Vec::with_capacity(partitions.len());
         for ((lease, committed), reached) in leases.into_iter().zip(committed).zip(reached) {
-            let one = self.place_one(lease, committed, &deadline)?;
+            let one = self.place_one(lease, committed, (&deadline, &tail))?;
             let start = reached.unwrap_or(one.start);
             if start > one.committed {
                 let what = format!("{} went back to {} behind {start}", one.lease.partition(), one.committed);
@@ -184,7 +187,12 @@ impl Placement {
         self.scout.since(partition, since, deadline)
     }
 
-    fn place_one(&self, lease: Lease, committed: Option<i64>, deadline: &Deadline) -> Result<Placed, KafkaError> {
+    fn place_one(
+        &self,
+        lease: Lease,
+        committed: Option<i64>,
+        (deadline, tail): (&Deadline, &Deadline),
+    ) -> Result<Placed, KafkaError> {
         let partition = lease.partition();
         let bounds = self.scout.bounds(partition, deadline)?;
         // A group that never committed begins with the oldest record there is.
@@ -199,13 +207,14 @@ impl Placement {
                 let start = since.map_or(committed, |since| since.clamp(bounds.low, committed));
                 (start, self.restore(back, partition.number, (Scout::bounds, &|| true), deadline)?)
             }
-            None => (self.tail_from(partition, (bounds.low, committed), deadline)?, Vec::new()),
+            None => (self.tail_from(partition, (bounds.low, committed), tail)?, Vec::new()),
         };
         let (start, committed, end) = (Position::at(start), Position::at(committed), Position::at(bounds.high));
         Ok(Placed { lease, start, committed, end, restored })
     }
 
-    /// Where the last records before the committed position begin. They are counted, a longer stretch of the log each time.
+    /// Where the last records before the committed position begin. They are counted, a longer stretch of the log each time,
+    /// as long as there is time: whoever waits for the partition waits for this.
     fn tail_from(
         &self,
         partition: &Partition,
@@ -220,13 +229,21 @@ impl Placement {
             let from = start.saturating_sub(stretch).max(low);
             let span = Span { from: Position::at(from), until: Position::at(start) };
             let mut last = VecDeque::new();
-            self.scout.each(partition, span, deadline, |record| {
+            let read = self.scout.each(partition, span, deadline, |record| {
                 if last.len() == missing {
                     last.pop_front();
                 }
                 last.push_back(record.offset);
                 true
-            })?;
+            });
+            match read {
+                Err(KafkaError::TimedOut { waited, .. }) => {
+                    let waited = waited.as_secs();
+                    tracing::warn!(%partition, missing, waited, "fewer records than wanted are judged anew: no time");
+                    return Ok(start);
+                }
+                read => read?,
+            }
             missing -= last.len();
             start = last.front().filter(|_| missing == 0).copied().unwrap_or(from);
             stretch = stretch.saturating_mul(2);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 
 use crate::kafka::client;
+use crate::kafka::deadline::Deadline;
 use crate::kafka::desk::Desk;
 use crate::kafka::handle::SourceHandle;
 use crate::kafka::membership::{Board, Membership};
@@ -16,8 +17,8 @@ use crate::kafka::poller::Poller;
 use crate::kafka::rebalance::Seat;
 use crate::kafka::scout::Scout;
 use crate::kafka::stall::Stalls;
-use crate::kafka::{KafkaError, KafkaSettings};
-use crate::stream::Feed;
+use crate::kafka::{KafkaError, KafkaSettings, Traces};
+use crate::stream::{Feed, Partition};
 use crate::time::Clock;
 
 /// Orders of a stage that wait for the polling thread; who has more to say waits.
@@ -26,7 +27,7 @@ const ORDERS: usize = 64;
 /// State that a stage gets back when a partition begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadBack {
-    /// Records that were appended within this span before now are replayed.
+    /// Records that were appended within this span before the one at the committed position are replayed.
     pub look_back: Duration,
     /// The same partition number of this topic is read whole.
     pub alerts_topic: Arc<str>,
@@ -42,6 +43,8 @@ pub struct SourceConfig {
     pub topics: Vec<Arc<str>>,
     /// What is read back when a partition begins.
     pub read_back: Option<ReadBack>,
+    /// By what it is known that the group has worked before, should its positions be gone.
+    pub traces: Traces,
     /// A partition is read from so many records before its committed position, where nothing else is read back.
     pub tail: usize,
     /// Whether [`Feed::End`] is wanted for the end that each partition has when it is assigned.
@@ -62,12 +65,12 @@ impl Source {
     ///
     /// # Errors
     /// [`KafkaError::Unavailable`] when no broker answered within `start_timeout`, [`KafkaError::MissingTopics`],
-    /// [`KafkaError::Settings`].
+    /// [`KafkaError::Settings`], [`KafkaError::Forgotten`].
     pub fn start(
         config: SourceConfig,
         feed: impl FnMut(Feed) -> bool + Send + 'static,
     ) -> Result<SourceHandle, KafkaError> {
-        let SourceConfig { settings, group, topics, read_back, tail, until_end, client_id, clock } = config;
+        let SourceConfig { settings, group, topics, read_back, traces, tail, until_end, client_id, clock } = config;
         let board = Arc::new(Board::default());
         let (outlet, feeder) = Outlet::start(&client_id, feed)?;
         // A dead owner's transaction is ended by the broker after its timeout, looked for every 10 s; and brokers may
@@ -89,6 +92,10 @@ impl Source {
         if !missing.is_empty() {
             return Err(KafkaError::MissingTopics(missing));
         }
+        let inputs = counts.iter().flat_map(|(topic, count)| (0..*count).map(|number| Partition::new(topic, number)));
+        let inputs: Vec<Partition> = inputs.collect();
+        let asking = (&seat.placement.scout, &Deadline::after(&clock, patience));
+        traces.refuse_forgotten(asking, &group, &inputs)?;
         seat.subscribe(&consumer)?;
         let consumer = Arc::new(consumer);
         let membership = Membership::new(&consumer, board, &group);

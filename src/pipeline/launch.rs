@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, never};
 
-use crate::kafka::{KafkaTransaction, Producer, Reach, ReadBack, Source, SourceConfig, SourceHandle};
-use crate::pipeline::assemble::{Assembly, Counts};
+use crate::archive::Store;
+use crate::kafka::{KafkaTransaction, Producer, Reach, ReadBack, Source, SourceConfig, SourceHandle, Traces};
+use crate::pipeline::assemble::{AssembleError, Assembly, Counts};
 use crate::pipeline::score::Prepared;
 use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl, named};
 use crate::pipeline::stage::{Stage, Stop};
@@ -53,7 +54,7 @@ impl Launch {
                 let Some(core) = self.assembly.score_core(self.counts, interval, self.until_end) else {
                     return Err(RunError::Halted { stage: "score", why: "the pipeline has no source".to_owned() });
                 };
-                let link = self.link(stage, inputs, None)?;
+                let link = self.link(stage, inputs, None, Traces::Records(vec![topics.scored, topics.mentions]))?;
                 let (preparer, assembly) = (self.assembly.preparer(), self.assembly.clone());
                 let routes = self.assembly.routes(self.counts);
                 self.shell(stage, core, link, signals)?.run(move |jobs, done| {
@@ -79,14 +80,19 @@ impl Launch {
                 let signal = self.assembly.signal_settings();
                 let read_back = ReadBack { look_back: signal.look_back(), alerts_topic: topics.alerts.clone() };
                 let core = self.assembly.signal_core(self.counts, interval, self.until_end);
-                let link = self.link(stage, vec![topics.mentions], Some(read_back))?;
+                let traces = Traces::Records(vec![topics.index, topics.alerts]);
+                let link = self.link(stage, vec![topics.mentions], Some(read_back), traces)?;
                 self.shell(stage, core, link, signals)?
                     .run(|jobs, _| Ok(vec![named("signal-work", move || for () in jobs {})?]))
             }
             StageName::Archive => {
                 let mut write = self.assembly.archive_worker()?;
                 let core = self.assembly.archive_core(self.counts, settings.archive.segment_age, self.until_end);
-                let link = self.link(stage, vec![topics.scored, topics.labels], None)?;
+                let store = Store::open(&settings.archive).map_err(AssembleError::from)?;
+                let made_before =
+                    move |at: &Partition, low| store.segment_before(at, low).map_err(|error| error.to_string());
+                let traces = Traces::Elsewhere(Box::new(made_before));
+                let link = self.link(stage, vec![topics.scored, topics.labels], None, traces)?;
                 self.shell(stage, core, link, signals)?.run(move |jobs, done| {
                     Ok(vec![named("archive-write", move || {
                         for segment in jobs {
@@ -105,7 +111,13 @@ impl Launch {
     }
 
     /// Joins the stage's group.
-    fn link(&self, stage: StageName, topics: Vec<Arc<str>>, read_back: Option<ReadBack>) -> Result<Link, RunError> {
+    fn link(
+        &self,
+        stage: StageName,
+        topics: Vec<Arc<str>>,
+        read_back: Option<ReadBack>,
+        traces: Traces,
+    ) -> Result<Link, RunError> {
         let (sender, feed) = bounded(FEED_QUEUE);
         let name = &self.assembly.settings.name;
         let config = SourceConfig {
@@ -113,6 +125,11 @@ impl Launch {
             group: format!("{name}.{}", stage.as_str()),
             topics,
             read_back,
+            // At least once outputs come before their positions: who was killed between began with none.
+            traces: match (self.assembly.settings.kafka.delivery, traces) {
+                (Delivery::AtLeastOnce, Traces::Records(_)) => Traces::None,
+                (_, traces) => traces,
+            },
             tail: self.assembly.settings.dead_letters.window_records,
             until_end: self.until_end && stage == StageName::Score,
             client_id: format!("{name}.{}.{}", stage.as_str(), self.instance),

@@ -29,7 +29,7 @@ fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
     running.wait_ready();
     follower.wait_more(50);
     let (threads, memory) = (running.threads(), running.memory());
-    let mut most = threads;
+    let (mut most, mut peak) = (threads, memory);
     for _ in 0..count {
         follower.wait_more(50);
         let began = Instant::now();
@@ -44,6 +44,9 @@ fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
         figures.span("hangs: red", began.elapsed());
         wait_for("the end of its sleep", || {
             most = most.max(running.threads());
+            peak = peak.max(running.memory());
+            let said = running.ask("/readyz");
+            assert!(said.as_ref().is_none_or(|(status, _)| *status == 503), "{said:?} while the broker hangs");
             (began.elapsed() >= HANG).then_some(())
         });
         broker.signal("-CONT");
@@ -54,11 +57,15 @@ fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
     // What it needed while it caught up goes back as well: what it holds at least within a while is what stays.
     let grown = (0..CALM).map(|_| {
         std::thread::sleep(Duration::from_secs(1));
-        running.memory() - memory
+        let now = running.memory();
+        peak = peak.max(now);
+        now - memory
     });
     let grown = grown.fold(f64::INFINITY, f64::min);
-    figures.note(format!("threads {threads}, at most {most}; memory +{:.0} MB", grown / 1e6));
+    let (shown, most_held) = (grown / 1e6, (peak - memory) / 1e6);
+    figures.note(format!("threads {threads}, at most {most}; memory +{shown:.0} MB, +{most_held:.0} MB at most"));
     assert!(grown < GROWTH_MAX, "{grown} bytes more");
+    assert!(peak < trial.memory_bytes_max(), "{peak} bytes, more than `check` says");
     let sent = load.stop();
     running.stop();
     figures.settle(&trial, sent);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -152,6 +153,48 @@ fn a_position_that_retention_removed_stops_the_process_which_names_what_is_lost(
         assert!(running.said().contains(&committed.to_string()), "{}", running.said());
     }
     assert_eq!(trial.committed("score", &topic)[0], committed, "nothing was skipped");
+    // As the page of guarantees says: that partition alone, to the first record that is left.
+    trial.put_back("score", &topic, &[(0, first)]);
+    finish(&trial);
+    let outcome = trial.sums();
+    assert!(outcome.lost.is_empty() && outcome.twice.is_empty(), "lost:\n{}\ntwice:\n{}", outcome.lost, outcome.twice);
+    assert!(trial.committed("score", &topic)[0] > first);
+}
+
+#[test]
+fn a_stage_whose_positions_the_brokers_forgot_stops_at_its_start_and_makes_nothing_again() {
+    let trial = trial("forgotten");
+    trial.done(&["topics"]);
+    trial.pile_up(200);
+    trial.done(&["run", "--until-end"]);
+    // What the archive has is found under its name, from the first record on.
+    trial.forget("archive");
+    finish(&trial);
+    let made_again = |trial: &Trial| trial.sums_with_archive(&trial.path("archive")).assert_exact();
+    made_again(&trial);
+    for (stage, inputs) in [
+        ("score", vec![trial.input("news"), trial.input("social")]),
+        ("signal", vec![trial.own("mentions")]),
+        ("archive", vec![trial.own("scored"), trial.own("labels")]),
+    ] {
+        if stage == "archive" {
+            made_again(&trial);
+            trial.expire(&inputs[0], 5);
+        }
+        let committed: Vec<Vec<i64>> = inputs.iter().map(|topic| trial.committed(stage, topic)).collect();
+        trial.forget(stage);
+        for _ in 0..2 {
+            stops(&mut trial.run_as("only"), 69, &trial.own(stage), "offsets.retention.minutes");
+        }
+        for (topic, committed) in inputs.iter().zip(&committed) {
+            assert_eq!(trial.committed(stage, topic), vec![0; committed.len()], "nothing was begun");
+            let places: Vec<(i32, i64)> = (0..).zip(committed.iter().copied()).collect();
+            trial.put_back(stage, topic, &places);
+        }
+        finish(&trial);
+    }
+    let twice = trial.sums_with_archive(&trial.path("archive")).twice;
+    assert!(twice.is_empty(), "twice:\n{twice}");
 }
 
 /// It ends with a code, and says why.
@@ -189,6 +232,27 @@ impl Trial {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, 0, Offset::Offset(before)).unwrap();
         block_on(admin.delete_records(&list, &options)).unwrap();
+    }
+
+    /// As if the group of a stage had been empty for too long.
+    fn forget(&self, stage: &str) {
+        let (admin, options) = (self.admin(), AdminOptions::new());
+        // Whoever ended badly is a member until its session is over.
+        wait_for("the group is empty and deleted", || {
+            block_on(admin.delete_groups(&[&self.own(stage)], &options)).unwrap().remove(0).ok()
+        });
+    }
+
+    /// Sets positions of the group of a stage, as `kafka-consumer-groups.sh --reset-offsets` does.
+    fn put_back(&self, stage: &str, topic: &str, places: &[(i32, i64)]) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.servers).set("group.id", self.own(stage));
+        let group: BaseConsumer = config.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in places {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).unwrap();
+        }
+        group.commit(&list, CommitMode::Sync).unwrap();
     }
 
     fn delete(&self, topic: &str) {

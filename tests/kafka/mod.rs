@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bellwether::kafka::{
-    KafkaSettings, PlainProducer, ReadBack, Source, SourceConfig, SourceHandle, TopicPlan, Upkeep, ensure_topics,
+    KafkaSettings, PlainProducer, ReadBack, Source, SourceConfig, SourceHandle, TopicPlan, Traces, Upkeep,
+    ensure_topics,
 };
 use bellwether::stream::{Assignment, Command, Feed, Headers, Lease, Output, Partition, Position, Record, Row};
 use bellwether::time::{Clock, SystemClock};
@@ -100,6 +101,7 @@ impl Corner {
             group: self.group(),
             topics: topics.iter().map(|topic| (*topic).clone()).collect(),
             read_back: None,
+            traces: Traces::None,
             tail: 0,
             until_end: false,
             client_id: self.prefix.clone(),

@@ -148,6 +148,15 @@ def unlabelled(directory: Path, share: float, never: frozenset[str] = frozenset(
     return list(found.values())
 
 
+def write_rows(path: Path, examples: Iterable[Example], tasks: Sequence[Task] = TASKS) -> None:
+    """Texts with their labels, in the form that `bellwether evaluate` reads."""
+    labels = {task.name: task.labels for task in tasks}
+    lines = [
+        json.dumps({"text": one.text, one.task: labels[one.task][one.label]}, ensure_ascii=False) for one in examples
+    ]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def _names(row: dict) -> tuple[str, ...]:
     names = {target["target"] for target in row.get("targets") or () if target["target"] in row["text"]}
     # The longest first, so that no name is cut by one that it contains.

@@ -321,6 +321,8 @@ def _write(options: argparse.Namespace, log: Log) -> None:
     if calibration:
         told = manifest.read(options.calibration)
         training["calibration_of"] = f"{told['name']} {told['version']}"
+    if split.validation:
+        data.write_rows(options.run_dir / "validation.jsonl", split.validation)
     texts = [example.text for example in split.train]
     home = options.out / options.name
     written = manifest.finish(

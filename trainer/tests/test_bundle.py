@@ -117,6 +117,13 @@ def test_the_command_trains_the_real_encoder(
     assert main(["finish", *run, "--version", "2"]) == 0
     first, second = (manifest.read(home / version) for version in ("1", "2"))
     assert first["variants"] == second["variants"]
+    told = [json.loads(line) for line in (tmp_path / "run" / "validation.jsonl").read_text().splitlines()]
+    held_out = data.load(sets, 0.3).validation
+    assert [row["text"] for row in told] == [example.text for example in held_out]
+    labels = {task.name: task.labels for task in TASKS}
+    assert [labels[one.task].index(row[one.task]) for row, one in zip(told, held_out, strict=True)] == [
+        example.label for example in held_out
+    ]
     # Who answers is named by people and by the gate: only where nobody did is the first version named.
     assert (home / "champion").read_text() == "1\n"
     assert f"bellwether model promote 2 --model {home} --force --reason TEXT" in capfd.readouterr().out
