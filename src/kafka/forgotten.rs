@@ -45,30 +45,42 @@ impl Traces {
         group: &str,
         inputs: &[Partition],
     ) -> Result<(), KafkaError> {
-        let found = match self {
-            Self::None => None,
-            Self::Records(topics) => {
-                let is_new = || -> Result<bool, KafkaError> {
-                    Ok(scout.committed(inputs, deadline)?.iter().all(Option::is_none))
-                };
-                let trace = if is_new()? { first(topics, scout, deadline)? } else { None };
-                // Asked once more behind the trace: another process may just have begun.
-                if trace.is_some() && is_new()? { trace } else { None }
-            }
-            Self::Elsewhere(made_before) => {
-                let committed = scout.committed(inputs, deadline)?;
-                let unplaced = inputs.iter().zip(committed).filter(|(_, committed)| committed.is_none());
-                let mut found = None;
-                for (at, _) in unplaced {
-                    let low = scout.bounds(at, deadline)?.low;
-                    let asked = if low > 0 { made_before(at, low) } else { Ok(None) };
-                    found = found.or(asked.map_err(|why| KafkaError::refused("looking for earlier work", why))?);
-                }
-                found
-            }
+        if matches!(self, Self::None) {
+            return Ok(());
+        }
+        // What is committed so far: a transaction that a dead process left open ends when our own producer begins, later.
+        let committed = scout.committed_so_far(inputs, deadline)?;
+        let unplaced: Vec<&Partition> =
+            inputs.iter().zip(&committed).filter(|(_, committed)| committed.is_none()).map(|(at, _)| at).collect();
+        let trace = match self {
+            Self::Records(topics) if unplaced.len() == inputs.len() => first(topics, scout, deadline)?,
+            Self::Elsewhere(made_before) => made_of(&unplaced, made_before, scout, deadline)?,
+            Self::None | Self::Records(_) => None,
         };
-        found.map_or(Ok(()), |trace| Err(KafkaError::Forgotten { group: group.to_owned(), trace }))
+        let Some(trace) = trace else { return Ok(()) };
+        // Another process may just have committed for the first time: then its positions are there once that is decided.
+        if scout.committed(inputs, deadline)? != committed {
+            return Ok(());
+        }
+        Err(KafkaError::Forgotten { group: group.to_owned(), trace })
     }
+}
+
+/// What was made of what stands before the first record of one of these partitions.
+fn made_of(
+    unplaced: &[&Partition],
+    made_before: &MadeBefore,
+    scout: &Scout,
+    deadline: &Deadline,
+) -> Result<Option<String>, KafkaError> {
+    for at in unplaced {
+        let low = scout.bounds(at, deadline)?.low;
+        let made = if low > 0 { made_before(at, low) } else { Ok(None) };
+        if let Some(made) = made.map_err(|why| KafkaError::refused("looking for earlier work", why))? {
+            return Ok(Some(made));
+        }
+    }
+    Ok(None)
 }
 
 /// The first of these topics that has, or had, a committed record.
