@@ -21,6 +21,8 @@ version="${OUT:-models}/${NAME:-finance-en}/${VERSION:-1}"
 [ ! -e "$version" ] || die "$version is there already" "name another version: make model DATA=DIR VERSION=NUMBER"
 
 python=$(scripts/python-env.sh)
+ORT_DYLIB_PATH=$(scripts/onnxruntime.sh)
+export ORT_DYLIB_PATH
 bellwether=${BELLWETHER:-$(scripts/release.sh)}
 
 run="runs/${NAME:-finance-en}-${VERSION:-1}"

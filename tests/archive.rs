@@ -12,7 +12,7 @@ use bellwether::event::{
     Abstention, Action, Answer, AnswerRecord, Challenge, Label, ModelId, Origin, Sample, ScoredPost, Subject,
     SubjectLink, TopicRecord,
 };
-use bellwether::stream::{Position, Span};
+use bellwether::stream::{Partition, Position, Span};
 use bellwether::time::Timestamp;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
@@ -147,6 +147,22 @@ fn of_many_writers_of_one_name_one_writes() {
     assert_eq!(written.len(), 1);
     assert!(outcomes.iter().all(|published| published.until == written[0].until));
     assert_eq!(files(folder.path()).len(), 1);
+}
+
+#[test]
+fn whoever_begins_where_no_segment_of_a_partition_begins_hears_of_one_that_begins_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let SegmentName { topic, partition, .. } = name(3, 5);
+    let at = Partition::new(&topic, partition);
+    assert_eq!(store.segment_elsewhere(&at, 4).unwrap(), None, "there is none");
+    store.publish_samples(&name(3, 5), &[]).unwrap();
+    store.publish_samples(&name(5, 9), &[]).unwrap();
+    for (begin, is_found) in [(0, true), (3, false), (4, true), (5, false), (9, true)] {
+        assert_eq!(store.segment_elsewhere(&at, begin).unwrap().is_some(), is_found, "{begin}");
+    }
+    let another = Partition::new(&topic, partition + 1);
+    assert_eq!(store.segment_elsewhere(&another, 4).unwrap(), None, "that is another partition's");
 }
 
 #[test]

@@ -77,26 +77,30 @@ impl Store {
         self.publish(name, LABELS, || columns::labels(rows))
     }
 
-    /// A segment of a partition that begins before an offset.
+    /// A segment of a partition of which none begins at this offset; nothing where one does, or there is none.
     ///
     /// # Errors
     /// When the archive cannot be listed.
-    pub fn segment_before(&self, partition: &Partition, offset: i64) -> Result<Option<String>, ArchiveError> {
+    pub fn segment_elsewhere(&self, partition: &Partition, offset: i64) -> Result<Option<String>, ArchiveError> {
         let stem = format!("{}+{}+", partition.topic, partition.number);
         let begins = |path: &Path| path.filename()?.strip_prefix(&stem)?.strip_suffix(".parquet")?.parse::<i64>().ok();
         let list = |folder: &Path| {
             let listed = self.runtime.block_on(self.files.list_with_delimiter(Some(folder)));
             listed.map_err(|source| ArchiveError::of_store(folder, source))
         };
+        let mut elsewhere = None;
         for dataset in [SAMPLES, LABELS] {
             for day in list(&Path::from(dataset))?.common_prefixes {
-                let files = list(&day)?.objects.into_iter().map(|file| file.location);
-                if let Some(found) = files.into_iter().find(|path| begins(path).is_some_and(|begin| begin < offset)) {
-                    return Ok(Some(found.to_string()));
+                for file in list(&day)?.objects {
+                    match begins(&file.location) {
+                        Some(begin) if begin == offset => return Ok(None),
+                        Some(_) => elsewhere = Some(file.location.to_string()),
+                        None => {}
+                    }
                 }
             }
         }
-        Ok(None)
+        Ok(elsewhere)
     }
 
     /// Tries whether the archive can be written and refuses a name that is taken.

@@ -9,8 +9,9 @@ use crate::kafka::deadline::Deadline;
 use crate::kafka::scout::Scout;
 use crate::stream::{Partition, Position, Span};
 
-/// Says what a group has made of what stands before an offset of a partition; nothing where it made nothing of it.
-pub type MadeBefore = dyn Fn(&Partition, i64) -> Result<Option<String>, String>;
+/// Says what a group has made of a partition that it would not find again if it began at this offset; nothing where it
+/// would find all of it.
+pub type MadeElsewhere = dyn Fn(&Partition, i64) -> Result<Option<String>, String>;
 
 /// What a group that has worked before leaves beside its positions.
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub enum Traces {
     /// Records of these topics, each committed together with a position.
     Records(Vec<Arc<str>>),
     /// Something else.
-    Elsewhere(Box<MadeBefore>),
+    Elsewhere(Box<MadeElsewhere>),
 }
 
 impl fmt::Debug for Traces {
@@ -53,8 +54,11 @@ impl Traces {
         let unplaced: Vec<&Partition> =
             inputs.iter().zip(&committed).filter(|(_, committed)| committed.is_none()).map(|(at, _)| at).collect();
         let trace = match self {
-            Self::Records(topics) if unplaced.len() == inputs.len() => first(topics, scout, deadline)?,
-            Self::Elsewhere(made_before) => made_of(&unplaced, made_before, scout, deadline)?,
+            // A group that the brokers know has its positions on inputs that were replaced since.
+            Self::Records(topics) if unplaced.len() == inputs.len() && !scout.knows(group, deadline)? => {
+                first(topics, scout, deadline)?
+            }
+            Self::Elsewhere(made_elsewhere) => made_of(&unplaced, made_elsewhere, scout, deadline)?,
             Self::None | Self::Records(_) => None,
         };
         let Some(trace) = trace else { return Ok(()) };
@@ -66,17 +70,18 @@ impl Traces {
     }
 }
 
-/// What was made of what stands before the first record of one of these partitions.
+/// What was made of one of these partitions that whoever begins with its first record would make again.
 fn made_of(
     unplaced: &[&Partition],
-    made_before: &MadeBefore,
+    made_elsewhere: &MadeElsewhere,
     scout: &Scout,
     deadline: &Deadline,
 ) -> Result<Option<String>, KafkaError> {
     for at in unplaced {
         let low = scout.bounds(at, deadline)?.low;
-        let made = if low > 0 { made_before(at, low) } else { Ok(None) };
-        if let Some(made) = made.map_err(|why| KafkaError::refused("looking for earlier work", why))? {
+        if let Some(made) =
+            made_elsewhere(at, low).map_err(|why| KafkaError::refused("looking for earlier work", why))?
+        {
             return Ok(Some(made));
         }
     }

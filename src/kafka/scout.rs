@@ -130,6 +130,13 @@ impl Scout {
         asked.is_ok()
     }
 
+    /// Whether the brokers know a group: somebody is in it, or it has a position on whatever topic.
+    pub(super) fn knows(&self, group: &str, deadline: &Deadline) -> Result<bool, KafkaError> {
+        let known = |clients: &Clients, limit| clients.open.fetch_group_list(Some(group), limit);
+        let known = self.ask("the group", deadline, known)?;
+        Ok(known.groups().iter().any(|it| it.name() == group && it.state() != "Dead"))
+    }
+
     /// What the group committed of each; waits for transactions with its offsets that are still open.
     pub(super) fn committed(
         &self,

@@ -94,7 +94,7 @@ impl Source {
         }
         let inputs = counts.iter().flat_map(|(topic, count)| (0..*count).map(|number| Partition::new(topic, number)));
         let inputs: Vec<Partition> = inputs.collect();
-        let asking = (&seat.placement.scout, &Deadline::after(&clock, patience));
+        let asking = (&seat.placement.scout, &Deadline::after(&clock, settings.start_timeout));
         traces.refuse_forgotten(asking, &group, &inputs)?;
         seat.subscribe(&consumer)?;
         let consumer = Arc::new(consumer);

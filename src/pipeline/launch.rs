@@ -89,9 +89,9 @@ impl Launch {
                 let mut write = self.assembly.archive_worker()?;
                 let core = self.assembly.archive_core(self.counts, settings.archive.segment_age, self.until_end);
                 let store = Store::open(&settings.archive).map_err(AssembleError::from)?;
-                let made_before =
-                    move |at: &Partition, low| store.segment_before(at, low).map_err(|error| error.to_string());
-                let traces = Traces::Elsewhere(Box::new(made_before));
+                let made_elsewhere =
+                    move |at: &Partition, low| store.segment_elsewhere(at, low).map_err(|error| error.to_string());
+                let traces = Traces::Elsewhere(Box::new(made_elsewhere));
                 let link = self.link(stage, vec![topics.scored, topics.labels], None, traces)?;
                 self.shell(stage, core, link, signals)?.run(move |jobs, done| {
                     Ok(vec![named("archive-write", move || {

@@ -37,20 +37,23 @@ fn a_broker_that_is_killed_or_hangs_turns_readiness_red_and_nobody_exits() {
         red(&mut running);
         figures.span("killed: red", began.elapsed());
         broker.run("start");
-        recovered(&mut running, &follower, "killed: new output after it is back", &mut figures);
+        peak = peak.max(recovered(&mut running, &follower, "killed: new output after it is back", &mut figures));
         let began = Instant::now();
         broker.signal("-STOP");
         red(&mut running);
         figures.span("hangs: red", began.elapsed());
+        let mut refusals = 0;
         wait_for("the end of its sleep", || {
             most = most.max(running.threads());
             peak = peak.max(running.memory());
             let said = running.ask("/readyz");
             assert!(said.as_ref().is_none_or(|(status, _)| *status == 503), "{said:?} while the broker hangs");
+            refusals += usize::from(said.is_some());
             (began.elapsed() >= HANG).then_some(())
         });
+        assert!(refusals > 0, "nobody says whether it is ready");
         broker.signal("-CONT");
-        recovered(&mut running, &follower, "hung: new output after it goes on", &mut figures);
+        peak = peak.max(recovered(&mut running, &follower, "hung: new output after it goes on", &mut figures));
     }
     // Clients that were given up end when a broker answers them.
     wait_for("clients that were given up are gone", || (running.threads() <= threads + CALLS).then_some(()));
@@ -78,14 +81,17 @@ fn red(running: &mut Running) {
     });
 }
 
-fn recovered(running: &mut Running, follower: &Follower, what: &'static str, figures: &mut Figures) {
-    let back = Moment::now();
+/// Waits until everything goes on; the memory that it held meanwhile.
+fn recovered(running: &mut Running, follower: &Follower, what: &'static str, figures: &mut Figures) -> f64 {
+    let (back, mut peak) = (Moment::now(), 0.0_f64);
     wait_for("new scored posts", || {
         running.assert_runs();
+        peak = peak.max(running.memory());
         follower.has_recovered(back).then_some(())
     });
     figures.span(what, follower.recovery(back));
     running.wait_ready();
+    peak.max(running.memory())
 }
 
 #[test]

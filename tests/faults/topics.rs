@@ -184,7 +184,8 @@ fn a_stage_whose_positions_the_brokers_forgot_stops_at_its_start_and_makes_nothi
         let committed: Vec<Vec<i64>> = inputs.iter().map(|topic| trial.committed(stage, topic)).collect();
         trial.forget(stage);
         for _ in 0..2 {
-            stops(&mut trial.run_as("only"), 69, &trial.own(stage), "offsets.retention.minutes");
+            let name = format!("the group {} has no", trial.own(stage));
+            stops(&mut trial.run_as("only"), 69, &name, "offsets.retention.minutes");
         }
         for (topic, committed) in inputs.iter().zip(&committed) {
             assert_eq!(trial.committed(stage, topic), vec![0; committed.len()], "nothing was begun");

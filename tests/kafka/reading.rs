@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use bellwether::kafka::{KafkaError, Producer, Tail};
 use bellwether::stream::{Intake, Ledger, Transaction};
+use rdkafka::consumer::CommitMode;
 
 #[test]
 fn a_partition_begins_at_the_oldest_record_and_then_where_it_was_committed() {
@@ -53,6 +54,29 @@ fn transaction_markers_lie_inside_spans_and_spans_touch() {
     ledger.add(intake.take(&lease, records).unwrap().live).unwrap();
     assert_eq!(ledger.close_part(lease.partition()).unwrap().span().to_string(), "[6..8)");
     reader.stop();
+}
+
+#[test]
+fn a_group_that_nobody_knows_is_refused_where_it_has_written_and_not_where_its_inputs_are_new() {
+    let corner = Corner::new("traces");
+    let [old, new, output, aborted] =
+        ["old", "new", "out", "aborted"].map(|name| corner.topic(name, 1, Upkeep::Retained));
+    corner.transaction(&output, 0, &["a"]);
+    corner.open_transaction(&aborted, 0, &["b"]).abort_transaction(SOON).unwrap();
+    let config = |traces| SourceConfig { traces, ..corner.config(&[&new]) };
+    let written = |topic: &Arc<str>| config(Traces::Records(vec![topic.clone()]));
+    let refused = Source::start(written(&output), |_| true).unwrap_err().to_string();
+    assert!(
+        refused.contains(&format!("the group {} has no", corner.group())) && refused.contains(&*output),
+        "{refused}"
+    );
+    // The first transaction of a process that died.
+    Reader::start(SourceConfig { group: corner.prefix.clone(), ..written(&aborted) }).stop();
+    // The group is there: only its input is another one now.
+    let mut position = TopicPartitionList::new();
+    position.add_partition_offset(&old, 0, Offset::Offset(0)).unwrap();
+    corner.client_of(&corner.group()).commit(&position, CommitMode::Sync).unwrap();
+    Reader::start(written(&output)).stop();
 }
 
 #[test]
