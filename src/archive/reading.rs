@@ -10,6 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::archive::store::folder_of;
 use crate::archive::{ArchiveError, ArchiveSettings};
 use crate::event::Label;
+use crate::stream::Partition;
 use crate::time::Timestamp;
 
 /// Rows in memory at a time.
@@ -144,6 +145,25 @@ impl Shelf {
         }
         Ok(files.len())
     }
+}
+
+/// A segment of a partition of which none begins at this offset; nothing where one does, or there is none.
+///
+/// # Errors
+/// When the archive cannot be listed.
+pub fn segment_elsewhere(
+    settings: &ArchiveSettings,
+    partition: &Partition,
+    offset: i64,
+) -> Result<Option<PathBuf>, ArchiveError> {
+    let root = folder_of(&settings.url)?;
+    let stem = format!("{}+{}+", partition.topic, partition.number);
+    let begin = |path: &PathBuf| path.file_stem()?.to_str()?.strip_prefix(&stem)?.parse::<i64>().ok();
+    let (mut samples, labels) = (files(&root.join("samples"))?, files(&root.join("labels"))?);
+    samples.extend(labels);
+    samples.retain(|path| begin(path).is_some());
+    let is_there = samples.iter().any(|path| begin(path) == Some(offset));
+    Ok(samples.pop().filter(|_| !is_there))
 }
 
 fn unread(path: &Path, source: std::io::Error) -> ArchiveError {

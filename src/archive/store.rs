@@ -18,11 +18,8 @@ use tokio::runtime::Runtime;
 
 use crate::archive::{ArchiveError, ArchiveSettings, Published, SegmentName, columns};
 use crate::event::{Label, Sample};
-use crate::stream::Partition;
 
 const ASIDE: &str = "_tmp";
-const SAMPLES: &str = "samples";
-const LABELS: &str = "labels";
 /// What a crash left in `_tmp` is removed when it is older than this: no segment takes so long to write.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -66,7 +63,7 @@ impl Store {
     /// # Errors
     /// When the segment could not be written. Nothing is published then, and it can be tried again.
     pub fn publish_samples(&self, name: &SegmentName, rows: &[&Sample]) -> Result<Published, ArchiveError> {
-        self.publish(name, SAMPLES, || columns::samples(rows))
+        self.publish(name, "samples", || columns::samples(rows))
     }
 
     /// Publishes a span of labels.
@@ -74,33 +71,7 @@ impl Store {
     /// # Errors
     /// When the segment could not be written. Nothing is published then, and it can be tried again.
     pub fn publish_labels(&self, name: &SegmentName, rows: &[&Label]) -> Result<Published, ArchiveError> {
-        self.publish(name, LABELS, || columns::labels(rows))
-    }
-
-    /// A segment of a partition of which none begins at this offset; nothing where one does, or there is none.
-    ///
-    /// # Errors
-    /// When the archive cannot be listed.
-    pub fn segment_elsewhere(&self, partition: &Partition, offset: i64) -> Result<Option<String>, ArchiveError> {
-        let stem = format!("{}+{}+", partition.topic, partition.number);
-        let begins = |path: &Path| path.filename()?.strip_prefix(&stem)?.strip_suffix(".parquet")?.parse::<i64>().ok();
-        let list = |folder: &Path| {
-            let listed = self.runtime.block_on(self.files.list_with_delimiter(Some(folder)));
-            listed.map_err(|source| ArchiveError::of_store(folder, source))
-        };
-        let mut elsewhere = None;
-        for dataset in [SAMPLES, LABELS] {
-            for day in list(&Path::from(dataset))?.common_prefixes {
-                for file in list(&day)?.objects {
-                    match begins(&file.location) {
-                        Some(begin) if begin == offset => return Ok(None),
-                        Some(_) => elsewhere = Some(file.location.to_string()),
-                        None => {}
-                    }
-                }
-            }
-        }
-        Ok(elsewhere)
+        self.publish(name, "labels", || columns::labels(rows))
     }
 
     /// Tries whether the archive can be written and refuses a name that is taken.

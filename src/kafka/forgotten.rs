@@ -11,13 +11,11 @@ use crate::stream::{Partition, Position, Span};
 
 /// Says what a group has made of a partition that it would not find again if it began at this offset; nothing where it
 /// would find all of it.
-pub type MadeElsewhere = dyn Fn(&Partition, i64) -> Result<Option<String>, String>;
+pub(super) type MadeElsewhere = dyn Fn(&Partition, i64) -> Result<Option<String>, String>;
 
 /// What a group that has worked before leaves beside its positions.
-#[derive(Default)]
 pub enum Traces {
     /// Nothing that would tell: what is made again is made again.
-    #[default]
     None,
     /// Records of these topics, each committed together with a position.
     Records(Vec<Arc<str>>),

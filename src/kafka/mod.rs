@@ -37,7 +37,7 @@ mod wire;
 pub use census::Census;
 pub use client::{event_bytes_max, producer_bytes_max, property_objection, scout_bytes_max, source_bytes_max};
 pub use error::KafkaError;
-pub use forgotten::{MadeElsewhere, Traces};
+pub use forgotten::Traces;
 pub use handle::SourceHandle;
 pub use markers::Reach;
 pub use membership::{Lag, Membership, Rebalances};

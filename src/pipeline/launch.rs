@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, never};
 
-use crate::archive::Store;
+use crate::archive::segment_elsewhere;
 use crate::kafka::{KafkaTransaction, Producer, Reach, ReadBack, Source, SourceConfig, SourceHandle, Traces};
-use crate::pipeline::assemble::{AssembleError, Assembly, Counts};
+use crate::pipeline::assemble::{Assembly, Counts};
 use crate::pipeline::score::Prepared;
 use crate::pipeline::shell::{FEED_QUEUE, Shell, SourceControl, named};
 use crate::pipeline::stage::{Stage, Stop};
@@ -88,9 +88,11 @@ impl Launch {
             StageName::Archive => {
                 let mut write = self.assembly.archive_worker()?;
                 let core = self.assembly.archive_core(self.counts, settings.archive.segment_age, self.until_end);
-                let store = Store::open(&settings.archive).map_err(AssembleError::from)?;
-                let made_elsewhere =
-                    move |at: &Partition, low| store.segment_elsewhere(at, low).map_err(|error| error.to_string());
+                let archive = settings.archive.clone();
+                let made_elsewhere = move |at: &Partition, low| {
+                    let found = segment_elsewhere(&archive, at, low).map_err(|error| error.to_string())?;
+                    Ok(found.map(|path| path.display().to_string()))
+                };
                 let traces = Traces::Elsewhere(Box::new(made_elsewhere));
                 let link = self.link(stage, vec![topics.scored, topics.labels], None, traces)?;
                 self.shell(stage, core, link, signals)?.run(move |jobs, done| {
