@@ -162,7 +162,7 @@ fn a_fenced_member_commits_nothing_and_names_what_to_reset() {
     for delivery in BOTH {
         let mut world = world();
         let mut epoch = world.ledger.close().unwrap();
-        world.log.next_generation(&world.group);
+        world.port.put_out();
         let fenced = vec![Partition::new(&topic("posts"), 0)];
         assert_eq!(world.commit(&mut epoch, delivery), Outcome::Fenced(fenced));
         assert_eq!(world.committed(), 0);
@@ -170,6 +170,53 @@ fn a_fenced_member_commits_nothing_and_names_what_to_reset() {
             assert!(world.scored().is_empty());
         }
     }
+}
+
+#[test]
+fn a_member_that_is_behind_its_group_may_ask_again_once_it_has_joined() {
+    let mut world = world();
+    let positions = [(Partition::new(&topic("posts"), 0), Position::at(3))];
+    world.log.next_generation(&world.group);
+    let behind = || "illegal generation".to_owned();
+    assert_eq!(world.port.commit_offsets(&positions), Err(Fault::Retriable(behind())));
+    let attempt = |port: &mut Transactions| {
+        port.begin().unwrap();
+        port.read_metadata().unwrap();
+        port.send_offsets(&positions)
+    };
+    assert_eq!(attempt(&mut world.port), Err(Fault::Abortable(behind())));
+    assert!(world.port.is_behind());
+    world.port.abort().unwrap();
+    world.port.rejoin();
+    assert!(!world.port.is_behind());
+    attempt(&mut world.port).unwrap();
+    world.port.commit().unwrap();
+    assert_eq!(world.committed(), 3);
+}
+
+#[test]
+fn a_member_that_stays_behind_gives_up_at_its_deadline_with_nothing_written() {
+    for delivery in BOTH {
+        let mut world = world();
+        let mut epoch = world.ledger.close().unwrap();
+        world.log.next_generation(&world.group);
+        let outcome = world.commit(&mut epoch, delivery);
+        assert!(matches!(&outcome, Outcome::Halt(why) if why.contains("illegal generation")), "{outcome:?}");
+        assert_eq!(world.committed(), 0);
+    }
+}
+
+#[test]
+fn what_a_member_read_before_it_was_put_out_is_fenced_though_it_joined_again() {
+    let mut world = world();
+    world.port.begin().unwrap();
+    world.port.read_metadata().unwrap();
+    world.port.put_out();
+    world.port.rejoin();
+    assert_eq!(world.port.commit_offsets(&[]), Err(Fault::FencedMember("unknown member".to_owned())));
+    world.port.join();
+    let sent = world.port.send_offsets(&[]);
+    assert_eq!(sent, Err(Fault::FencedMember("unknown member".to_owned())));
 }
 
 #[test]

@@ -88,15 +88,21 @@ impl Script {
 /// that sends in batches of its own.
 const UNSENT_MAX: usize = 3;
 
+/// Which of the members that a consumer has been, one after the other.
+type Member = u64;
+
 /// A producer with its group membership.
 pub struct Transactions {
     log: Log,
     group: Arc<str>,
     id: Arc<str>,
     epoch: u64,
+    member: Member,
     /// None once the group has put it out.
     generation: Option<u64>,
-    metadata: Option<u64>,
+    metadata: Option<(Member, Option<u64>)>,
+    /// Whether positions were refused because the group has gone on.
+    behind: bool,
     clock: Arc<dyn Clock>,
     script: Script,
     open: Option<Number>,
@@ -118,18 +124,42 @@ impl Transactions {
         let (id, generation) = (Arc::from(id), Some(log.generation(&group)));
         let epoch = log.init_producer(&id);
         let (metadata, open, left_out, undone, unsent) = (None, None, None, None, VecDeque::new());
-        let untold = None;
-        Self { log, group, id, epoch, generation, metadata, clock, script, open, left_out, undone, unsent, untold }
+        let (untold, member, behind) = (None, 0, false);
+        Self {
+            log,
+            group,
+            id,
+            epoch,
+            member,
+            generation,
+            metadata,
+            behind,
+            clock,
+            script,
+            open,
+            left_out,
+            undone,
+            unsent,
+            untold,
+        }
     }
 
     /// The group gives up a member that it hears nothing of: what that one commits is fenced until it joins anew.
     pub fn put_out(&mut self) {
         self.generation = None;
+        self.member += 1;
     }
 
-    /// The consumer joins the group's present generation, as a new member.
+    /// The consumer joins the group's present generation, as a new member if the group had put it out.
     pub fn join(&mut self) {
         self.generation = Some(self.log.generation(&self.group));
+        self.behind = false;
+    }
+
+    /// Whether positions of it were refused that will be taken once it has joined.
+    #[must_use]
+    pub const fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// The same after it was fenced, if the group still knows it.
@@ -184,8 +214,17 @@ impl Transactions {
         Ok(())
     }
 
-    fn fenced(&self, generation: Option<u64>) -> bool {
-        generation != Some(self.log.generation(&self.group))
+    /// What the group says to positions that come with this: who is out is fenced, who is behind may ask again once it
+    /// has joined, as on Kafka.
+    fn admit(&mut self, member: Member, generation: Option<u64>, behind: fn(String) -> Fault) -> Result<(), Fault> {
+        if member != self.member || self.generation.is_none() {
+            return Err(Fault::FencedMember("unknown member".to_owned()));
+        }
+        if generation != Some(self.log.generation(&self.group)) {
+            self.behind = true;
+            return Err(behind("illegal generation".to_owned()));
+        }
+        Ok(())
     }
 
     fn number(&self) -> Result<Number, Fault> {
@@ -242,17 +281,17 @@ impl Transaction for Transactions {
 
     fn read_metadata(&mut self) -> Result<(), Fault> {
         self.scripted(Call::ReadMetadata, |this| {
-            this.metadata = this.generation;
+            this.metadata = Some((this.member, this.generation));
             Ok(())
         })
     }
 
     fn send_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
         self.scripted(Call::SendOffsets, |this| {
-            let metadata = this.metadata.take();
-            if this.fenced(metadata) {
-                return Err(Fault::FencedMember("illegal generation".to_owned()));
-            }
+            let Some((member, generation)) = this.metadata.take() else {
+                return Err(Fault::Abortable("the group's metadata was not read".to_owned()));
+            };
+            this.admit(member, generation, Fault::Abortable)?;
             this.log.offsets_in(this.number()?, this.me(), &this.group, offsets).map_err(fault)
         })
     }
@@ -298,9 +337,7 @@ impl Transaction for Transactions {
 
     fn commit_offsets(&mut self, offsets: &[(Partition, Position)]) -> Result<(), Fault> {
         self.scripted(Call::CommitOffsets, |this| {
-            if this.fenced(this.generation) {
-                return Err(Fault::FencedMember("illegal generation".to_owned()));
-            }
+            this.admit(this.member, this.generation, Fault::Retriable)?;
             this.log.commit_offsets(&this.group, offsets);
             Ok(())
         })

@@ -24,13 +24,15 @@ pub(super) trait Actor {
     fn repeat(&mut self) -> Result<bool, String>;
     /// Whether the lease of those records is still on.
     fn repeats_live(&self) -> bool;
-    /// Lets the commit that is under way go on until it is about to make such a call; whether it is.
+    /// Lets the commit that is under way go on until it is about to make such a call; whether it is. One whose member
+    /// is behind its group stands before the next call.
     fn commit_until(&mut self, call: fn(&Ask) -> bool) -> bool;
     /// Does a half of the oldest job that waits for it, the second one where that is wanted.
     fn work(&mut self, second: bool) -> bool;
     /// Hands in a job that is done, in any order.
     fn hand_in(&mut self, number: usize) -> Result<bool, String>;
-    /// Lets the commit that is under way make up to `calls` calls, or ends it.
+    /// Lets the commit that is under way make up to `calls` calls, or ends it; one call where its member is behind its
+    /// group: on Kafka that one joins meanwhile.
     fn commit(&mut self, calls: usize) -> Result<bool, String>;
     /// Time passes.
     fn turn(&mut self) -> Result<(), String>;
@@ -158,6 +160,9 @@ impl<S: Stage> Actor for Member<S> {
             }
             let answer = ask.make(&mut self.port);
             commit.answer(answer);
+            if self.port.is_behind() {
+                return false;
+            }
         }
         false
     }
@@ -190,6 +195,9 @@ impl<S: Stage> Actor for Member<S> {
                 Ok(ask) => {
                     let answer = ask.make(&mut self.port);
                     commit.answer(answer);
+                    if self.port.is_behind() {
+                        return Ok(true);
+                    }
                 }
                 Err(outcome) => {
                     let outcome = outcome.clone();

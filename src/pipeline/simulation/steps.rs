@@ -72,7 +72,8 @@ impl World {
         }
         let (id, stage) = (*dice.pick(&awake), dice.below(3));
         let Some(resident) = self.residents.get_mut(&id) else { return };
-        if resident.must_join[stage] && dice.chance(0.3) {
+        let joins = if resident.process.actors[stage].port().is_behind() { 0.5 } else { 0.3 };
+        if resident.must_join[stage] && dice.chance(joins) {
             resident.must_join[stage] = false;
             resident.process.actors[stage].port().rejoin();
             self.note(|_| format!("process {id} joins the generation of {}", STAGES[stage]));
