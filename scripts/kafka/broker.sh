@@ -80,8 +80,8 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=$dir/data
-# A topic exists because somebody created it, with the partitions that they wanted.
-auto.create.topics.enable=false
+# Kafka's default, which makes a topic for whoever asks for one: none of our clients may.
+auto.create.topics.enable=true
 # One node: nothing can be replicated. Few internal partitions: a fast start.
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4

@@ -18,7 +18,7 @@ mod sick;
 mod store;
 
 pub use error::ArchiveError;
-pub use reading::{ArchivedPost, Odds, Shelf, segment_elsewhere};
+pub use reading::{ArchivedPost, Odds, Shelf, missing_folder, segment_elsewhere};
 pub use segment::{Published, SegmentName};
 pub use settings::ArchiveSettings;
 #[cfg(test)]

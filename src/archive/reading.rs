@@ -147,6 +147,14 @@ impl Shelf {
     }
 }
 
+/// The folder of scored posts, where an archive has none and none of labels either: nothing was published in it yet.
+#[must_use]
+pub fn missing_folder(settings: &ArchiveSettings) -> Option<PathBuf> {
+    let root = folder_of(&settings.url).ok()?;
+    let samples = root.join("samples");
+    (!samples.is_dir() && !root.join("labels").is_dir()).then_some(samples)
+}
+
 /// A segment of a partition of which none begins at this offset; nothing where one does, or there is none.
 ///
 /// # Errors

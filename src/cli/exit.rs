@@ -132,6 +132,7 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             | KafkaError::TimedOut { .. }
             | KafkaError::OutOfRange { .. }
             | KafkaError::Forgotten { .. }
+            | KafkaError::Missing { .. }
             | KafkaError::Refused { .. }
             | KafkaError::Overtaken { .. }
             | KafkaError::NoPartition(..) => Exit::Unavailable,

@@ -41,6 +41,8 @@ fn layered(settings: &KafkaSettings, ours: &[(&str, String)], guarantee: &[(&str
         config.set(name, value);
     }
     config.set("bootstrap.servers", &settings.bootstrap_servers);
+    // A producer would make a topic that it asks for, and so one that somebody has deleted.
+    config.set("allow.auto.create.topics", "false");
     for (name, value) in guarantee {
         config.set(*name, value);
     }
@@ -140,7 +142,6 @@ pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -
         ("max.poll.interval.ms", text(POLL_INTERVAL.as_millis())),
         ("message.max.bytes", text(fetch)),
         ("receive.message.max.bytes", text(fetch.saturating_mul(2).max(100_000_000))),
-        ("allow.auto.create.topics", text(false)),
         // By them a source knows that its client still finds its brokers.
         ("statistics.interval.ms", text(1_000)),
     ];
@@ -150,6 +151,9 @@ pub(super) fn consumer(settings: &KafkaSettings, group: &str, client_id: &str) -
 /// Clients of this process that were replaced and have not ended, at most (a scout's two are one). They may hang for long,
 /// and who makes no new one then hangs with them: as many as all stages make while they wait for a place on the log.
 const ENDING_MAX: usize = 400;
+
+/// How often is looked whether nobody uses such a client any more.
+const GONE_EVERY: Duration = Duration::from_millis(200);
 
 static ENDING: AtomicUsize = AtomicUsize::new(0);
 
@@ -169,10 +173,18 @@ pub(super) fn may_replace() -> bool {
 
 /// Ends what may hang: its end waits for what it still does.
 pub(super) fn end_aside(old: impl Send + 'static) {
+    end_shared(old, || true);
+}
+
+/// The same for what calls on threads of their own may still use: it counts until it `is_gone`.
+pub(super) fn end_shared(old: impl Send + 'static, is_gone: impl Fn() -> bool + Send + 'static) {
     ENDING.fetch_add(1, Ordering::SeqCst);
     let counted = Ending;
     let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || {
         drop(old);
+        while !is_gone() {
+            std::thread::park_timeout(GONE_EVERY);
+        }
         drop(counted);
     });
     drop(ending.inspect_err(|error| tracing::debug!(%error, "ending an old client")));
@@ -292,4 +304,27 @@ pub(super) fn reach<C: ConsumerContext>(
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_a_call_still_uses_counts_as_one_that_has_not_ended() {
+        let client = Arc::new(());
+        let (used, life) = (client.clone(), Arc::downgrade(&client));
+        end_shared(client, move || life.strong_count() == 0);
+        // Its thread has let go of it, and looks every now and then.
+        while Arc::strong_count(&used) > 1 {
+            std::thread::yield_now();
+        }
+        assert_eq!(ENDING.load(Ordering::SeqCst), 1);
+        drop(used);
+        while ENDING.load(Ordering::SeqCst) > 0 {
+            std::thread::yield_now();
+        }
+    }
 }

@@ -66,14 +66,15 @@ impl Desk {
         self.board.placed(&at, placed.committed, placed.end.offset());
         self.board.member.store(true, Ordering::SeqCst);
         let target = self.until_end.then_some(placed.end);
-        self.begin(placed, now);
+        self.begin(placed, true, now);
         if let Some(held) = self.held.get_mut(&at) {
             held.target = target;
         }
     }
 
-    /// Begins a partition, if it has not begun under this lease, with what is known of it.
-    pub(super) fn begin(&mut self, placed: Placed, now: Duration) {
+    /// Begins a partition, if it has not begun under this lease, with what is known of it; where its work begins may be
+    /// decided later.
+    pub(super) fn begin(&mut self, placed: Placed, is_decided: bool, now: Duration) {
         let Placed { lease, start, committed, restored, .. } = placed;
         match self.held.get_mut(lease.partition()) {
             Some(held) if held.lease == lease => flush_one(held, &mut self.outlet),
@@ -83,7 +84,7 @@ impl Desk {
                 self.held.insert(lease.partition().clone(), held);
             }
         }
-        self.outlet.push(Feed::Assigned(Assignment { lease, committed, restored }));
+        self.outlet.push(Feed::Assigned(Assignment { lease, committed, is_decided, restored }));
     }
 
     /// Takes a record that was read, and says how many bytes it has. One of a partition that is not held is nobody's.

@@ -84,6 +84,17 @@ pub enum KafkaError {
         /// What it made: a partition, or a file.
         trace: String,
     },
+    /// A group has positions, and what it made before it committed them is not there.
+    #[error(
+        "the group {group} has committed positions, but {place} does not exist: what it wrote is elsewhere, on another \
+         host or on a disk that is not mounted; bring it back, or make that folder to begin anew there"
+    )]
+    Missing {
+        /// The group.
+        group: String,
+        /// What should be there.
+        place: String,
+    },
     /// The broker or the client refused a call.
     #[error("{what}: {why}")]
     Refused {

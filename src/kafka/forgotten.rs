@@ -13,6 +13,9 @@ use crate::stream::{Partition, Position, Span};
 /// would find all of it.
 pub(super) type MadeElsewhere = dyn Fn(&Partition, i64) -> Result<Option<String>, String>;
 
+/// Names the place at which a group must have left something where it has a position; nothing where the place is there.
+pub(super) type Missing = dyn Fn() -> Option<String>;
+
 /// What a group that has worked before leaves beside its positions.
 pub enum Traces {
     /// Nothing that would tell: what is made again is made again.
@@ -20,7 +23,12 @@ pub enum Traces {
     /// Records of these topics, each committed together with a position.
     Records(Vec<Arc<str>>),
     /// Something else.
-    Elsewhere(Box<MadeElsewhere>),
+    Elsewhere {
+        /// What it made of a partition.
+        made: Box<MadeElsewhere>,
+        /// Where that should be.
+        missing: Box<Missing>,
+    },
 }
 
 impl fmt::Debug for Traces {
@@ -28,16 +36,16 @@ impl fmt::Debug for Traces {
         f.write_str(match self {
             Self::None => "None",
             Self::Records(_) => "Records",
-            Self::Elsewhere(_) => "Elsewhere",
+            Self::Elsewhere { .. } => "Elsewhere",
         })
     }
 }
 
 impl Traces {
-    /// Refuses a group without a position that left traces. `inputs` are all partitions that it reads.
+    /// Refuses a group without a position that left traces, and one with positions that left none. `inputs` are all partitions that it reads.
     ///
     /// # Errors
-    /// [`KafkaError::Forgotten`]; whatever asking gave.
+    /// [`KafkaError::Forgotten`], [`KafkaError::Missing`]; whatever asking gave.
     pub(super) fn refuse_forgotten(
         &self,
         (scout, deadline): (&Scout, &Deadline),
@@ -56,7 +64,13 @@ impl Traces {
             Self::Records(topics) if unplaced.len() == inputs.len() && !scout.knows(group, deadline)? => {
                 first(topics, scout, deadline)?
             }
-            Self::Elsewhere(made_elsewhere) => made_of(&unplaced, made_elsewhere, scout, deadline)?,
+            Self::Elsewhere { made, missing } => {
+                let is_placed = committed.iter().flatten().any(|position| *position > 0);
+                if let Some(place) = missing().filter(|_| is_placed) {
+                    return Err(KafkaError::Missing { group: group.to_owned(), place });
+                }
+                made_of(&unplaced, made, scout, deadline)?
+            }
             Self::None | Self::Records(_) => None,
         };
         let Some(trace) = trace else { return Ok(()) };

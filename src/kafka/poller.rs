@@ -346,7 +346,8 @@ impl Poller {
             Ok(consumer) => {
                 self.membership.pass_to(&consumer);
                 let old = std::mem::replace(&mut self.consumer, consumer);
-                client::end_aside(old);
+                let life = Arc::downgrade(&old);
+                client::end_shared(old, move || life.strong_count() == 0);
             }
             Err(error) => self.seat.desk().fail(error.to_string()),
         }

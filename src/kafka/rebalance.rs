@@ -71,7 +71,7 @@ impl Seat {
         self.placement.place(partitions, &mut |ahead| {
             let (mut desk, now) = (self.desk(), self.clock.monotonic());
             match ahead {
-                Ahead::Begun(placed) => desk.begin(placed, now),
+                Ahead::Begun(placed) => desk.begin(placed, false, now),
                 Ahead::Record(record) => drop(desk.gather(record, now)),
             }
             desk.outlet.pump(STAGE_PATIENCE) && !desk.outlet.is_closed()

@@ -65,7 +65,7 @@ impl Source {
     ///
     /// # Errors
     /// [`KafkaError::Unavailable`] when no broker answered within `start_timeout`, [`KafkaError::MissingTopics`],
-    /// [`KafkaError::Settings`], [`KafkaError::Forgotten`].
+    /// [`KafkaError::Settings`], [`KafkaError::Forgotten`], [`KafkaError::Missing`].
     pub fn start(
         config: SourceConfig,
         feed: impl FnMut(Feed) -> bool + Send + 'static,

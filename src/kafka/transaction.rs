@@ -192,7 +192,10 @@ impl KafkaTransaction {
             Some(Ok(())) => {
                 self.successor = None;
                 // Ending the old one waits for what it has not sent.
-                client::end_aside(self.sender.replace(successor));
+                if let Some(old) = self.sender.replace(successor) {
+                    let life = Arc::downgrade(old.context());
+                    client::end_shared(old, move || life.strong_count() == 0);
+                }
                 tracing::warn!("a transaction was given up: a new producer begins where the log says");
                 Ok(())
             }

@@ -204,7 +204,8 @@ impl Source {
             from = done.rev().take(self.tail).last().unwrap_or(committed);
         }
         let next = self.owned.get(partition).map_or(from, |ahead| ahead.next);
-        self.begin(&placing.lease, (next, None), Assignment { lease: placing.lease.clone(), committed, restored });
+        let assignment = Assignment { lease: placing.lease.clone(), committed, is_decided: true, restored };
+        self.begin((next, None), assignment);
         true
     }
 
@@ -216,7 +217,8 @@ impl Source {
         let from = self.replay_from(back, lease.partition(), committed);
         let restored =
             self.log.read(&Partition::new(&back.alerts, lease.partition().number), Position::at(0), usize::MAX);
-        self.begin(lease, (from, Some(committed)), Assignment { lease: lease.clone(), committed, restored });
+        let assignment = Assignment { lease: lease.clone(), committed, is_decided: false, restored };
+        self.begin((from, Some(committed)), assignment);
     }
 
     /// From the log time of the committed position: the log stood still for a stage that was down.
@@ -225,9 +227,9 @@ impl Source {
         log_time.map_or(committed, |at| committed.min(self.log.position_at(partition, at.minus(back.look_back))))
     }
 
-    fn begin(&mut self, lease: &Lease, (next, ahead_until): (Position, Option<Position>), assignment: Assignment) {
-        let owned = Owned { lease: lease.clone(), next, ahead_until };
-        self.owned.insert(lease.partition().clone(), owned);
+    fn begin(&mut self, (next, ahead_until): (Position, Option<Position>), assignment: Assignment) {
+        let lease = assignment.lease.clone();
+        self.owned.insert(lease.partition().clone(), Owned { lease, next, ahead_until });
         self.waiting.push_back(Feed::Assigned(assignment));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::pipeline::limit::{DeadLetterLimit, Fate, Watch};
 use crate::pipeline::stage::Effect;
 use crate::stream::{
-    Batch, Command, Epoch, Intake, Lease, Ledger, Outcome, Partition, Position, Record, Row, Taken, Weigh,
+    Assignment, Batch, Command, Epoch, Intake, Lease, Ledger, Outcome, Partition, Record, Row, Taken, Weigh,
 };
 use crate::time::Timestamp;
 
@@ -62,12 +62,16 @@ impl<R: Weigh> Flow<R> {
     }
 
     /// A partition begins; or it is decided where, under the lease that it has. Says whether it is new.
-    pub(in crate::pipeline) fn assign(&mut self, lease: &Lease, committed: Position) -> bool {
+    pub(in crate::pipeline) fn assign(&mut self, assignment: &Assignment) -> bool {
+        let (lease, committed) = (&assignment.lease, assignment.committed);
         let partition = lease.partition().clone();
         self.revoked.remove(&partition);
         self.ended.remove(&partition);
         self.intake.assign(lease.clone(), committed);
         self.ledger.assign(lease.clone(), committed);
+        if assignment.is_decided {
+            self.ledger.say(&partition);
+        }
         let is_new = self.assigned.get(&partition) != Some(lease);
         if is_new {
             self.watch.begin(&partition);
@@ -192,6 +196,11 @@ impl<R: Weigh> Flow<R> {
         !self.committing.is_empty()
     }
 
+    /// Whether positions of this partition are being committed.
+    pub(in crate::pipeline) fn commits(&self, partition: &Partition) -> bool {
+        self.committing.contains(partition)
+    }
+
     /// With `--until-end`: whether every assigned partition was handed over whole.
     pub(in crate::pipeline) fn all_ended(&self) -> bool {
         self.until_end && !self.assigned.is_empty() && self.assigned.keys().all(|at| self.ended.contains(at))
@@ -205,7 +214,7 @@ impl<R: Weigh> Flow<R> {
     /// Revoked partitions of which nothing is open or being committed, and of which `busy` says no; they are
     /// forgotten here.
     pub(in crate::pipeline) fn settle<J, N>(&mut self, busy: impl Fn(&Partition) -> bool) -> Option<Effect<J, N>> {
-        let done = |at: &Partition| !self.committing.contains(at) && self.ledger.rows(at).is_empty() && !busy(at);
+        let done = |at: &Partition| !self.commits(at) && self.ledger.rows(at).is_empty() && !busy(at);
         let settled: Vec<Partition> = self.revoked.iter().filter(|at| done(at)).cloned().collect();
         self.drop_all(&settled);
         (!settled.is_empty()).then_some(Effect::Settled(settled))

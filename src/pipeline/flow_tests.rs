@@ -8,7 +8,7 @@ use crate::event::Reason;
 use crate::pipeline::flow::{EPOCH_ROWS_MAX, Flow};
 use crate::pipeline::limit::Fate;
 use crate::pipeline::stage::Effect;
-use crate::stream::{Command, Headers, Lease, Outcome, Partition, Position, Record, Row};
+use crate::stream::{Assignment, Command, Headers, Lease, Outcome, Partition, Position, Record, Row};
 use crate::time::Timestamp;
 
 type Said = Effect<(), ()>;
@@ -36,7 +36,7 @@ fn flow_of(numbers: &[i32], until_end: bool) -> (Flow<Row<()>>, Vec<Lease>) {
     let mut flow = Flow::new(Duration::from_millis(100), until_end);
     let leases: Vec<Lease> = numbers.iter().map(|number| Lease::grant(partition(*number))).collect();
     for lease in &leases {
-        flow.assign(lease, Position::at(0));
+        flow.assign(&begins(lease, 0));
     }
     (flow, leases)
 }
@@ -66,6 +66,10 @@ fn settled(flow: &mut Flow<Row<()>>) -> Vec<Partition> {
         None => Vec::new(),
         Some(other) => panic!("{other:?}"),
     }
+}
+
+fn begins(lease: &Lease, committed: i64) -> Assignment {
+    Assignment { lease: lease.clone(), committed: Position::at(committed), is_decided: true, restored: Vec::new() }
 }
 
 #[test]
@@ -102,9 +106,9 @@ fn what_is_remembered_of_a_partition_outlives_the_decision_where_it_begins() {
     let (mut flow, leases) = flow_of(&[0], false);
     flow.watch.remember(&partition(0), true);
     let used = flow.watch.used();
-    assert!(used > 0.0 && !flow.assign(&leases[0], Position::at(3)));
+    assert!(used > 0.0 && !flow.assign(&begins(&leases[0], 3)));
     assert!((flow.watch.used() - used).abs() < 1e-9, "under its lease it goes on");
-    assert!(flow.assign(&Lease::grant(partition(0)), Position::at(3)));
+    assert!(flow.assign(&begins(&Lease::grant(partition(0)), 3)));
     assert!(flow.watch.used() < 1e-9, "under another it begins anew");
 }
 
@@ -143,7 +147,7 @@ fn all_has_ended_when_each_assigned_partition_has_and_it_was_asked_for() {
     patient.end(partition(0));
     assert!(!patient.all_ended(), "nobody asked for the end");
     for number in [0, 1] {
-        flow.assign(&Lease::grant(partition(number)), Position::at(0));
+        flow.assign(&begins(&Lease::grant(partition(number)), 0));
     }
     flow.end(partition(0));
     assert!(!flow.all_ended(), "the other has not ended");
@@ -151,7 +155,7 @@ fn all_has_ended_when_each_assigned_partition_has_and_it_was_asked_for() {
     assert!(due(&mut flow, 0).is_none());
     flow.end(partition(1));
     assert!(flow.all_ended() && due(&mut flow, 0).is_some(), "the end does not wait for the interval");
-    flow.assign(&Lease::grant(partition(1)), Position::at(0));
+    flow.assign(&begins(&Lease::grant(partition(1)), 0));
     assert!(!flow.all_ended(), "an end belongs to one assignment");
     flow.end(partition(1));
     assert!(flow.all_ended());
@@ -192,7 +196,7 @@ fn what_is_gone_is_forgotten() {
     assert!(flow.ledger.is_empty() && flow.revoked().is_empty() && !flow.all_ended());
     assert!(flow.reset::<(), ()>(&[partition(1)]).len() == 2, "who was never revoked begins again");
     let lease = Lease::grant(partition(0));
-    flow.assign(&lease, Position::at(0));
+    flow.assign(&begins(&lease, 0));
     assert!(!flow.all_ended());
     flow.drop_all(&[partition(0)]);
     assert!(flow.intake.lease(&partition(0)).is_none());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, never};
 
-use crate::archive::segment_elsewhere;
+use crate::archive::{missing_folder, segment_elsewhere};
 use crate::kafka::{KafkaTransaction, Producer, Reach, ReadBack, Source, SourceConfig, SourceHandle, Traces};
 use crate::pipeline::assemble::{Assembly, Counts};
 use crate::pipeline::score::Prepared;
@@ -89,11 +89,13 @@ impl Launch {
                 let mut write = self.assembly.archive_worker()?;
                 let core = self.assembly.archive_core(self.counts, settings.archive.segment_age, self.until_end);
                 let archive = settings.archive.clone();
-                let made_elsewhere = move |at: &Partition, low| {
+                let made = move |at: &Partition, low| {
                     let found = segment_elsewhere(&archive, at, low).map_err(|error| error.to_string())?;
                     Ok(found.map(|path| path.display().to_string()))
                 };
-                let traces = Traces::Elsewhere(Box::new(made_elsewhere));
+                let archive = settings.archive.clone();
+                let missing = move || missing_folder(&archive).map(|path| path.display().to_string());
+                let traces = Traces::Elsewhere { made: Box::new(made), missing: Box::new(missing) };
                 let link = self.link(stage, vec![topics.scored, topics.labels], None, traces)?;
                 self.shell(stage, core, link, signals)?.run(move |jobs, done| {
                     Ok(vec![named("archive-write", move || {

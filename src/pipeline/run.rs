@@ -18,6 +18,7 @@ use crate::pipeline::reload::{reload, reload_challenger};
 use crate::pipeline::shell::named;
 use crate::pipeline::watch::{Pulse, explain, watch};
 use crate::pipeline::{Settings, Topics};
+use crate::time::Clock;
 
 /// How long the history of alerts is kept before it is compacted.
 const ALERT_HISTORY: Duration = Duration::from_secs(7 * 86_400);
@@ -147,15 +148,27 @@ pub fn prepare_topics(assembly: &Assembly) -> Result<(TopicReport, Counts), Kafk
         }
         clock.pause(Duration::from_millis(200));
     };
+    // Another broker may not have heard yet of what was just made.
+    loop {
+        match counts(settings, clock)? {
+            Ok(counts) => return Ok((report, counts)),
+            Err(missing) if clock.monotonic().saturating_sub(began) >= settings.kafka.start_timeout => {
+                return Err(KafkaError::MissingTopics(missing));
+            }
+            Err(_) => clock.pause(Duration::from_millis(200)),
+        }
+    }
+}
+
+/// The partitions of the topics that a pipeline writes to; or those topics that have none.
+fn counts(settings: &Settings, clock: &dyn Clock) -> Result<Result<Counts, Vec<String>>, KafkaError> {
+    let Topics { scored, mentions, dead_letters, .. } = Topics::of(&settings.name);
+    let names = [scored, mentions, dead_letters];
     let found = partition_counts(&settings.kafka, &names, clock)?;
-    let topics = Topics::of(&settings.name);
-    let count = |topic: &Arc<str>| found.get(topic).copied().unwrap_or(1);
-    let counts = Counts {
-        scored: count(&topics.scored),
-        mentions: count(&topics.mentions),
-        dead_letters: count(&topics.dead_letters),
-    };
-    Ok((report, counts))
+    Ok(match names.each_ref().map(|name| found.get(name).copied()) {
+        [Some(scored), Some(mentions), Some(dead_letters)] => Ok(Counts { scored, mentions, dead_letters }),
+        _ => Err(names.iter().filter(|name| !found.contains_key(*name)).map(ToString::to_string).collect()),
+    })
 }
 
 /// Runs the stages until `shutdown` is disconnected, until the end where that was asked, or until one stops.

@@ -71,7 +71,7 @@ mod tests {
     fn nobody_waits_for_a_partition_that_came_back_before_it_was_settled() {
         let (settling, answer) = after(|partition| {
             let (lease, committed) = (Lease::grant(partition), Position::at(0));
-            Feed::Assigned(Assignment { lease, committed, restored: Vec::new() })
+            Feed::Assigned(Assignment { lease, committed, is_decided: true, restored: Vec::new() })
         });
         assert_eq!((settling.partitions().count(), answer.try_recv()), (0, Ok(())));
     }

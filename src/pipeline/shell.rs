@@ -315,6 +315,7 @@ impl<S: Stage> Running<S> {
             return;
         }
         self.looked_at = now;
+        self.witness.board.seen(self.name, Some(now));
         if self.ending {
             // Again, for partitions that were assigned since.
             self.source.mark_end();
@@ -345,6 +346,7 @@ impl<S: Stage> Running<S> {
     /// Ends the source, answering whoever still waits for a revoke.
     fn close(&mut self, feed: &Receiver<Feed>, orderly: bool) {
         self.witness.board.stage(self.name, false, if orderly { "finished" } else { "stopped" });
+        self.witness.board.seen(self.name, None);
         self.settling.clear();
         self.source.command(Command::Stop);
         while let Ok(event) = feed.recv_timeout(CLOSE_MAX) {

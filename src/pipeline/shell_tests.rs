@@ -117,9 +117,9 @@ fn who_waits_two_minutes_for_a_job_is_not_ready_until_it_comes_back() {
         let seen = ends.looks.load(Ordering::SeqCst);
         clock.pause(span);
         wait_until(|| ends.looks.load(Ordering::SeqCst) > seen);
-        board.readiness()
+        board.readiness(&*clock)
     };
-    wait_until(|| board.readiness().is_ok());
+    wait_until(|| board.readiness(&*clock).is_ok());
     assert_eq!(look_after(Duration::from_secs(110)), Ok(()), "a slow model is no reason");
     let said = look_after(Duration::from_secs(12)).unwrap_err();
     assert!(said.contains("none of 1 jobs has come back for 12"), "{said}");

@@ -12,6 +12,8 @@ pub struct Assignment {
     pub lease: Lease,
     /// Where the work begins. Records before that may come first: they are replay. Behind it none comes before it is decided.
     pub committed: Position,
+    /// Whether that is decided.
+    pub is_decided: bool,
     /// What was read back for the state of this partition, oldest first: the last record of each alert of its number.
     pub restored: Vec<Record>,
 }

@@ -21,6 +21,8 @@ struct Account<T> {
     weight: usize,
     /// Parts that came before their turn, by where they begin.
     waiting: BTreeMap<Position, Part<T>>,
+    /// Whether the next epoch is to carry its position even where it has neither rows nor progress.
+    is_unsaid: bool,
 }
 
 /// Collects what was done under each lease until an epoch is closed.
@@ -63,7 +65,16 @@ impl<T> Ledger<T> {
     pub fn assign(&mut self, lease: Lease, committed: Position) {
         let partition = lease.partition().clone();
         let (rows, waiting) = (Vec::new(), BTreeMap::new());
-        self.accounts.insert(partition, Account { lease, from: committed, next: committed, rows, weight: 0, waiting });
+        let (from, next, weight, is_unsaid) = (committed, committed, 0, false);
+        self.accounts.insert(partition, Account { lease, from, next, rows, weight, waiting, is_unsaid });
+    }
+
+    /// The next epoch carries the position of this partition, which begins where it is decided, come what may: a partition
+    /// that has a position is missed when its first records are removed before anyone has read them.
+    pub fn say(&mut self, partition: &Partition) {
+        if let Some(account) = self.accounts.get_mut(partition) {
+            account.is_unsaid = true;
+        }
     }
 
     /// Closes an account and drops what is in it: the partition was reset, revoked or lost.
@@ -150,11 +161,21 @@ impl<T> Ledger<T> {
     }
 
     /// Closes everything that is open. An epoch carries the position of *every* assigned partition with rows or
-    /// progress; `None` when there is nothing.
+    /// progress, and of those others that are to be said; `None` when there are neither rows nor progress.
     pub fn close(&mut self) -> Option<Epoch<T>> {
+        if self.is_empty() {
+            return None;
+        }
         let partitions: Vec<Partition> = self.accounts.keys().cloned().collect();
-        let parts: Vec<Closed<T>> = partitions.iter().filter_map(|partition| self.close_part(partition)).collect();
-        if parts.is_empty() { None } else { Some(Epoch::new(parts)) }
+        let closed = |partition| self.close_part(partition).or_else(|| self.close_idle(partition));
+        Some(Epoch::new(partitions.iter().filter_map(closed).collect()))
+    }
+
+    /// A position that is to be said.
+    fn close_idle(&mut self, partition: &Partition) -> Option<Closed<T>> {
+        let account = self.accounts.get_mut(partition)?;
+        let closed = || Closed::new(account.lease.clone(), account.from, account.next, Vec::new());
+        std::mem::take(&mut account.is_unsaid).then(closed)
     }
 
     /// Closes one partition; `None` when it has neither rows nor progress.
@@ -163,7 +184,7 @@ impl<T> Ledger<T> {
         if account.rows.is_empty() && account.from == account.next {
             return None;
         }
-        account.weight = 0;
+        (account.weight, account.is_unsaid) = (0, false);
         let from = std::mem::replace(&mut account.from, account.next);
         Some(Closed::new(account.lease.clone(), from, account.next, std::mem::take(&mut account.rows)))
     }

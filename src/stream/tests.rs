@@ -68,6 +68,26 @@ fn a_filtered_row_still_advances_the_offset() {
 }
 
 #[test]
+fn an_idle_partition_that_is_to_be_said_has_its_position_in_the_next_epoch_and_in_no_other() {
+    let (mut intake, mut ledger, lease) = assigned(10);
+    ledger.assign(Lease::grant(partition(1)), Position::at(0));
+    ledger.assign(Lease::grant(partition(2)), Position::at(0));
+    ledger.say(&partition(1));
+    assert!(ledger.is_empty() && ledger.close().is_none(), "by itself it makes none");
+    ledger.add(take(&mut intake, &lease, &[10])).unwrap();
+    let spans = |ledger: &mut Ledger<i64>| -> Vec<(i32, Span)> {
+        ledger.close().unwrap().parts().iter().map(|part| (part.partition().number, part.span())).collect()
+    };
+    assert_eq!(spans(&mut ledger), [(0, span(10, 11)), (1, span(0, 0))]);
+    ledger.add(take(&mut intake, &lease, &[11])).unwrap();
+    assert_eq!(spans(&mut ledger), [(0, span(11, 12))]);
+    ledger.assign(Lease::grant(partition(2)), Position::at(0));
+    ledger.say(&partition(2));
+    ledger.add(take(&mut intake, &lease, &[12])).unwrap();
+    assert_eq!(spans(&mut ledger), [(0, span(12, 13)), (2, span(0, 0))]);
+}
+
+#[test]
 fn transaction_markers_lie_inside_spans() {
     let (mut intake, mut ledger, lease) = assigned(10);
     // 10 and 13 are records; 11, 12 and 14 are markers. The first span begins at the committed position.

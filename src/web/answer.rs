@@ -53,7 +53,7 @@ fn embedded(kind: &'static str, text: &'static str) -> impl IntoResponse {
 }
 
 async fn live(State(parts): State<Parts>) -> Json<Snapshot> {
-    Json(Snapshot { at: parts.time.now(), ..parts.board.snapshot(parts.clock.now()) })
+    Json(Snapshot { at: parts.time.now(), ..parts.board.snapshot(&*parts.clock) })
 }
 
 async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
@@ -61,7 +61,7 @@ async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
 }
 
 async fn readyz(State(parts): State<Parts>) -> (StatusCode, String) {
-    match parts.board.readiness() {
+    match parts.board.readiness(&*parts.clock) {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
     }

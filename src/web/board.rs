@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::lines::{AlertLine, DeadLetterLine, FiringLine, PostLine, shown};
 use crate::event::{Alert, AlertState, Index, ScoredPost, Subject};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// Latest posts that are kept.
 const POSTS_MAX: usize = 50;
@@ -20,6 +21,8 @@ const DEAD_LETTERS_MAX: usize = 20;
 const INDICES_MAX: (usize, usize) = (2_000, 16);
 /// Characters of what a stage says of itself.
 const DETAIL_CHARS_MAX: usize = 320;
+/// How long a stage that says every second that it is at work may say nothing.
+const SILENT_MAX: Duration = Duration::from_secs(15);
 /// Seconds over which a rate is taken.
 const RATE_SECONDS: i64 = 10;
 
@@ -40,6 +43,22 @@ pub struct StageStatus {
     pub rows_per_second: f64,
     #[serde(skip)]
     recent: VecDeque<(i64, u64)>,
+    /// When its thread was last seen at work, on the monotonic clock; `None` where nobody promised to say so.
+    #[serde(skip)]
+    seen_at: Option<Duration>,
+}
+
+impl StageStatus {
+    /// Why it does not work at `now` of the monotonic clock; `None` when it does.
+    fn objection(&self, now: Duration) -> Option<String> {
+        let silent = self.seen_at.map(|at| now.saturating_sub(at)).filter(|silent| *silent > SILENT_MAX);
+        match (silent, self.ready, self.detail.as_str()) {
+            (Some(silent), ..) => Some(format!("its thread has stood still for {} s", silent.as_secs())),
+            (None, true, _) => None,
+            (None, false, "") => Some("not ready yet".to_owned()),
+            (None, false, detail) => Some(detail.to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,18 +75,14 @@ struct Inner {
 
 impl Inner {
     /// Which stages do not work and why, `None` when all do.
-    fn waiting(&self) -> Option<String> {
+    fn waiting(&self, now: Duration) -> Option<String> {
         if self.stages.is_empty() {
             return Some("no stage has started yet".to_owned());
         }
         let waiting: Vec<String> = self
             .stages
             .iter()
-            .filter(|(_, status)| !status.ready)
-            .map(|(stage, status)| match status.detail.as_str() {
-                "" => format!("{stage}: not ready yet"),
-                detail => format!("{stage}: {detail}"),
-            })
+            .filter_map(|(stage, status)| status.objection(now).map(|why| format!("{stage}: {why}")))
             .collect();
         (!waiting.is_empty()).then(|| waiting.join("; "))
     }
@@ -136,6 +151,12 @@ impl Board {
         status.detail = shown(&detail.into(), DETAIL_CHARS_MAX);
     }
 
+    /// The thread of a stage is at work at `now` of the monotonic clock, and says so again within seconds; with `None`
+    /// it has ended.
+    pub fn seen(&self, stage: &'static str, now: Option<Duration>) {
+        self.inner().stages.entry(stage).or_default().seen_at = now;
+    }
+
     /// A stage's partitions and lag.
     pub fn progress(&self, stage: &'static str, partitions: usize, lag: Option<i64>) {
         let mut inner = self.inner();
@@ -150,6 +171,10 @@ impl Board {
         let status = inner.stages.entry(stage).or_default();
         status.rows += rows;
         let second = now.millis().div_euclid(1_000);
+        // A clock that was set back: what was counted is of another time.
+        if status.recent.back().is_some_and(|(at, _)| *at > second) {
+            status.recent.clear();
+        }
         match status.recent.back_mut() {
             Some((at, count)) if *at == second => *count += rows,
             _ => status.recent.push_back((second, rows)),
@@ -204,15 +229,15 @@ impl Board {
     ///
     /// # Errors
     /// When a stage is not ready, or none has reported yet.
-    pub fn readiness(&self) -> Result<(), String> {
-        self.inner().waiting().map_or(Ok(()), Err)
+    pub fn readiness(&self, clock: &dyn Clock) -> Result<(), String> {
+        self.inner().waiting(clock.monotonic()).map_or(Ok(()), Err)
     }
 
-    /// A picture of it at `now`.
+    /// A picture of it now.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "rows of ten seconds")]
-    pub fn snapshot(&self, now: Timestamp) -> Snapshot {
-        let inner = self.inner();
+    pub fn snapshot(&self, clock: &dyn Clock) -> Snapshot {
+        let (inner, now) = (self.inner(), clock.now());
         let since = now.millis().div_euclid(1_000) - RATE_SECONDS;
         let mut stages = inner.stages.clone();
         for status in stages.values_mut() {
@@ -228,7 +253,7 @@ impl Board {
             pipeline: self.pipeline.clone(),
             model: inner.model.clone(),
             finished: inner.finished,
-            waiting: inner.waiting(),
+            waiting: inner.waiting(clock.monotonic()),
             stages,
             posts: inner.posts.iter().rev().cloned().collect(),
             alerts: inner.alerts.iter().rev().cloned().collect(),

@@ -122,6 +122,10 @@ fn a_full_disk_holds_the_archive_up_and_nobody_else_and_then_stops_the_process()
             let status = running.wait();
             assert_eq!(status.code(), Some(70), "{}", running.said());
             assert!(running.said().contains("no space is left"), "{}", running.said());
+            // Nor does one begin that could not keep what it reads.
+            let mut refused = disk.start(&trial, &["run"]);
+            assert_eq!(refused.wait().code(), Some(69), "{}", refused.said());
+            assert!(refused.said().contains("archive"), "{}", refused.said());
             disk.free();
             running = disk.start(&trial, &["run"]);
             running.wait_ready();

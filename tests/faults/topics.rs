@@ -43,10 +43,8 @@ fn a_partition_that_an_input_gets_while_it_is_read_is_read_from_its_first_record
         figures.span("first post of the new partition", raised.at.elapsed());
         // Our own producers go by the file's count; somebody else's label may lie in any partition.
         let label = json!({ "post_id": "a", "task": "sentiment", "label": "neutral", "annotator": "b", "at": "2026-11-26T12:00:00Z" });
-        let (labels, producer) = (trial.own("labels"), trial.producer());
-        let record = BaseRecord::<str, str>::to(&labels).partition(new.1).key("a");
-        producer.send(record.payload(&label.to_string())).map_err(|(error, _)| error).unwrap();
-        producer.flush(SOON).unwrap();
+        let labels = trial.own("labels");
+        trial.send(&labels, new.1, [(Some("a"), Some(label.to_string()))]);
         wait_for("the label in the archive", || {
             let days = std::fs::read_dir(trial.path("archive/labels")).into_iter().flatten();
             let files = days.flat_map(|day| std::fs::read_dir(day.unwrap().path()).unwrap());
@@ -146,7 +144,7 @@ fn a_position_that_retention_removed_stops_the_process_which_names_what_is_lost(
     let committed = trial.committed("score", &topic)[0];
     trial.pile_up(100);
     let first = committed + 5;
-    trial.expire(&topic, first);
+    trial.expire(&topic, 0, first);
     for _ in 0..2 {
         let mut running = trial.run_as("only");
         stops(&mut running, 70, &format!("{topic}/0"), &format!("[{first}.."));
@@ -159,6 +157,57 @@ fn a_position_that_retention_removed_stops_the_process_which_names_what_is_lost(
     let outcome = trial.sums();
     assert!(outcome.lost.is_empty() && outcome.twice.is_empty(), "lost:\n{}\ntwice:\n{}", outcome.lost, outcome.twice);
     assert!(trial.committed("score", &topic)[0] > first);
+}
+
+#[test]
+fn records_that_retention_removes_before_anybody_read_them_are_missed_where_the_partition_was_empty() {
+    let trial = trial("unread");
+    trial.done(&["topics"]);
+    let topic = trial.input("news");
+    let send = |partition, count| {
+        let posts = (0..count).map(|number| json!({ "id": format!("{partition}-{number}"), "text": "Apple rises" }));
+        trial.send(&topic, partition, posts.map(|post| (None, Some(post.to_string()))));
+    };
+    send(0, 1);
+    trial.done(&["run", "--until-end"]);
+    send(1, 10);
+    trial.expire(&topic, 1, 5);
+    stops(&mut trial.run_as("only"), 70, &format!("{topic}/1"), "[5..");
+}
+
+#[test]
+fn an_archive_that_is_not_where_it_was_written_stops_the_start_until_it_is_back_or_begun_anew() {
+    let mut trial = trial("moved");
+    trial.done(&["topics"]);
+    trial.pile_up(20);
+    trial.done(&["run", "--until-end"]);
+    let (here, there) = (trial.path("archive"), trial.path("moved"));
+    std::fs::rename(&here, &there).unwrap();
+    let samples = here.join("samples");
+    for _ in 0..2 {
+        stops(&mut trial.run_as("only"), 69, &trial.own("archive"), &samples.display().to_string());
+    }
+    trial = trial.set("archive.url", &format!("file://{}", there.display()));
+    trial.pile_up(20);
+    finish(&trial);
+    trial.sums_with_archive(&there).assert_exact();
+    trial = trial.set("archive.url", &format!("file://{}", here.display()));
+    std::fs::create_dir_all(samples).unwrap();
+    finish(&trial);
+}
+
+#[test]
+fn a_foreign_record_among_the_alerts_stops_each_start_which_says_how_to_take_it_away() {
+    let trial = trial("foreign");
+    trial.done(&["topics"]);
+    trial.pile_up(20);
+    let alerts = trial.own("alerts");
+    trial.send(&alerts, 0, [(Some("a note"), Some("no alert".to_owned()))]);
+    for _ in 0..2 {
+        stops(&mut trial.run_as("only"), 70, &format!("{alerts}/0"), "(key \"a note\")");
+    }
+    trial.send(&alerts, 0, [(Some("a note"), None)]);
+    finish(&trial);
 }
 
 #[test]
@@ -179,7 +228,7 @@ fn a_stage_whose_positions_the_brokers_forgot_stops_at_its_start_and_makes_nothi
     ] {
         if stage == "archive" {
             made_again(&trial);
-            trial.expire(&inputs[0], 5);
+            trial.expire(&inputs[0], 0, 5);
         }
         let committed: Vec<Vec<i64>> = inputs.iter().map(|topic| trial.committed(stage, topic)).collect();
         trial.forget(stage);
@@ -217,6 +266,21 @@ impl Trial {
         records.map(|record| (stands_at(&record), [told(record.key()), told(record.payload())])).collect()
     }
 
+    fn send<'a>(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: impl IntoIterator<Item = (Option<&'a str>, Option<String>)>,
+    ) {
+        let producer = self.producer();
+        for (key, value) in records {
+            let mut record = BaseRecord::<str, str>::to(topic).partition(partition);
+            (record.key, record.payload) = (key, value.as_deref());
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(SOON).unwrap();
+    }
+
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         ClientConfig::new().set("bootstrap.servers", &self.servers).create().unwrap()
     }
@@ -227,11 +291,11 @@ impl Trial {
         block_on(admin.create_partitions(&plan, &options)).unwrap().remove(0).unwrap();
     }
 
-    /// As if retention had removed what the first partition has before an offset.
-    fn expire(&self, topic: &str, before: i64) {
+    /// As if retention had removed what a partition has before an offset.
+    fn expire(&self, topic: &str, partition: i32, before: i64) {
         let (admin, options) = (self.admin(), AdminOptions::new());
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, 0, Offset::Offset(before)).unwrap();
+        list.add_partition_offset(topic, partition, Offset::Offset(before)).unwrap();
         block_on(admin.delete_records(&list, &options)).unwrap();
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bellwether::time::{Clock, Timestamp};
@@ -24,12 +24,14 @@ struct Site {
     runtime: Runtime,
     running: Option<Running>,
     shutdown: CancellationToken,
+    clock: Arc<Countdown>,
     url: String,
 }
 
-/// Stands still; cancels the token once it was asked `calls` times.
+/// Stands still, but for pauses; cancels the token once it was asked what time it is `calls` times.
 struct Countdown {
     calls: AtomicUsize,
+    paused_s: AtomicU64,
     shutdown: CancellationToken,
 }
 
@@ -42,10 +44,12 @@ impl Clock for Countdown {
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::ZERO
+        Duration::from_secs(self.paused_s.load(Ordering::SeqCst))
     }
 
-    fn pause(&self, _: Duration) {}
+    fn pause(&self, span: Duration) {
+        self.paused_s.fetch_add(span.as_secs(), Ordering::SeqCst);
+    }
 }
 
 impl Site {
@@ -56,12 +60,16 @@ impl Site {
     fn ending_after(board: Arc<Board>, pictures: usize) -> Self {
         let runtime = Runtime::new().unwrap();
         let shutdown = CancellationToken::new();
-        let clock = Arc::new(Countdown { calls: AtomicUsize::new(pictures), shutdown: shutdown.clone() });
+        let clock = Arc::new(Countdown {
+            calls: AtomicUsize::new(pictures),
+            paused_s: AtomicU64::default(),
+            shutdown: shutdown.clone(),
+        });
         let metrics = Arc::new(|| "# TYPE bellwether_up gauge\nbellwether_up 1\n".to_owned());
-        let parts = Parts { board, metrics, time: clock.clone(), clock };
+        let parts = Parts { board, metrics, time: clock.clone(), clock: clock.clone() };
         let running = runtime.block_on(Server::start(&free_port(), parts, shutdown.clone())).unwrap();
         let url = format!("http://{}", running.address);
-        Self { runtime, running: Some(running), shutdown, url }
+        Self { runtime, running: Some(running), shutdown, clock, url }
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -167,6 +175,15 @@ fn readiness_turns_from_red_to_green_and_back_and_says_why() {
     assert_eq!(site.live()["waiting"], Value::Null);
     board.stage("score", false, "the source has not polled for 31 s");
     assert_eq!(ready(), (503, "score: the source has not polled for 31 s".to_owned()));
+    board.stage("score", true, "");
+    site.clock.pause(Duration::from_secs(60));
+    board.seen("score", Some(site.clock.monotonic()));
+    assert_eq!(ready(), (200, "ok".to_owned()));
+    site.clock.pause(Duration::from_secs(16));
+    assert_eq!(ready(), (503, "score: its thread has stood still for 16 s".to_owned()), "whatever it said last");
+    assert_eq!(site.live()["waiting"], "score: its thread has stood still for 16 s");
+    board.seen("score", None);
+    assert_eq!(ready(), (200, "ok".to_owned()));
     assert_eq!(site.get("/livez").status, 200);
 }
 

@@ -16,7 +16,7 @@ use crate::model::Scorer;
 use crate::pipeline::{RunError, RunOptions, Settings, StageName, TapeEvent, prepare_topics, run};
 use crate::rule::{Bound, Rule, SubjectPattern};
 use crate::stream::Delivery;
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{Clock, SystemClock};
 
 /// Events between the pipeline and the bench; a full queue is waited for.
 const EVENTS: usize = 100_000;
@@ -111,7 +111,7 @@ impl Site {
         let (stop, stopped) = bounded::<()>(0);
         let options = RunOptions { stages: stages.iter().copied().collect::<BTreeSet<_>>(), until_end: false };
         let running = std::thread::spawn(move || run(&assembly, &options, stopped));
-        while let Err(waiting) = service.board.readiness() {
+        while let Err(waiting) = service.board.readiness(&*clock) {
             anyhow::ensure!(!running.is_finished(), "the pipeline ended before it was ready: {waiting}");
             clock.pause(Duration::from_millis(5));
         }
@@ -121,7 +121,7 @@ impl Site {
 
     /// Rows that a stage has committed.
     pub(super) fn rows(&self, stage: StageName) -> u64 {
-        let snapshot = self.service.board.snapshot(Timestamp::default());
+        let snapshot = self.service.board.snapshot(&SystemClock::new());
         snapshot.stages.get(stage.as_str()).map_or(0, |status| status.rows)
     }
 

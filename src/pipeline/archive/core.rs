@@ -84,7 +84,7 @@ impl ArchiveCore {
                 let partition = assignment.lease.partition();
                 self.open.remove(partition);
                 self.ends.retain(|at, until| at != partition || *until > assignment.committed);
-                self.flow.assign(&assignment.lease, assignment.committed);
+                self.flow.assign(&assignment);
             }
             Feed::Records { lease, records } => return self.records(&lease, records, now),
             Feed::Revoked { partitions, .. } => self.flow.revoke(partitions),
@@ -187,7 +187,8 @@ impl ArchiveCore {
     }
 
     fn is_busy(&self, partition: &Partition) -> bool {
-        self.writing.contains(partition) || self.published.iter().any(|done| done.partition() == partition)
+        let is_published = || self.published.iter().any(|done| done.partition() == partition);
+        self.writing.contains(partition) || is_published() || self.flow.commits(partition)
     }
 
     /// Commits one published end at a time.

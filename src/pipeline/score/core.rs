@@ -104,7 +104,7 @@ impl ScoreCore {
     }
 
     fn assign(&mut self, assignment: &Assignment) {
-        self.flow.assign(&assignment.lease, assignment.committed);
+        self.flow.assign(assignment);
     }
 
     fn records(&mut self, lease: &Lease, records: Vec<Record>, now: Timestamp) -> Vec<ScoreEffect> {

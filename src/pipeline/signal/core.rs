@@ -62,6 +62,15 @@ pub struct SignalCore {
     routes: Routes,
 }
 
+/// What is said of a record among the alerts that is none: it may be of a newer version, so nobody passes it over.
+fn unreadable(record: &Record, why: &str) -> String {
+    let (place, key) =
+        (format!("{} offset {}", record.partition, record.offset), record.key.as_deref().unwrap_or_default());
+    let key = String::from_utf8_lossy(key);
+    let remedy = "go back to the version that wrote it, or take it away with a record of that key without a value";
+    format!("an alert at {place} (key {key:?}) cannot be read back: {why}; {remedy}")
+}
+
 impl SignalCore {
     /// A core with nothing assigned.
     #[must_use]
@@ -81,14 +90,11 @@ impl SignalCore {
         for record in assignment.restored.iter().filter(|record| record.value.is_some()) {
             match decode_alert(record) {
                 Ok(alert) => alerts.push(alert),
-                Err(letter) => {
-                    let place = format!("{} offset {}", record.partition, record.offset);
-                    return vec![Effect::Halt(format!("an alert at {place} cannot be read back: {}", letter.message))];
-                }
+                Err(letter) => return vec![Effect::Halt(unreadable(record, &letter.message))],
             }
         }
         let partition = assignment.lease.partition().clone();
-        let is_new = self.flow.assign(&assignment.lease, assignment.committed);
+        let is_new = self.flow.assign(&assignment);
         if is_new {
             self.states.insert(partition.clone(), PartitionState::new(self.settings.clone()));
         }

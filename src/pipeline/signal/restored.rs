@@ -61,8 +61,7 @@ impl PartitionState {
     fn put(&mut self, alert: &Alert, number: u32) {
         if let Some(Some(desk)) = self.desks.get_mut(number as usize) {
             desk.restore(alert, &self.settings);
-            desk.scheduled = Some(Timestamp::MIN);
-            self.due.push(Timestamp::MIN, number);
+            self.due.put(number, desk.scheduled.replace(Timestamp::MIN), Timestamp::MIN);
         }
     }
 

@@ -239,12 +239,10 @@ impl PartitionState {
     /// The desks that something is due for.
     fn take_due(&mut self, moment: Moment<'_>) -> Vec<u32> {
         let mut touched = Vec::new();
-        while let Some((at, number)) = self.due.pop(moment.now) {
+        while let Some(number) = self.due.pop(moment.now) {
             let Some(Some(desk)) = self.desks.get_mut(number as usize) else { continue };
-            if desk.scheduled == Some(at) {
-                desk.scheduled = None;
-                touched.push(number);
-            }
+            desk.scheduled = None;
+            touched.push(number);
         }
         touched
     }
@@ -260,8 +258,8 @@ impl PartitionState {
             self.changed.push(number);
         }
         if let Some(next) = desk.sooner_look(moment, &self.settings) {
-            desk.scheduled = Some(next);
-            self.due.push(next, number);
+            self.due.put(number, desk.scheduled.replace(next), next);
+            debug_assert!(self.due.len() <= self.desks.len(), "something is due for a subject more than once");
         }
         self.close_if_empty(number);
     }
@@ -308,6 +306,7 @@ impl PartitionState {
     fn close_if_empty(&mut self, number: u32) {
         let Some(place) = self.desks.get_mut(number as usize) else { return };
         if let Some(desk) = place.take_if(|desk| desk.is_empty()) {
+            self.due.forget(number, desk.scheduled);
             self.numbers.remove(&desk.subject);
             self.free.push(number);
         }

@@ -57,7 +57,9 @@ impl Scene {
             record(output, offset as i64, alert.at)
         });
         let restored = told.collect();
-        self.on(Feed::Assigned(Assignment { lease: lease.clone(), committed: Position::at(committed), restored }))
+        let is_decided = known == self.alerts.len();
+        let committed = Position::at(committed);
+        self.on(Feed::Assigned(Assignment { lease: lease.clone(), committed, is_decided, restored }))
     }
 
     fn read(&mut self, lease: &Lease, offsets: std::ops::Range<i64>) -> Vec<Effect<(), SignalNote>> {
