@@ -280,6 +280,9 @@ impl Placement {
         self.scout.each(&alerts, all, deadline, |record| {
             if record.value.is_some() {
                 latest.insert(record.key.clone(), record);
+            } else {
+                // Somebody has taken it away.
+                latest.remove(&record.key);
             }
             is_wanted()
         })?;

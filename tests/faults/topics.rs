@@ -201,6 +201,7 @@ fn a_foreign_record_among_the_alerts_stops_each_start_which_says_how_to_take_it_
     let trial = trial("foreign");
     trial.done(&["topics"]);
     trial.pile_up(20);
+    trial.done(&["run", "--until-end"]);
     let alerts = trial.own("alerts");
     trial.send(&alerts, 0, [(Some("a note"), Some("no alert".to_owned()))]);
     for _ in 0..2 {
