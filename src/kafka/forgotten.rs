@@ -42,7 +42,8 @@ impl fmt::Debug for Traces {
 }
 
 impl Traces {
-    /// Refuses a group without a position that left traces, and one with positions that left none. `inputs` are all partitions that it reads.
+    /// Refuses a group without a position that left traces, and one with positions that left none. `inputs` are all
+    /// partitions that it reads.
     ///
     /// # Errors
     /// [`KafkaError::Forgotten`], [`KafkaError::Missing`]; whatever asking gave.

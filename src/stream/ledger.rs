@@ -69,8 +69,8 @@ impl<T> Ledger<T> {
         self.accounts.insert(partition, Account { lease, from, next, rows, weight, waiting, is_unsaid });
     }
 
-    /// The next epoch carries the position of this partition, which begins where it is decided, come what may: a partition
-    /// that has a position is missed when its first records are removed before anyone has read them.
+    /// The next epoch carries the position of this partition, which begins where it is decided, come what may: one that
+    /// has a position is missed when its first records are removed before anyone has read them.
     pub fn say(&mut self, partition: &Partition) {
         if let Some(account) = self.accounts.get_mut(partition) {
             account.is_unsaid = true;
