@@ -174,8 +174,7 @@ fn a_fenced_member_commits_nothing_and_names_what_to_reset() {
 
 #[test]
 fn a_member_that_is_behind_its_group_may_ask_again_once_it_has_joined() {
-    let mut world = world();
-    let positions = [(Partition::new(&topic("posts"), 0), Position::at(3))];
+    let (mut world, positions) = (world(), [(Partition::new(&topic("posts"), 0), Position::at(3))]);
     world.log.next_generation(&world.group);
     let behind = || "illegal generation".to_owned();
     assert_eq!(world.port.commit_offsets(&positions), Err(Fault::Retriable(behind())));
@@ -213,10 +212,10 @@ fn what_a_member_read_before_it_was_put_out_is_fenced_though_it_joined_again() {
     world.port.read_metadata().unwrap();
     world.port.put_out();
     world.port.rejoin();
-    assert_eq!(world.port.commit_offsets(&[]), Err(Fault::FencedMember("unknown member".to_owned())));
+    let fenced = Err(Fault::FencedMember("unknown member".to_owned()));
+    assert_eq!(world.port.commit_offsets(&[]), fenced);
     world.port.join();
-    let sent = world.port.send_offsets(&[]);
-    assert_eq!(sent, Err(Fault::FencedMember("unknown member".to_owned())));
+    assert_eq!(world.port.send_offsets(&[]), fenced);
 }
 
 #[test]
@@ -280,11 +279,8 @@ fn patience_is_bounded() {
             world.fail(Call::Commit, fault(), false);
         }
         let outcome = world.commit(&mut epoch, Delivery::ExactlyOnce);
-        assert!(
-            matches!(&outcome, Outcome::Halt(why) if why.starts_with("the commit deadline passed")),
-            "{outcome:?} after {:?}",
-            fault()
-        );
+        let is_over = matches!(&outcome, Outcome::Halt(why) if why.starts_with("the commit deadline passed"));
+        assert!(is_over, "{outcome:?} after {:?}", fault());
         assert_eq!(world.committed(), 0);
     }
 }

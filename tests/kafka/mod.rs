@@ -25,6 +25,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::trial::wait_for;
+
 /// How long a test waits for what must come.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -131,6 +133,16 @@ impl Corner {
     fn client_of(&self, group: &str) -> BaseConsumer {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.settings.bootstrap_servers).set("group.id", group).create().unwrap()
+    }
+
+    /// Until the brokers have given somebody a partition in this corner's group.
+    fn wait_for_a_member(&self) {
+        let client = self.client();
+        wait_for("a member of the group", || {
+            let found = client.fetch_group_list(Some(&self.group()), SOON).ok()?;
+            let group = found.groups().first()?;
+            (group.state() == "Stable" && !group.members().is_empty()).then_some(())
+        });
     }
 
     /// Where the first partition ends, whatever stands in it.

@@ -195,6 +195,8 @@ fn alerts_of_an_open_transaction_are_waited_for_and_mentions_are_replayed() {
     corner.transaction(&alerts, 0, &["firing"]);
     let open = corner.open_transaction(&alerts, 0, &["resolved"]);
     let reader = Reader::start(config);
+    // Only who has its partition could begin it: a slow start is no waiting.
+    corner.wait_for_a_member();
     assert!(reader.feeds.recv_timeout(Duration::from_secs(3)).is_err(), "the open transaction was not waited for");
     open.commit_transaction(SOON).unwrap();
     let assignment = reader.assigned();

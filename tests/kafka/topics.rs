@@ -1,7 +1,8 @@
 //! The topics of a pipeline.
 
 use super::*;
-use bellwether::kafka::{inspect_topics, partition_counts};
+use bellwether::kafka::{Producer, inspect_topics, partition_counts};
+use bellwether::stream::Transaction as _;
 
 #[test]
 fn missing_topics_are_created_as_they_should_be_and_wrong_ones_are_reported() {
@@ -92,4 +93,17 @@ fn topics_with_three_copies_ask_for_two_of_them() {
     assert_eq!(said, ["min.insync.replicas is 1, not 2"], "the input is whoever's who writes it: {found:?}");
     assert!(found[0].remedy.contains("--add-config min.insync.replicas=2"), "{found:?}");
     assert!(inspect_topics(&corner.settings, &plans, corner.clock.as_ref()).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_producer_that_asks_for_a_topic_that_is_gone_does_not_make_it() {
+    let corner = Corner::new("gone");
+    let gone: Arc<str> = format!("{}.gone", corner.prefix).into();
+    let mut port = Producer::alone(&corner.settings, &corner.prefix, corner.clock.clone()).unwrap();
+    port.begin().unwrap();
+    // It takes what it cannot deliver.
+    let given_up = port.produce(&Corner::output(&gone, "a")).and_then(|()| port.commit());
+    assert!(given_up.is_err(), "the brokers of these tests make a topic for whoever asks: {given_up:?}");
+    let counts = partition_counts(&corner.settings, std::slice::from_ref(&gone), corner.clock.as_ref()).unwrap();
+    assert!(counts.is_empty(), "{counts:?}");
 }
