@@ -41,12 +41,12 @@ fn each_failure_has_a_test_and_says_what_to_do() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("GUARANTEES.md")).unwrap();
     let runbook = std::fs::read_to_string(root.join("monitoring/runbook.md")).unwrap().to_lowercase();
-    let table = page.split_once("| what happens | what follows | what you do |\n| --- | --- | --- |\n").unwrap().1;
-    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
-    assert!(rows.len() > 15, "{} failures", rows.len());
-    for row in rows {
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-        let [what, follows, to_do] = cells[..] else { panic!("{} cells: {row}", cells.len()) };
+    let failures = section(&page, "## What each failure leads to\n");
+    let failures: Vec<&str> = failures.split("\n### ").skip(1).collect();
+    assert!(failures.len() > 15, "{} failures", failures.len());
+    for failure in failures {
+        let (what, told) = failure.split_once('\n').unwrap();
+        let (follows, to_do) = told.split_once("**What you do:**").unwrap_or_else(|| panic!("what to do when: {what}"));
         assert!(!named(follows).is_empty(), "no test holds what follows when: {what}");
         assert!(!to_do.trim().is_empty(), "what to do when: {what}");
         for link in to_do.split("runbook.md#").skip(1) {
@@ -68,6 +68,12 @@ fn each_test_that_is_named_is_there() {
             || source.contains(&format!("    #[test]\n    fn {name}()"));
         assert!(is_test, "{file} has no test {name}");
     }
+}
+
+/// What stands under a heading, up to the next of its kind.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, told) = page.split_once(heading).unwrap_or_else(|| panic!("no section {heading}"));
+    told.split("\n## ").next().unwrap_or(told)
 }
 
 /// The rows of the table that begins with this head, cell by cell.

@@ -1,12 +1,13 @@
 //! More than the model can take, and an end in the middle of it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use serde_json::{Value, json};
 
 use super::{Figures, burn, times, trial};
-use crate::trial::{Follower, Running, SOON, Trial, ends, json_of, text, wait_within};
+use crate::trial::{Follower, Running, SOON, Trial, ends, json_of, segments, text, wait_for, wait_within};
 
 /// What the slowed model takes for a post: 100 posts a second.
 const PER_POST: Duration = Duration::from_millis(10);
@@ -195,7 +196,7 @@ fn records_of_ten_megabytes_and_a_million_symbols_take_no_more_memory_than_check
 #[test]
 fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_again() {
     let count = times("terms", 1);
-    let trial = trial("term").set("grace", "4s");
+    let trial = trial("term").set("grace", "4s").set("archive.segment_rows", "200");
     trial.done(&["topics"]);
     let follower = Follower::start(&trial);
     let mut figures = Figures::new("SIGTERM under full load", count);
@@ -204,8 +205,16 @@ fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_agai
         let backlog = 20_000;
         trial.pile_up(backlog);
         sent += backlog;
+        let begun = || {
+            [("signal", "mentions"), ("archive", "scored")]
+                .map(|(stage, reads)| trial.committed(stage, &trial.own(reads)).into_iter().sum::<i64>())
+        };
+        let before = begun();
         let mut running = trial.run_as("only");
         follower.wait_more(500);
+        wait_for("a commit of each stage", || {
+            before.iter().zip(begun()).all(|(before, now)| now > *before).then_some(())
+        });
         let told = Instant::now();
         running.signal("-TERM");
         let status = running.wait();
@@ -226,6 +235,15 @@ fn sigterm_under_full_load_drains_within_the_grace_and_leaves_nothing_to_do_agai
                 assert!(told.iter().all(|offset| offset < until), "{topic}/{partition}: told beyond the committed");
             }
         }
+        let signals = trial.judge_signals();
+        assert!(signals.is_empty(), "index and alerts are those of the committed mentions:\n{signals}");
+        let mut archived: BTreeMap<i32, i64> = BTreeMap::new();
+        for segment in segments(&trial.path("archive")) {
+            archived.insert(segment.partition.1, segment.until);
+        }
+        let committed = trial.committed("archive", &trial.own("scored"));
+        let written = (0..).zip(&committed).map(|(partition, _)| archived.get(&partition).copied().unwrap_or(0));
+        assert_eq!(written.collect::<Vec<_>>(), committed, "the ends of the segments and what is committed");
     }
     figures.settle(&trial, sent);
 }
