@@ -36,7 +36,7 @@ mutate() {
     done < <(comm -23 <(sed -E 's/^([^:]+):[0-9]+:[0-9]+:/\1:/' ".test/$name/mutants.out/missed.txt" | sort) \
         <(sed -nE 's/^- `(.*)`$/\1/p' tests/mutants.md | sort))
 }
-mutate mutants-stream --file 'src/stream/*.rs' --exclude 'src/stream/tests.rs' --file src/pipeline/flow.rs \
+mutate mutants-stream --file 'src/stream/*.rs' --exclude 'src/stream/*tests.rs' --file src/pipeline/flow.rs \
     --file src/memory/source.rs --file 'src/pipeline/archive/*.rs' --cargo-arg=--lib "$@" \
     -- -- stream:: memory:: flow_tests:: limit archive:: simulation::
 # The archive is tested on a real folder, by tests/archive.rs.

@@ -15,7 +15,8 @@ fn named(page: &str) -> Vec<(&str, &str)> {
     links.collect()
 }
 
-/// Lines that are one word in capitals, and what people write for later: something was to be filled in there.
+/// Lines, and cells of four letters and more, that are one word in capitals, and what people write for later: something
+/// was to be filled in there.
 fn placeholders(page: &str) -> Vec<&str> {
     let later = |word: &&str| ["TBD", "FIXME", "XXX"].iter().any(|known| word.starts_with(known));
     let words = page.split(|c: char| !c.is_ascii_alphanumeric()).filter(later);
@@ -23,12 +24,15 @@ fn placeholders(page: &str) -> Vec<&str> {
         let capitals = |word: &str| word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
         line.len() > 1 && line.starts_with(|c: char| c.is_ascii_uppercase()) && capitals(line)
     };
-    page.lines().map(str::trim).filter(is_one).chain(words).collect()
+    let cells = page.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('|')).map(str::trim);
+    let cells = cells.filter(|cell| cell.len() > 3 && is_one(cell));
+    page.lines().map(str::trim).filter(is_one).chain(cells).chain(words).collect()
 }
 
 #[test]
 fn nothing_is_left_to_be_filled_in() {
-    assert_eq!(placeholders("| a | TBD1 | XXXII\n"), ["TBD1", "XXXII"]);
+    assert_eq!(placeholders("| a | TBD1 | XXXII_\n"), ["TBD1", "XXXII_", "TBD1", "XXXII"]);
+    assert_eq!(placeholders("| a | STATE | |\n"), ["STATE"]);
     assert_eq!(placeholders("# WHY\n\nTODO\n\n| KIP |\n\n  TABLE_2  \n\nWhat.\nA\n"), ["TODO", "TABLE_2"]);
     for name in ["GUARANTEES.md", "FAULTS.md", "README.md"] {
         let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();

@@ -55,7 +55,7 @@ pub(super) fn read(mut kafka: Section<'_>) -> KafkaSettings {
         commit_interval: kafka.within("commit_interval", is.commit_interval, Duration::from_millis(10)..=seconds(10)),
         start_timeout: kafka.within("start_timeout", is.start_timeout, seconds(1)..=seconds(3_600)),
         drain_timeout: kafka.within("drain_timeout", is.drain_timeout, seconds(1)..=seconds(100)),
-        transaction_timeout: kafka.within("transaction_timeout", is.transaction_timeout, seconds(5)..=seconds(900)),
+        transaction_timeout: kafka.within("transaction_timeout", is.transaction_timeout, seconds(5)..=seconds(60)),
         record_bytes_max: record_bytes_max(&mut kafka, is.record_bytes_max),
         partitions: kafka.within("partitions", is.partitions, 1..=1_000),
         replication: kafka.within("replication", is.replication, 1..=16),

@@ -40,11 +40,11 @@ impl Outlet {
         }
     }
 
-    /// Hands over what waits; gives each item `limit` to get through. Returns whether nothing waits any more.
-    pub(super) fn pump(&mut self, limit: Duration) -> bool {
+    /// Hands over what waits; gives each item as long as `left` says then. Returns whether nothing waits any more.
+    pub(super) fn pump(&mut self, left: impl Fn() -> Duration) -> bool {
         while let Some(feed) = self.waiting.pop_front() {
             let Some(stage) = &self.stage else { return true };
-            match stage.send_timeout(feed, limit) {
+            match stage.send_timeout(feed, left()) {
                 Ok(()) => {}
                 Err(SendTimeoutError::Timeout(feed)) => {
                     self.waiting.push_front(feed);
@@ -73,5 +73,31 @@ impl Outlet {
     pub(super) fn close(&mut self) {
         self.waiting.clear();
         self.stage = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn all_that_waits_has_one_span_to_get_through_together() {
+        let (go, gone) = bounded::<()>(0);
+        let (mut outlet, thread) = Outlet::start("test", move |_| gone.recv().is_ok()).unwrap();
+        (0..3 * QUEUE).for_each(|number| outlet.push(Feed::Failed(number.to_string())));
+        // The stage takes one and no other, so that the span is over with the first that finds no room.
+        let asked = Cell::new(0);
+        let left = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > QUEUE + 1 { Duration::ZERO } else { Duration::from_secs(60) }
+        };
+        assert!(!outlet.pump(left));
+        assert_eq!((asked.get(), outlet.waiting.len()), (QUEUE + 2, 2 * QUEUE - 1));
+        drop(go);
+        outlet.close();
+        thread.join().unwrap();
     }
 }

@@ -4,6 +4,7 @@
 //! is never taken for a dead one. A pause drops what was fetched ahead, hence the patience. A client that hangs is let
 //! go: what it held is lost, as after any other loss of its partitions, and a new one joins the group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -95,7 +96,8 @@ impl Poller {
         let mut blocked_since = None;
         while self.obey() {
             self.board.polled(self.clock.monotonic());
-            if self.seat.desk().outlet.pump(if blocked_since.is_some() { POLL } else { Duration::ZERO }) {
+            let limit = if blocked_since.is_some() { POLL } else { Duration::ZERO };
+            if self.seat.desk().outlet.pump(|| limit) {
                 blocked_since = None;
                 self.set_paused(self.asked_to_pause);
                 self.sweep();
@@ -115,8 +117,10 @@ impl Poller {
         self.leave();
     }
 
-    /// Does what was asked; false when the source is to end.
+    /// Does what was asked; false when the source is to end. Partitions that are to begin again do so together: each time
+    /// may take as long as the brokers need to say what is committed, and nobody polls meanwhile.
     fn obey(&mut self) -> bool {
+        let mut again = BTreeSet::new();
         loop {
             {
                 let desk = self.seat.desk();
@@ -127,10 +131,11 @@ impl Poller {
             match self.inbox.try_recv() {
                 Ok(Order::Command(Command::Pause)) => self.asked_to_pause = true,
                 Ok(Order::Command(Command::Resume)) => self.asked_to_pause = false,
-                Ok(Order::Command(Command::Reset(partitions))) => self.reset(&partitions),
+                Ok(Order::Command(Command::Reset(partitions))) => again.extend(partitions),
                 Ok(Order::MarkEnd) => self.mark_end(),
                 Ok(Order::Command(Command::Stop)) | Err(TryRecvError::Disconnected) => return false,
-                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Empty) if again.is_empty() => return true,
+                Err(TryRecvError::Empty) => self.reset(&Vec::from_iter(std::mem::take(&mut again))),
             }
         }
     }
@@ -379,7 +384,8 @@ impl Poller {
         let mut desk = seat.desk();
         let left = desk.partitions();
         desk.lose(left);
-        let told = desk.outlet.pump(seat.drain_timeout);
+        let deadline = Deadline::after(&self.clock, seat.drain_timeout);
+        let told = desk.outlet.pump(|| deadline.left());
         if !told {
             tracing::warn!("the stage did not take the last of what was read");
         }

@@ -74,7 +74,7 @@ impl Seat {
                 Ahead::Begun(placed) => desk.begin(placed, false, now),
                 Ahead::Record(record) => drop(desk.gather(record, now)),
             }
-            desk.outlet.pump(STAGE_PATIENCE) && !desk.outlet.is_closed()
+            desk.outlet.pump(|| STAGE_PATIENCE) && !desk.outlet.is_closed()
         })
     }
 
@@ -133,7 +133,7 @@ impl Seat {
             desk.board.rebalanced(|count| count.revoked += 1);
             (leases, desk.announce(partitions))
         };
-        let told = self.desk().outlet.pump(deadline.left());
+        let told = self.desk().outlet.pump(|| deadline.left());
         if !told || settled.recv_timeout(deadline.left()) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             tracing::warn!("the stage did not settle in time; what it has not committed will be done again");
         }

@@ -249,10 +249,12 @@ impl<N> Epoch<Row<N>> {
             tries.repeat(port, |port| port.produce(output)).map_err(setback_of)?;
         }
         tries.repeat(port, |port| port.flush()).map_err(setback_of)?;
-        if !self.all_live() {
-            return Err(Setback::Again("a lease ended".to_owned()));
-        }
-        tries.repeat(port, |port| port.commit_offsets(offsets)).map_err(setback_of)
+        // Each time: nothing but the leases ties these positions to who reads the partition by then.
+        let commit = |port: &mut dyn Transaction| match self.all_live() {
+            true => port.commit_offsets(offsets),
+            false => Err(Fault::Abortable("a lease ended".to_owned())),
+        };
+        tries.repeat(port, commit).map_err(setback_of)
     }
 }
 

@@ -43,4 +43,6 @@ pub use record::{Output, Record, Row};
 pub use transaction::{Fault, Transaction};
 
 #[cfg(test)]
+mod epoch_tests;
+#[cfg(test)]
 mod tests;

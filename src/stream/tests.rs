@@ -2,18 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use proptest::prelude::*;
 
-use crate::stream::epoch::Tries;
 use crate::stream::{
-    Batch, Disorder, Ends, Headers, Intake, Lease, Ledger, Output, Partition, Patience, Position, Record, Row, Span,
-    Weigh,
+    Batch, Disorder, Ends, Headers, Intake, Lease, Ledger, Output, Partition, Position, Record, Row, Span, Weigh,
 };
-use crate::time::{Clock as _, ManualClock, Timestamp};
+use crate::time::Timestamp;
 
 fn partition(number: i32) -> Partition {
     Partition::new(&Arc::from("posts"), number)
@@ -291,23 +288,6 @@ fn nothing_is_taken_under_a_lease_that_is_another_or_off_and_replay_is_no_progre
     assert_eq!((replay.replay.len(), replay.live.leases().count()), (2, 0));
     lease.turn_off();
     assert!(intake.take(&lease, records(0, &[5])).unwrap().live.is_empty(), "it is the same, and off");
-}
-
-#[test]
-fn waits_double_up_to_a_bound_and_end_at_the_deadline() {
-    let clock = ManualClock::default();
-    let backoff = Duration::from_millis(10);
-    let patience = Patience { backoff, deadline: Duration::from_secs(1) };
-    let tries = Tries::new(patience, &clock);
-    for (attempt, times) in [(0, 1), (1, 2), (4, 16), (5, 32), (9, 32)] {
-        let before = clock.monotonic();
-        assert!(tries.wait(attempt));
-        assert_eq!(clock.monotonic() - before, backoff * times, "attempt {attempt}");
-    }
-    clock.pause(Duration::from_secs(1));
-    let before = clock.monotonic();
-    assert!(!tries.wait(1), "the deadline has passed");
-    assert_eq!(clock.monotonic(), before);
 }
 
 #[test]

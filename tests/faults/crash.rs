@@ -70,8 +70,8 @@ fn kill_at_random(trial: &Trial, follower: &Follower, figures: &mut Figures) {
 #[test]
 fn a_transaction_that_a_dead_process_left_open_is_ended_by_the_same_instance_at_once() {
     let mut figures = Figures::new("SIGKILL inside a transaction, restarted under the same instance", times("open", 1));
-    // Twice what is waited for at most: who waits for the broker to end it fails.
-    let trial = of_a_short_memory("open").set("kafka.transaction_timeout", "180s");
+    // More than is allowed even in the short form: who waits for the broker to end it fails.
+    let trial = of_a_short_memory("open").set("kafka.transaction_timeout", "60s");
     let sent = killed_inside_transactions(&trial, &mut figures, &["only"], RECOVERY);
     figures.settle(&trial, sent);
 }

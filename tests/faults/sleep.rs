@@ -11,7 +11,7 @@ use super::{Figures, times, trial};
 use crate::trial::{Follower, Running, SOON, Trial, ends, wait_for};
 
 /// How long a transaction may last here: longer than anybody sleeps.
-const TRANSACTION: Duration = Duration::from_secs(90);
+const TRANSACTION: Duration = Duration::from_secs(60);
 /// How long the group may take to say what it has committed, where no transaction hides it.
 const TOLD: Duration = Duration::from_secs(3);
 

@@ -39,6 +39,12 @@ impl Running {
         self.child.try_wait().unwrap()
     }
 
+    /// Whether it has ended and nobody has asked how.
+    fn is_zombie(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z'))
+    }
+
     pub fn assert_runs(&mut self) {
         if let Some(status) = self.ended() {
             panic!("it ended with {status}: {}", self.said());
@@ -115,7 +121,10 @@ impl Running {
     /// All metrics at one moment. A process that has just started, or is busy, may take its time to answer.
     pub fn metrics(&self) -> String {
         wait_for("the page of metrics", || {
-            let (status, page) = self.ask("/metrics")?;
+            let Some((status, page)) = self.ask("/metrics") else {
+                assert!(!self.is_zombie(), "it ended: {}", self.said());
+                return None;
+            };
             assert_eq!(status, 200, "{page}");
             Some(page)
         })

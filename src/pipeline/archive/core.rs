@@ -96,12 +96,6 @@ impl ArchiveCore {
         Vec::new()
     }
 
-    /// What the open rows weigh.
-    #[cfg(test)]
-    pub(in crate::pipeline) fn weight(&self) -> usize {
-        self.flow.ledger.weight()
-    }
-
     fn forget(&mut self, partitions: &[Partition]) {
         self.flow.drop_all(partitions);
         self.open.retain(|at, _| !partitions.contains(at));
@@ -123,8 +117,11 @@ impl ArchiveCore {
             return Vec::new();
         }
         self.open.entry(lease.partition().clone()).or_insert(now);
-        let reader = &self.reader;
-        let rows = taken.live.map(|record| reader.row(&record));
+        let (reader, until) = (&self.reader, self.ends.get(lease.partition()).copied());
+        let rows = taken.live.map(|record| match reader.row(&record) {
+            row if until.is_some_and(|until| row.next <= until) => row.published(),
+            row => row,
+        });
         self.flow.add(rows, now).into_iter().collect()
     }
 
@@ -176,6 +173,13 @@ impl ArchiveCore {
         effects
     }
 
+    /// What the open rows weigh, but for those that wait for another writer's end: all of these must come, or their
+    /// partition would stand still, and they hold next to nothing.
+    pub(in crate::pipeline) fn weight(&self) -> usize {
+        let ledger = &self.flow.ledger;
+        ledger.weight() - self.ends.keys().map(|at| ledger.weight_of(at)).sum::<usize>()
+    }
+
     /// Whether a partition's segment is full, or the largest of those that fill the memory together.
     fn is_large(&self, partition: &Partition) -> bool {
         let ledger = &self.flow.ledger;
@@ -183,7 +187,7 @@ impl ArchiveCore {
         let waits = |at: &Partition| self.is_busy(at) || self.ends.contains_key(at);
         let is_largest = || self.open.keys().all(|at| waits(at) || ledger.weight_of(at) <= weight);
         let full = rows >= self.limits.rows || weight >= self.limits.bytes;
-        full || (ledger.weight() >= self.limits.bytes && is_largest())
+        full || (self.weight() >= self.limits.bytes && is_largest())
     }
 
     fn is_busy(&self, partition: &Partition) -> bool {
@@ -241,8 +245,7 @@ impl Stage for ArchiveCore {
         };
         effects.extend(self.close(now));
         effects.extend(self.commit());
-        let weight = self.flow.ledger.weight();
-        let bytes = self.limits.bytes;
+        let (weight, bytes) = (self.weight(), self.limits.bytes);
         effects.extend(self.flow.throttle(weight >= 2 * bytes, weight < bytes + bytes / 2));
         let busy: Vec<Partition> =
             self.flow.revoked().iter().filter(|at| self.is_busy(at) || self.open.contains_key(*at)).cloned().collect();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::codec::Envelope;
 use crate::model::Task;
-use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, ArchiveNote, ArchiveRow, Segment, SegmentDone};
+use crate::pipeline::archive::{ArchiveCore, ArchiveLimits, ArchiveNote, ArchiveRow, Content, Segment, SegmentDone};
 use crate::pipeline::limit::Fate as _;
 use crate::pipeline::score::Routes;
 use crate::pipeline::stage::{Effect, Event, Stage as _};
@@ -266,6 +266,25 @@ fn after_another(committed: i64) -> (ArchiveCore, Vec<(i32, i64, i64)>) {
 fn a_segment_ends_where_another_writers_does() {
     assert_eq!(after_another(0).1, [(0, 0, 5)]);
     assert_eq!(after_another(3).1, [(0, 3, 5)]);
+}
+
+#[test]
+fn the_source_is_not_made_to_wait_before_another_writers_end_however_far_it_is() {
+    let one = size_of::<ArchiveRow>() + LABEL.len();
+    let mut core = core_of(false, 3 * one);
+    let lease = assign(&mut core, 0, 0);
+    assert_eq!(come(&mut core, &lease, 0..3, 10), [(0, 0, 3)]);
+    let ends = SegmentDone::EndsElsewhere { partition: partition(0), until: Position::at(50) };
+    core.on(Event::Done(Ok(ends)), at(11));
+    let lease = assign(&mut core, 0, 0);
+    let effects = core.on(Event::Feed(records(&lease, 0..49, LABEL)), at(12));
+    assert!(effects.is_empty(), "{effects:?}");
+    let broken = core.on(Event::Feed(records(&lease, 49..50, b"none")), at(12));
+    let segment = segments(broken).remove(0);
+    let rows = segment.closed.rows();
+    assert!(rows[..49].iter().all(|row| matches!(row.content, Content::NotKept) && row.bytes == 0), "they are written");
+    assert!(matches!(rows[49].content, Content::Dead { .. }), "its letter may not be sent");
+    assert_eq!(core.weight(), 0);
 }
 
 #[test]

@@ -27,6 +27,19 @@ pub struct ArchiveRow {
     pub content: Content,
 }
 
+impl ArchiveRow {
+    /// What stands in another writer's file already is not written again: what is left is where it was, and a letter
+    /// that may not have been sent.
+    pub(super) fn published(self) -> Self {
+        match self.content {
+            Content::Dead { .. } => self,
+            Content::Sample(_) | Content::Candidate(_) | Content::NotKept | Content::Label(_) => {
+                Self { bytes: 0, content: Content::NotKept, ..self }
+            }
+        }
+    }
+}
+
 impl Ends for ArchiveRow {
     fn next(&self) -> Position {
         self.next

@@ -72,10 +72,10 @@ impl World {
         for id in self.residents.keys().copied().collect::<Vec<ProcessId>>() {
             for stage in 0..3 {
                 self.exhaust(id, stage);
+                self.look_at_positions();
             }
             self.leave_if_done(id);
         }
-        self.look_at_positions();
         self.pass(Duration::from_millis(500));
     }
 
@@ -83,6 +83,8 @@ impl World {
         if self.residents.get(&id).is_some_and(|resident| resident.unaware[stage]) {
             self.learn(id, stage);
         }
+        // Where a part of what somebody needs fills its room, the rest comes behind it.
+        let count = if self.site.is_cramped { 3 } else { 64 };
         let Some(resident) = self.residents.get_mut(&id) else { return };
         let actor = &mut resident.process.actors[stage];
         if std::mem::take(&mut resident.must_join[stage]) {
@@ -90,7 +92,7 @@ impl World {
         }
         let mut all = || -> Result<(), String> {
             for _ in 0..EXHAUSTED {
-                let polled = actor.fetch(64) | actor.take()?;
+                let polled = actor.fetch(count) | actor.take()?;
                 let worked = actor.work(true);
                 let handed = actor.hand_in(0)?;
                 let committed = actor.commit(usize::MAX)?;
@@ -116,7 +118,8 @@ impl World {
                 return Some(format!("{at} behind an open transaction"));
             }
             let (committed, end) = (self.site.log.committed(&group, &at), last(&at)?);
-            (committed < end).then(|| format!("{at} at {committed} of {end}"))
+            let reached = self.reached.get(&(stage, at.clone())).map_or(committed, |reached| committed.max(*reached));
+            (reached < end).then(|| format!("{at} at {committed} of {end}"))
         });
         behind.collect()
     }

@@ -21,8 +21,9 @@ impl World {
     }
 
     /// Committed positions never go back. At least once, they may, once for each commit that was under way when its
-    /// partition was given to the next owner: nothing ties it to the generation in which its leases were looked at, so
-    /// that it may land behind that one's.
+    /// partition was given to the next owner, or when its process heard that it was: nothing ties it to the generation in
+    /// which its leases were looked at, so that it may land behind that one's. There they stay until the owner commits
+    /// again.
     pub(super) fn look_at_positions(&mut self) {
         for (stage, name) in STAGES.iter().enumerate() {
             let group = Site::group(stage);
@@ -33,6 +34,8 @@ impl World {
                 let outliving = self.outliving.entry((stage, partition.clone())).or_default();
                 if self.site.delivery == Delivery::AtLeastOnce && *outliving > 0 {
                     *outliving -= 1;
+                    let reached = self.reached.entry((stage, partition)).or_insert(before);
+                    *reached = before.max(*reached);
                 } else {
                     let line = format!("{name} went back in {partition} from {before:?} to {committed}");
                     self.outrage.get_or_insert(line);

@@ -71,6 +71,8 @@ pub(super) struct World {
     pub(super) positions: BTreeMap<(usize, Partition), Position>,
     /// Commits that were under way for a partition when it was given to somebody.
     pub(super) outliving: BTreeMap<(usize, Partition), usize>,
+    /// How far a position had come that such a commit set back.
+    pub(super) reached: BTreeMap<(usize, Partition), Position>,
     /// What befell each stage so far: who died, who had to join anew, calls that broke.
     pub(super) troubles: [usize; 3],
     pub(super) trace: Option<Vec<String>>,
@@ -95,7 +97,8 @@ impl World {
         let limit = if is_limited { TIGHT } else { DeadLetterLimit::default() };
         let mut waiting = inputs(plan.seed, plan.posts, is_limited);
         waiting.reverse();
-        let site = Site::new(delivery, clock.clone(), limit, sample);
+        let mut site = Site::new(delivery, clock.clone(), limit, sample);
+        site.is_cramped = Dice::new(plan.seed ^ 0x5e6b).chance(0.3);
         let mut world = Self {
             feeder: Feeder::new(&site.log, clock, plan.seed),
             site,
@@ -108,6 +111,7 @@ impl World {
             versions: 1,
             positions: BTreeMap::new(),
             outliving: BTreeMap::new(),
+            reached: BTreeMap::new(),
             troubles: [0; 3],
             trace: None,
             outrage: None,
@@ -328,10 +332,15 @@ impl World {
 
     /// A member that was put out hears of it and joins again.
     pub(super) fn learn(&mut self, id: ProcessId, stage: usize) {
+        // Of what happened until now others are the cause.
+        self.look_at_positions();
         let Some(resident) = self.residents.get_mut(&id) else { return };
-        let source = resident.process.actors[stage].source();
-        for partition in source.partitions() {
-            source.lose(&partition);
+        let actor = &mut resident.process.actors[stage];
+        for partition in actor.source().partitions() {
+            if actor.commits_for(&partition) {
+                *self.outliving.entry((stage, partition.clone())).or_default() += 1;
+            }
+            actor.source().lose(&partition);
         }
         resident.unaware[stage] = false;
         resident.process.actors[stage].port().join();
