@@ -15,4 +15,6 @@ pub use source::{ReadBack, Source};
 pub use transaction::{Call, Script, Scripted, Transactions};
 
 #[cfg(test)]
+mod source_tests;
+#[cfg(test)]
 mod tests;
