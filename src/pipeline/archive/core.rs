@@ -177,7 +177,8 @@ impl ArchiveCore {
     /// partition would stand still, and they hold next to nothing.
     pub(in crate::pipeline) fn weight(&self) -> usize {
         let ledger = &self.flow.ledger;
-        ledger.weight() - self.ends.keys().map(|at| ledger.weight_of(at)).sum::<usize>()
+        let waiting = self.ends.keys().filter(|at| !self.writing.contains(at));
+        ledger.weight() - waiting.map(|at| ledger.weight_of(at)).sum::<usize>()
     }
 
     /// Whether a partition's segment is full, or the largest of those that fill the memory together.

@@ -277,14 +277,16 @@ fn the_source_is_not_made_to_wait_before_another_writers_end_however_far_it_is()
     let ends = SegmentDone::EndsElsewhere { partition: partition(0), until: Position::at(50) };
     core.on(Event::Done(Ok(ends)), at(11));
     let lease = assign(&mut core, 0, 0);
-    let effects = core.on(Event::Feed(records(&lease, 0..49, LABEL)), at(12));
-    assert!(effects.is_empty(), "{effects:?}");
-    let broken = core.on(Event::Feed(records(&lease, 49..50, b"none")), at(12));
-    let segment = segments(broken).remove(0);
+    for (offsets, value) in [(0..48, LABEL), (48..49, b"none")] {
+        let effects = core.on(Event::Feed(records(&lease, offsets, value)), at(12));
+        assert!(effects.is_empty(), "{effects:?}");
+    }
+    let segment = segments(core.on(Event::Feed(records(&lease, 49..51, LABEL)), at(12))).remove(0);
     let rows = segment.closed.rows();
-    assert!(rows[..49].iter().all(|row| matches!(row.content, Content::NotKept) && row.bytes == 0), "they are written");
-    assert!(matches!(rows[49].content, Content::Dead { .. }), "its letter may not be sent");
-    assert_eq!(core.weight(), 0);
+    let is_left = |row: &ArchiveRow| matches!(row.content, Content::NotKept) && row.bytes == 0;
+    assert!(rows[..48].iter().all(is_left) && is_left(&rows[49]), "they are written");
+    assert!(matches!(rows[48].content, Content::Dead { .. }), "its letter may not be sent");
+    assert_eq!((rows.len(), core.weight()), (50, one), "what lies behind it is kept");
 }
 
 #[test]
