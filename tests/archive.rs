@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use arrow::array::AsArray as _;
 use bellwether::archive::{ArchiveError, ArchiveSettings, SegmentName, Store, segment_elsewhere};
 use bellwether::event::{
     Abstention, Action, Answer, AnswerRecord, Challenge, Label, ModelId, Origin, Sample, ScoredPost, Subject,
@@ -14,6 +15,7 @@ use bellwether::event::{
 };
 use bellwether::stream::{Partition, Position, Span};
 use bellwether::time::Timestamp;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 pub fn store(folder: &Path) -> Store {
@@ -118,6 +120,23 @@ fn a_segment_is_named_by_its_start_says_its_span_and_leaves_nothing_aside() {
         .filter_map(|note| Some((note.key.clone(), note.value.clone()?)))
         .collect();
     assert_eq!((&*notes["bellwether.span.from"], &*notes["bellwether.span.until"]), ("7", "12"));
+}
+
+#[test]
+fn a_row_has_the_answers_of_the_challenger_that_was_asked_and_none_where_nobody_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (asked, other) = (sample(1), sample(0));
+    store(folder.path()).publish_samples(&name(0, 2), &[&other, &asked]).unwrap();
+    let file = std::fs::File::open(files(folder.path()).values().next().unwrap()).unwrap();
+    let rows = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap().next().unwrap().unwrap();
+    let odds = |column: &str, row| rows.column_by_name(column).unwrap().as_list::<i32>().value(row);
+    for (champion, challenger) in [
+        ("sentiment_probabilities", "challenger_sentiment_probabilities"),
+        ("topic_probabilities", "challenger_topic_probabilities"),
+    ] {
+        assert!(!odds(champion, 1).is_empty() && odds(challenger, 0).is_empty(), "{challenger}");
+        assert_eq!(odds(champion, 1).as_ref(), odds(challenger, 1).as_ref(), "both say the same in this sample");
+    }
 }
 
 #[test]
